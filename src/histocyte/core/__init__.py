@@ -1,0 +1,1 @@
+"""What everything else stands on: geometry, maps, instances, cells, classes, errors. No torch, no files."""

@@ -1,0 +1,135 @@
+"""Cells as columns, one row a cell: what every exporter, table and viewer reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from histocyte.core.taxonomy import Taxonomy
+
+__all__ = ["Cells"]
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """N cells of one slide.
+
+    Attributes:
+        xy: (N, 2) float64 centroid (x, y), level-0 px.
+        contour_xy: (M, 2) float64, all outlines' points one after the other, level-0 px; each ring is open
+            (first point not repeated), counter-clockwise on screen or clockwise but simple.
+        contour_offsets: (N + 1,) int64, cell i owns contour_xy[contour_offsets[i]:contour_offsets[i + 1]].
+        area_um2: (N,) float32, pixel area of the nucleus in µm².
+        probabilities: (N, K) float32 class probabilities; K = 0 for a model without classes.
+        scores: (N,) float32 in 0..1, detection score.
+        taxonomy: The K classes.
+        mpp: Level-0 resolution, µm/px.
+    """
+
+    xy: NDArray[np.float64]
+    contour_xy: NDArray[np.float64]
+    contour_offsets: NDArray[np.int64]
+    area_um2: NDArray[np.float32]
+    probabilities: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    taxonomy: Taxonomy
+    mpp: float
+    embeddings: NDArray[np.float32] | None = field(default=None)
+
+    def __len__(self) -> int:
+        """Number of cells."""
+        return len(self.scores)
+
+    @property
+    def class_index(self) -> NDArray[np.int64]:
+        """(N,) most probable class, index into the taxonomy; -1 throughout without classes."""
+        if self.probabilities.shape[1] == 0:
+            return np.full(len(self), -1, np.int64)
+        return np.asarray(self.probabilities.argmax(axis=1), np.int64)
+
+    @property
+    def class_prob(self) -> NDArray[np.float32]:
+        """(N,) probability of that class; 1 throughout without classes."""
+        if self.probabilities.shape[1] == 0:
+            return np.ones(len(self), np.float32)
+        return np.asarray(self.probabilities.max(axis=1), np.float32)
+
+    @property
+    def class_names(self) -> NDArray[np.str_]:
+        """(N,) name of that class; 'cell' throughout without classes."""
+        if len(self.taxonomy) == 0:
+            return np.full(len(self), "cell", dtype="<U4")
+        return np.asarray(self.taxonomy.names)[self.class_index] if len(self) else np.empty(0, "<U1")
+
+    def contour(self, i: int) -> NDArray[np.float64]:
+        """(P, 2) outline (x, y) of cell i, level-0 px, open ring."""
+        return self.contour_xy[self.contour_offsets[i] : self.contour_offsets[i + 1]]
+
+    def bounds(self) -> NDArray[np.float64]:
+        """(N, 4) xmin, ymin, xmax, ymax of the outlines, level-0 px."""
+        if len(self) == 0:
+            return np.empty((0, 4), np.float64)
+        starts = self.contour_offsets[:-1]
+        low = np.minimum.reduceat(self.contour_xy, starts, axis=0)
+        high = np.maximum.reduceat(self.contour_xy, starts, axis=0)
+        return np.hstack([low, high])
+
+    def take(self, rows: NDArray[np.integer] | NDArray[np.bool_]) -> Cells:
+        """The cells at the given positions (or where the mask is true), in that order."""
+        index = np.flatnonzero(rows) if rows.dtype == np.bool_ else np.asarray(rows, np.int64)
+        sizes = np.diff(self.contour_offsets)[index]
+        offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+        # One gather for all rings: position within the ring plus the ring's start.
+        points = np.arange(offsets[-1]) - np.repeat(offsets[:-1], sizes) + np.repeat(self.contour_offsets[index], sizes)
+        return Cells(
+            self.xy[index],
+            self.contour_xy[points],
+            offsets,
+            self.area_um2[index],
+            self.probabilities[index],
+            self.scores[index],
+            self.taxonomy,
+            self.mpp,
+            None if self.embeddings is None else self.embeddings[index],
+        )
+
+    @classmethod
+    def empty(cls, taxonomy: Taxonomy, mpp: float) -> Cells:
+        """No cells at all, with the columns in place."""
+        return cls(
+            np.empty((0, 2)),
+            np.empty((0, 2)),
+            np.zeros(1, np.int64),
+            np.empty(0, np.float32),
+            np.empty((0, len(taxonomy)), np.float32),
+            np.empty(0, np.float32),
+            taxonomy,
+            mpp,
+        )
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Cells]) -> Cells:
+        """One table of all parts' rows, in order; the parts share taxonomy and resolution.
+
+        Raises:
+            ValueError: No parts, or parts with different taxonomies.
+        """
+        if not parts or any(p.taxonomy != parts[0].taxonomy for p in parts):
+            raise ValueError("Cells.concatenate needs one or more tables with the same taxonomy.")
+        starts = np.cumsum([0] + [len(p.contour_xy) for p in parts])
+        offsets = [p.contour_offsets[:-1] + s for p, s in zip(parts, starts[:-1], strict=True)]
+        embeddings = [p.embeddings for p in parts if p.embeddings is not None]
+        return cls(
+            np.concatenate([p.xy for p in parts]),
+            np.concatenate([p.contour_xy for p in parts]),
+            np.concatenate([*offsets, starts[-1:]]).astype(np.int64),
+            np.concatenate([p.area_um2 for p in parts]),
+            np.concatenate([p.probabilities for p in parts]),
+            np.concatenate([p.scores for p in parts]),
+            parts[0].taxonomy,
+            parts[0].mpp,
+            np.concatenate(embeddings) if len(embeddings) == len(parts) else None,
+        )

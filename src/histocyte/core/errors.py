@@ -1,0 +1,78 @@
+"""Errors a user can cause. Each says what was asked, what there is, and the way out.
+
+The command line prints the message of a `HistocyteError` as one line and ends with exit code 2.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Iterable
+from types import ModuleType
+
+__all__ = [
+    "DiskError",
+    "HistocyteError",
+    "InputError",
+    "MissingExtraError",
+    "ModelError",
+    "ResolutionError",
+    "SlideError",
+    "UnknownNameError",
+    "require",
+]
+
+
+class HistocyteError(Exception):
+    """Base of all errors with a message meant for the user."""
+
+
+class InputError(HistocyteError):
+    """A file, folder or value that the user passed cannot be used."""
+
+
+class SlideError(InputError):
+    """A slide cannot be opened or a place on it cannot be read."""
+
+
+class ResolutionError(InputError):
+    """The resolution (µm per pixel) of an image is missing, absurd, or too coarse for the model."""
+
+
+class ModelError(InputError):
+    """A model file cannot be used: wrong format, missing or left-over weights, wrong hash."""
+
+
+class DiskError(HistocyteError):
+    """A result could not be written (disk full, no permission)."""
+
+
+class MissingExtraError(HistocyteError):
+    """An optional dependency is needed and not installed."""
+
+
+class UnknownNameError(InputError):
+    """A name that is not registered; the message offers the nearest ones."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], *, hint: str = "") -> None:
+        names = sorted(known)
+        near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+        guess = f" Did you mean '{near[0]}'?" if near else ""
+        listing = ", ".join(names) if names else "none"
+        super().__init__(f"No {kind} called '{name}'.{guess} There is: {listing}.{' ' + hint if hint else ''}")
+
+
+def require(module: str, *, extra: str) -> ModuleType:
+    """Import an optional dependency, or say which extra brings it.
+
+    Raises:
+        MissingExtraError: The module is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is not None and error.name.split(".")[0] != module.split(".")[0]:
+            raise
+        raise MissingExtraError(
+            f"'{module}' is not installed. Run: pip install 'histocyte[{extra}]'"
+        ) from error

@@ -1,0 +1,87 @@
+"""Boxes, scales and the one place where (row, column) meets (x, y).
+
+Arrays are indexed (row, column). Geometry is (x, y). A slide's own frame is level 0: its finest
+pixels, origin at the top-left corner of the top-left pixel, so pixel (row r, column c) covers
+x in [c, c+1], y in [r, r+1]. The *working frame* is the same plane measured in pixels of the
+resolution at which a network works (`mpp`): work = level0 * slide_mpp / mpp.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from histocyte.core.errors import ResolutionError
+
+__all__ = ["MPP_MAX", "MPP_MIN", "Box", "check_mpp", "rows_cols_to_xy"]
+
+MPP_MIN = 0.05
+"""Below this a stated resolution is nonsense: no slide scanner resolves 0.05 µm."""
+MPP_MAX = 10.0
+"""Above this a cell is smaller than a pixel."""
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """An axis-aligned rectangle, [x, x + width) × [y, y + height); the frame is told by the user of it."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+    @property
+    def right(self) -> int:
+        """First x beyond the box."""
+        return self.x + self.width
+
+    @property
+    def bottom(self) -> int:
+        """First y beyond the box."""
+        return self.y + self.height
+
+    @property
+    def area(self) -> int:
+        """Width × height."""
+        return self.width * self.height
+
+    def expand(self, margin: int) -> Box:
+        """The box with `margin` more on every side."""
+        return Box(self.x - margin, self.y - margin, self.width + 2 * margin, self.height + 2 * margin)
+
+    def clip(self, other: Box) -> Box:
+        """The part of this box inside `other`; of size 0 where they do not meet."""
+        x, y = max(self.x, other.x), max(self.y, other.y)
+        right, bottom = min(self.right, other.right), min(self.bottom, other.bottom)
+        return Box(x, y, max(0, right - x), max(0, bottom - y))
+
+    def shift(self, dx: int, dy: int) -> Box:
+        """The box moved by (dx, dy)."""
+        return Box(self.x + dx, self.y + dy, self.width, self.height)
+
+    def slices(self, origin: tuple[int, int] = (0, 0)) -> tuple[slice, slice]:
+        """(rows, columns) of this box in an array whose pixel [0, 0] stands at `origin` (x, y)."""
+        x, y = self.x - origin[0], self.y - origin[1]
+        return slice(y, y + self.height), slice(x, x + self.width)
+
+
+def check_mpp(mpp: float, *, what: str = "the image") -> float:
+    """Return `mpp` if it is a possible resolution.
+
+    Raises:
+        ResolutionError: Not finite or outside 0.05–10 µm/px.
+    """
+    if not math.isfinite(mpp) or not MPP_MIN <= mpp <= MPP_MAX:
+        raise ResolutionError(
+            f"A resolution of {mpp:g} µm/px for {what} is outside {MPP_MIN}–{MPP_MAX:g} µm/px. "
+            "Pass the true one with --mpp (mpp=... in Python), e.g. --mpp 0.25 for a 40x scan."
+        )
+    return float(mpp)
+
+
+def rows_cols_to_xy(rows_cols: NDArray[np.floating]) -> NDArray[np.floating]:
+    """(N, 2) array indices (row, column) of pixels → (N, 2) points (x, y) at the pixels' centres."""
+    return rows_cols[:, ::-1] + 0.5

@@ -1,0 +1,91 @@
+"""Class names, their colours, and how one list of classes maps into another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from histocyte.core.errors import InputError
+
+__all__ = ["CONSEP", "CellClass", "Taxonomy"]
+
+
+@dataclass(frozen=True, slots=True)
+class CellClass:
+    """A class of cell: its name as users read it and its display colour, RGB 0–255."""
+
+    name: str
+    colour: tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Taxonomy:
+    """An ordered list of cell classes. Class index 0 of the list is type 1 in label files (0 = unknown)."""
+
+    name: str
+    classes: tuple[CellClass, ...]
+
+    def __len__(self) -> int:
+        """Number of classes."""
+        return len(self.classes)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Class names in order."""
+        return tuple(c.name for c in self.classes)
+
+    def lookup_from(self, names: Sequence[str], mapping: Mapping[str, str]) -> NDArray[np.uint8]:
+        """Type lookup from another list of classes into this one.
+
+        Args:
+            names: The other list's class names, in order; its type t (from 1) is names[t - 1].
+            mapping: Other class name → name in this taxonomy; what is not named becomes unknown (0).
+
+        Returns:
+            (len(names) + 1,) table: table[other type] is the type here.
+
+        Raises:
+            InputError: The mapping names a class that is in neither list.
+        """
+        table = np.zeros(len(names) + 1, np.uint8)
+        for other, here in mapping.items():
+            if other not in names or here not in self.names:
+                raise InputError(
+                    f"Class mapping '{other}' → '{here}': known are {', '.join(names)} → {', '.join(self.names)}."
+                )
+            table[names.index(other) + 1] = self.names.index(here) + 1
+        return table
+
+    def to_json(self) -> dict[str, object]:
+        """A JSON-ready description that `from_json` reads back."""
+        return {"name": self.name, "classes": [{"name": c.name, "colour": list(c.colour)} for c in self.classes]}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, object]) -> Taxonomy:
+        """Read what `to_json` wrote.
+
+        Raises:
+            InputError: The description lacks a field.
+        """
+        try:
+            listed = data["classes"]
+            assert isinstance(listed, list)
+            classes = tuple(CellClass(str(c["name"]), (int(c["colour"][0]), int(c["colour"][1]), int(c["colour"][2]))) for c in listed)
+            return cls(str(data["name"]), classes)
+        except (KeyError, TypeError, IndexError, AssertionError) as error:
+            raise InputError(f"Not a taxonomy: {error!r}. Needed: name, classes [{{name, colour [r, g, b]}}].") from error
+
+
+CONSEP = Taxonomy(
+    "consep",
+    (
+        CellClass("other", (160, 160, 160)),
+        CellClass("inflammatory", (46, 196, 92)),
+        CellClass("epithelial", (233, 79, 55)),
+        CellClass("spindle", (45, 114, 217)),
+    ),
+)
+"""The four merged classes of CoNSeP (Graham et al. 2019, HoVer-Net §4.1)."""

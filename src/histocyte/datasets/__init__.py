@@ -1,0 +1,1 @@
+"""Public labelled data behind one Sample; augmentation, splits."""

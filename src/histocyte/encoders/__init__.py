@@ -1,0 +1,1 @@
+"""Pre-trained image encoders: an image in, a pyramid of features out."""

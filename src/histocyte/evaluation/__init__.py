@@ -1,0 +1,1 @@
+"""Protocols that score a model or its results on a data set."""

@@ -1,0 +1,1 @@
+"""Finished cells and regions as files that other programs read."""

@@ -1,0 +1,1 @@
+"""From slide to cells: runtimes, prediction of maps, decoding, blocks."""

@@ -1,0 +1,1 @@
+"""One map against one target: pure tensor functions."""

@@ -1,0 +1,1 @@
+"""Slides and images behind one reader: any format in, RGB at any resolution out."""

@@ -1,0 +1,1 @@
+"""Fitting a segmenter to labelled images: sampling, loop, resume, validation."""
