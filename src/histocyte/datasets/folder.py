@@ -1,0 +1,115 @@
+"""Folders of labelled images: NAME.webp (or .png, .jpg, .tif) beside NAME.npz with `inst` and, where known, `type`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from histocyte.core.errors import InputError
+from histocyte.core.taxonomy import CONSEP, Taxonomy
+from histocyte.datasets.cards import DATASETS, DatasetCard
+from histocyte.datasets.sample import Sample
+
+__all__ = ["card_for", "load_folder", "load_folders"]
+
+_SUFFIXES = (".webp", ".png", ".jpg", ".jpeg", ".tif", ".tiff")
+
+
+def card_for(folder: Path, *, mpp: float | None = None) -> DatasetCard:
+    """The card of a known set by the folder's name, or a plain one for somebody's own data.
+
+    Raises:
+        InputError: An unknown set and no resolution given.
+    """
+    known = DATASETS.get(folder.resolve().name)
+    if known is not None:
+        return known
+    if mpp is None:
+        raise InputError(
+            f"'{folder}' is none of the known data sets ({', '.join(sorted(DATASETS))}), so its resolution is not known. "
+            "Pass it: --mpp 0.25."
+        )
+    return DatasetCard(folder.resolve().name, mpp, "not stated", "own data", lambda name: name)
+
+
+def load_folder(folder: str | Path, *, taxonomy: Taxonomy = CONSEP, mpp: float | None = None) -> list[Sample]:
+    """Read every labelled image of a folder, sorted by name.
+
+    Args:
+        folder: Where NAME.webp and NAME.npz lie; `inst` is (H, W) integer, `type` (N + 1,) by instance id.
+        taxonomy: Classes to map the set's own into; a set without classes gives samples without types.
+        mpp: Resolution for folders that are no known set.
+
+    Raises:
+        InputError: No such folder, no labelled image in it, or a label file that does not fit its image.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"There is no folder '{folder}'. Pass a folder with NAME.webp/.png and NAME.npz pairs.")
+    card = card_for(folder, mpp=mpp)
+    samples = [_load(path, card, taxonomy) for path in _pairs(folder)]
+    if not samples:
+        raise InputError(
+            f"'{folder}' holds no labelled image: needed are pairs NAME.webp (or .png, .jpg, .tif) and NAME.npz."
+        )
+    return samples
+
+
+def load_folders(
+    folders: Sequence[str | Path], *, taxonomy: Taxonomy = CONSEP, mpp: float | None = None
+) -> list[Sample]:
+    """`load_folder` of each, one after the other."""
+    return [sample for folder in folders for sample in load_folder(folder, taxonomy=taxonomy, mpp=mpp)]
+
+
+def _pairs(folder: Path) -> Iterator[tuple[Path, Path]]:
+    for labels in sorted(folder.glob("*.npz")):
+        for suffix in _SUFFIXES:
+            image = labels.with_suffix(suffix)
+            if image.exists():
+                yield image, labels
+                break
+
+
+def _load(pair: tuple[Path, Path], card: DatasetCard, taxonomy: Taxonomy) -> Sample:
+    image_path, label_path = pair
+    pixels = cv2.imread(str(image_path), cv2.IMREAD_COLOR)
+    if pixels is None:
+        raise InputError(f"'{image_path}' cannot be read as an image.")
+    try:
+        with np.load(label_path, allow_pickle=False) as file:
+            instances = file["inst"].astype(np.int32)
+            own_types = file["type"].astype(np.int64) if "type" in file.files else None
+    except (KeyError, ValueError, OSError) as error:
+        raise InputError(
+            f"'{label_path}' is no label file ({error}). Needed: an array 'inst' (H, W), optionally 'type'."
+        ) from error
+    if instances.shape != pixels.shape[:2]:
+        raise InputError(f"'{label_path}' is {instances.shape}, its image {pixels.shape[:2]}; they must agree.")
+    name = image_path.stem
+    return Sample(
+        name=name,
+        image=np.ascontiguousarray(pixels[..., ::-1]),
+        instances=instances,
+        types=_types(own_types, instances, card, taxonomy, label_path),
+        mpp=card.mpp_by_image.get(name, card.mpp),
+        source=card.name,
+        group=card.group(name),
+        separable=card.separable,
+    )
+
+
+def _types(
+    own: NDArray[np.int64] | None, instances: NDArray[np.int32], card: DatasetCard, taxonomy: Taxonomy, path: Path
+) -> NDArray[np.uint8] | None:
+    if own is None or not card.into:
+        return None
+    if len(own) <= instances.max() or own.max(initial=0) > len(card.classes):
+        raise InputError(
+            f"'{path}': 'type' must have an entry for each of {instances.max()} instances, in 0–{len(card.classes)}."
+        )
+    return taxonomy.lookup_from(card.classes, card.into)[own]

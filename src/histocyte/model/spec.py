@@ -1,0 +1,83 @@
+"""What a model is, apart from its weights: parts and options, classes, resolution, where it comes from.
+
+The spec travels inside the weights file, so that a path is all that inference needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from histocyte import __version__
+from histocyte.core.errors import ModelError
+from histocyte.core.taxonomy import Taxonomy
+
+__all__ = ["ModelSpec", "Part"]
+
+
+class Part(BaseModel):
+    """One part of a model by its registered name, with the options its factory is called with."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    options: Mapping[str, Any] = Field(default_factory=dict)
+
+
+class ModelSpec(BaseModel):
+    """Everything needed to build a model and to use it, but its weights."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    """As users type it after `--model`."""
+    description: str = ""
+    recipe: str = ""
+    """The recipe that made this spec."""
+    encoder: Part
+    decoder: Part
+    heads: Part
+    representation: Part
+    taxonomy: Mapping[str, Any]
+    """`Taxonomy.to_json()`."""
+    mpp: float = 0.25
+    """Resolution the network was trained at, µm/px."""
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    tile_px: int = 768
+    """Side of the squares the network is given at inference, working px."""
+    margin_px: int = 32
+    """Border of a tile whose predictions are not used where a neighbouring tile has better."""
+    licence: str = "not stated"
+    data: tuple[Mapping[str, Any], ...] = ()
+    """Training data: name, licence, citation, number of images and nuclei."""
+    metrics: Mapping[str, Any] = Field(default_factory=dict)
+    """Measured validation results, as `histocyte evaluate` gives them."""
+    training: Mapping[str, Any] = Field(default_factory=dict)
+    """How it was trained: command, steps, seed, split."""
+    histocyte: str = __version__
+
+    @property
+    def classes(self) -> Taxonomy:
+        """The cell classes."""
+        return Taxonomy.from_json(self.taxonomy)
+
+    @classmethod
+    def parse(cls, text: str | bytes, *, where: str) -> ModelSpec:
+        """Read a spec from JSON.
+
+        Raises:
+            ModelError: Not a spec; `where` names the file.
+        """
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(str(p) for p in first["loc"]) or "the whole"
+            raise ModelError(f"'{where}' holds no valid histocyte model spec: {place}: {first['msg']}.") from error
+
+    def with_changes(self, **changes: object) -> ModelSpec:
+        """A copy with some fields replaced, checked again."""
+        return cast(ModelSpec, ModelSpec.model_validate({**self.model_dump(), **changes}))

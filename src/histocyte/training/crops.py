@@ -1,0 +1,110 @@
+"""Training batches: random crops of labelled images at any zoom, augmented, reproducible one by one.
+
+Sample i of step n is decided by (seed, n, i) alone. So a run that was killed goes on with exactly the batches it would
+have seen, and workers need not share any state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from histocyte.core.instances import Labels
+from histocyte.datasets.augment import Augmentation
+from histocyte.datasets.sample import Sample
+from histocyte.representations.hover import Hover
+
+__all__ = ["Batch", "CropSampler"]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Images and targets of one step.
+
+    Attributes:
+        images: (B, 3, H, W) float32, 0–255.
+        maps: Target maps by name, (B, C, H, W) float32.
+        separable: (B,) float32, 0 where touching nuclei are not apart in the labels.
+    """
+
+    images: NDArray[np.float32]
+    maps: Mapping[str, NDArray[np.float32]]
+    separable: NDArray[np.float32]
+
+
+class CropSampler:
+    """Draws batches.
+
+    Args:
+        samples: Labelled images.
+        representation: Writes the targets, after augmentation.
+        augmentation: Applied to each crop.
+        crop_px: Side of a crop as the network sees it.
+        mpp: Resolution of a crop; images of another resolution are resampled.
+        zoom: Range of a random factor on the resolution.
+        weights: Share of the crops by data set (`Sample.source`); 1 where not named. Within a set, images are drawn by area.
+        seed: Of everything random.
+    """
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        representation: Hover,
+        augmentation: Augmentation,
+        *,
+        crop_px: int = 256,
+        mpp: float = 0.25,
+        zoom: tuple[float, float] = (0.8, 1.25),
+        weights: Mapping[str, float] | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.samples, self.representation, self.augmentation = samples, representation, augmentation
+        self.crop_px, self.mpp, self.zoom, self.seed = crop_px, mpp, zoom, seed
+        areas = np.array([s.instances.size * s.mpp**2 for s in samples])
+        sources = np.array([s.source for s in samples])
+        shares = np.zeros(len(samples))
+        for source in np.unique(sources):
+            mine = sources == source
+            shares[mine] = (weights or {}).get(str(source), 1.0) * areas[mine] / areas[mine].sum()
+        self.shares = shares / shares.sum()
+
+    def batch(self, step: int, size: int) -> Batch:
+        """The batch of a step: `size` crops."""
+        crops = [self._crop(np.random.default_rng([self.seed, step, i])) for i in range(size)]
+        names = [spec.name for spec in self.representation.maps]
+        return Batch(
+            np.stack([image.transpose(2, 0, 1) for image, _, _ in crops]).astype(np.float32),
+            {name: np.stack([maps[name] for _, maps, _ in crops]) for name in names},
+            np.array([sample.separable for _, _, sample in crops], np.float32),
+        )
+
+    def batches(self, start: int, stop: int, size: int) -> Iterator[Batch]:
+        """The batches of steps start … stop - 1, two prepared ahead in a thread of their own."""
+        with ThreadPoolExecutor(1, thread_name_prefix="crops") as pool:
+            waiting = [pool.submit(self.batch, step, size) for step in range(start, min(stop, start + 2))]
+            for step in range(start, stop):
+                if step + 2 < stop:
+                    waiting.append(pool.submit(self.batch, step + 2, size))
+                yield waiting.pop(0).result()
+
+    def _crop(self, rng: np.random.Generator) -> tuple[NDArray[np.uint8], Mapping[str, NDArray[np.float32]], Sample]:
+        sample = self.samples[rng.choice(len(self.samples), p=self.shares)]
+        height, width = sample.instances.shape
+        scale = sample.mpp / self.mpp * np.exp(rng.uniform(np.log(self.zoom[0]), np.log(self.zoom[1])))
+        # Never wider than the image: a small image is seen larger rather than with an invented border.
+        side = min(round(self.crop_px / scale), height, width)
+        top, left = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
+        window = slice(top, top + side), slice(left, left + side)
+        image, instances = sample.image[window], sample.instances[window]
+        if side != self.crop_px:
+            target = (self.crop_px, self.crop_px)
+            smaller = side > self.crop_px
+            image = cv2.resize(image, target, interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
+            instances = cv2.resize(instances, target, interpolation=cv2.INTER_NEAREST_EXACT)
+        image, instances = self.augmentation(image, instances, rng)
+        return image, self.representation.encode(Labels(instances, sample.types)), sample

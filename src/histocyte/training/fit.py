@@ -1,0 +1,252 @@
+"""The training loop: plain torch, on a CPU or a GPU, that can be killed at any moment and goes on exactly."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from histocyte.core.errors import HistocyteError, InputError
+from histocyte.model.build import build_representation
+from histocyte.model.segmenter import Segmenter
+from histocyte.model.spec import ModelSpec
+from histocyte.training.crops import Batch, CropSampler
+from histocyte.training.ema import WeightAverage
+from histocyte.training.schedule import warmup_hold_cooldown
+from histocyte.training.state import load_state, save_state
+
+__all__ = ["LOSS_WEIGHTS", "TrainingError", "TrainingOptions", "fit"]
+
+LOSS_WEIGHTS: Mapping[str, float] = {
+    "nucleus_bce": 1.0,
+    "nucleus_dice": 1.0,
+    "hover_mse": 2.5,
+    "hover_msge": 8.0,
+    "types_ce": 1.0,
+    "types_dice": 0.2,
+}
+"""HoVer-Net's terms with CellViT's weights, but for the plain cross-entropy on both the nucleus and the types map."""
+
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+class TrainingError(HistocyteError):
+    """A run that cannot go on; its last checkpoint is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingOptions:
+    """How a run is done; saved with it."""
+
+    steps: int = 4000
+    batch: int = 8
+    learning_rate: float = 1e-3
+    encoder_factor: float = 0.3
+    """Learning rate of the pre-trained encoder, as a share of the decoder's: it needs to move less."""
+    weight_decay: float = 1e-4
+    clip: float = 5.0
+    """Largest norm of the gradient; a rare crop full of tiny nuclei would throw the weights otherwise."""
+    average_decay: float = 0.998
+    frozen: tuple[str, ...] = ()
+    """Modules by name prefix that stay as they are, e.g. the first layers of a pre-trained encoder."""
+    loss_weights: Mapping[str, float] = field(default_factory=lambda: dict(LOSS_WEIGHTS))
+    seed: int = 0
+    validate_every: int = 500
+    checkpoint_every: int = 100
+    device: str = "cpu"
+    precision: Precision = "auto"
+
+
+def fit(
+    model: Segmenter,
+    spec: ModelSpec,
+    sampler: CropSampler,
+    run: Path,
+    options: TrainingOptions,
+    *,
+    validate: Callable[[nn.Module], Mapping[str, float]] | None = None,
+    score: str = "bpq",
+    progress: Callable[[int, Mapping[str, float]], None] | None = None,
+) -> Path:
+    """Train, or go on with the run in the folder.
+
+    Args:
+        model: With its starting weights.
+        spec: What the model is; written into every model file.
+        sampler: Draws the batches.
+        run: Folder of the run: last.safetensors (state), best.safetensors (averaged weights of the best validation),
+            log.csv, validation.csv, options.json, progress.json.
+        options: How.
+        validate: Averaged model → named scores.
+        score: The score by which the best is kept.
+        progress: Called after each step with the step and its losses.
+
+    Returns:
+        The state file.
+
+    Raises:
+        TrainingError: The loss is not finite.
+        InputError: The folder holds a run with other options.
+    """
+    run.mkdir(parents=True, exist_ok=True)
+    _check_same_run(run, options)
+    device = torch.device(options.device)
+    model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimiser = _optimiser(model, options)
+    average = WeightAverage(model, options.average_decay)
+    last = run / "last.safetensors"
+    torch.manual_seed(options.seed)
+    done, best = 0, -math.inf
+    if last.exists():
+        state = load_state(last, model, average, optimiser)
+        done, best = state["step"], state["best"]
+        _truncate_log(run / "log.csv", done)
+    representation = build_representation(spec.representation)
+    autocast = _autocast(options, device)
+    began, first = time.monotonic(), done
+    for step, batch in enumerate(sampler.batches(done, options.steps, options.batch), start=done):
+        factor = warmup_hold_cooldown(step, options.steps)
+        for group in optimiser.param_groups:
+            group["lr"] = group["base_lr"] * factor
+        terms = _step(model, representation, batch, options, optimiser, autocast, device)
+        average.update(model)
+        done = step + 1
+        rate = (done - first) * options.batch / (time.monotonic() - began)
+        _log(run / "log.csv", {"step": done, "lr": options.learning_rate * factor, **terms, "crops_per_s": rate})
+        if progress is not None:
+            progress(done, terms)
+        finished = done == options.steps
+        if validate is not None and (done % options.validate_every == 0 or finished):
+            scores = validate(average.model)
+            _log(run / "validation.csv", {"step": done, **scores})
+            if scores[score] > best:
+                best = scores[score]
+                save_weights(average.model, run / "best.safetensors")
+        if done % options.checkpoint_every == 0 or finished:
+            save_state(last, model, average, optimiser, {"step": done, "best": best})
+            _write_json(run / "progress.json", {"step": done, "of": options.steps, "best": best, "crops_per_s": rate})
+    return last
+
+
+def save_weights(model: nn.Module, path: Path) -> None:
+    """Write a model's weights alone, all or nothing."""
+    from safetensors.torch import save_file
+
+    temporary = path.with_suffix(".part")
+    save_file({k: v.detach().contiguous().clone() for k, v in model.state_dict().items()}, temporary)
+    os.replace(temporary, path)
+
+
+def _step(
+    model: Segmenter,
+    representation: Any,
+    batch: Batch,
+    options: TrainingOptions,
+    optimiser: torch.optim.Optimizer,
+    autocast: Callable[[], AbstractContextManager[object]],
+    device: torch.device,
+) -> dict[str, float]:
+    images = torch.from_numpy(batch.images).to(device, memory_format=torch.channels_last)
+    target = {name: torch.from_numpy(t).to(device) for name, t in batch.maps.items()}
+    separable = torch.from_numpy(batch.separable).to(device)
+    model.train()
+    for module in _frozen(model, options.frozen):
+        module.eval()
+    with autocast():
+        raw = model(images)
+    terms = representation.loss_terms(raw.float(), target, separable)
+    terms = {name: terms[name] for name, weight in options.loss_weights.items() if weight and name in terms}
+    loss: Tensor = torch.stack([options.loss_weights[name] * term for name, term in terms.items()]).sum()
+    if not torch.isfinite(loss):
+        values = ", ".join(f"{name} {float(term):g}" for name, term in terms.items())
+        raise TrainingError(
+            f"The loss is not finite ({values}). The last checkpoint is kept; go on with a lower learning rate."
+        )
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    nn.utils.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], options.clip)
+    optimiser.step()
+    return {"loss": float(loss.detach()), **{name: float(term.detach()) for name, term in terms.items()}}
+
+
+def _frozen(model: nn.Module, prefixes: tuple[str, ...]) -> Iterator[nn.Module]:
+    for name, module in model.named_modules():
+        if any(name == p or name.startswith(p + ".") for p in prefixes):
+            yield module
+
+
+def _optimiser(model: nn.Module, options: TrainingOptions) -> torch.optim.Optimizer:
+    for module in _frozen(model, options.frozen):
+        module.requires_grad_(False)
+    groups = []
+    for encoder in (True, False):
+        lr = options.learning_rate * (options.encoder_factor if encoder else 1.0)
+        for decays in (True, False):
+            # Biases and norms are not pulled to zero: it would only shift what the next layer sees.
+            chosen = [
+                p
+                for n, p in model.named_parameters()
+                if p.requires_grad and n.startswith("encoder.") == encoder and (p.ndim > 1) == decays
+            ]
+            groups.append(
+                {"params": chosen, "lr": lr, "base_lr": lr, "weight_decay": options.weight_decay if decays else 0.0}
+            )
+    return torch.optim.AdamW(groups)
+
+
+def _autocast(options: TrainingOptions, device: torch.device) -> Callable[[], AbstractContextManager[object]]:
+    precision = options.precision
+    if precision == "auto":
+        # On a CPU without bf16 units, bf16 is emulated and several times slower.
+        quick = torch.cuda.is_bf16_supported() if device.type == "cuda" else torch.cpu._is_avx512_bf16_supported()
+        precision = "bfloat16" if quick else "float32"
+    if precision == "float32":
+        return nullcontext
+    return lambda: torch.autocast(device.type, torch.bfloat16)
+
+
+def _check_same_run(run: Path, options: TrainingOptions) -> None:
+    """A longer run may follow from a shorter one; anything else that differs is another run."""
+    path = run / "options.json"
+    mine = json.loads(json.dumps(asdict(options)))
+    if path.exists():
+        free = {"steps", "device", "precision", "validate_every", "checkpoint_every"}
+        theirs = json.loads(path.read_text())
+        other = [k for k in mine if k not in free and mine[k] != theirs.get(k)]
+        if other:
+            listed = ", ".join(f"{k} {theirs.get(k)} there, {mine[k]} now" for k in other)
+            raise InputError(f"'{run}' holds a run with other options ({listed}). Use them, or another folder.")
+    _write_json(path, mine)
+
+
+def _write_json(path: Path, data: Mapping[str, Any]) -> None:
+    temporary = path.with_suffix(".part")
+    temporary.write_text(json.dumps(data, indent=2))
+    os.replace(temporary, path)
+
+
+def _log(path: Path, row: Mapping[str, float]) -> None:
+    new = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, list(row), extrasaction="ignore")
+        if new:
+            writer.writeheader()
+        writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
+
+
+def _truncate_log(path: Path, done: int) -> None:
+    """Drop the rows of steps after the checkpoint: they are done again."""
+    if path.exists():
+        head, *rows = path.read_text().splitlines()
+        kept = [row for row in rows if int(row.split(",")[0]) <= done]
+        path.write_text("\n".join([head, *kept]) + "\n")

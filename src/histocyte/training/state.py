@@ -1,0 +1,82 @@
+"""A run on disk: everything needed to go on exactly where it stopped, in safetensors and JSON, without pickle."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from histocyte.core.errors import DiskError, ModelError
+from histocyte.training.ema import WeightAverage
+
+__all__ = ["load_state", "save_state"]
+
+
+def save_state(
+    path: Path,
+    model: nn.Module,
+    average: WeightAverage,
+    optimiser: torch.optim.Optimizer,
+    progress: Mapping[str, Any],
+) -> None:
+    """Write weights, averaged weights, the optimiser's moments, torch's generator and the progress, all or nothing.
+
+    The batches need no state: they follow from the step (`training.crops`).
+    """
+    tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
+    tensors |= {f"average.{k}": v for k, v in average.model.state_dict().items()}
+    state = optimiser.state_dict()["state"]
+    tensors |= {f"optimiser.{i}.{k}": torch.as_tensor(v) for i, entry in state.items() for k, v in entry.items()}
+    tensors["generator"] = torch.get_rng_state()
+    metadata = {"progress": json.dumps({**progress, "average_updates": average.updates})}
+    temporary = path.with_suffix(".part")
+    try:
+        save_file({k: v.detach().contiguous().clone() for k, v in tensors.items()}, temporary, metadata=metadata)
+        os.replace(temporary, path)
+    except (OSError, SafetensorError) as error:
+        temporary.unlink(missing_ok=True)
+        raise DiskError(
+            f"The checkpoint '{path}' could not be written ({error}); the one before it is kept."
+        ) from error
+
+
+def load_state(
+    path: Path, model: nn.Module, average: WeightAverage, optimiser: torch.optim.Optimizer
+) -> dict[str, Any]:
+    """Put back what `save_state` wrote, into parts of the same build; returns the progress.
+
+    Raises:
+        ModelError: Not such a file, or of another model.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            progress: dict[str, Any] = json.loads(file.metadata()["progress"])
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
+    except (SafetensorError, KeyError, TypeError, OSError) as error:
+        raise ModelError(f"'{path}' is no checkpoint of a training run ({error}).") from error
+    try:
+        model.load_state_dict(_under(tensors, "model."))
+        average.model.load_state_dict(_under(tensors, "average."))
+    except RuntimeError as error:
+        raise ModelError(f"'{path}' belongs to another model: {str(error).splitlines()[1].strip()}") from error
+    average.updates = progress.pop("average_updates")
+    state = optimiser.state_dict()
+    moments: dict[int, dict[str, torch.Tensor]] = {}
+    for key, tensor in _under(tensors, "optimiser.").items():
+        index, name = key.split(".", 1)
+        moments.setdefault(int(index), {})[name] = tensor
+    state["state"] = moments
+    optimiser.load_state_dict(state)
+    torch.set_rng_state(tensors["generator"])
+    return progress
+
+
+def _under(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
