@@ -1,0 +1,92 @@
+"""One model, one file: weights and spec in safetensors. Nothing in it is ever executed."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from safetensors import SafetensorError
+
+from histocyte.core.errors import DiskError, InputError, ModelError
+from histocyte.model.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from histocyte.model.segmenter import Segmenter
+
+__all__ = ["SPEC_KEY", "load_model", "read_spec", "save_model"]
+
+SPEC_KEY = "histocyte"
+"""Key of the spec's JSON in the metadata of a safetensors file and of an ONNX file."""
+
+_HEADER_LIMIT = 16 * 2**20
+
+
+def save_model(path: str | Path, spec: ModelSpec, weights: Mapping[str, Tensor]) -> None:
+    """Write a model file, all or nothing.
+
+    Raises:
+        DiskError: The file cannot be written.
+    """
+    from safetensors.torch import save_file
+
+    path = Path(path)
+    temporary = path.with_suffix(".part")
+    tensors = {k: v.detach().cpu().contiguous().clone() for k, v in weights.items()}
+    try:
+        save_file(tensors, temporary, metadata={SPEC_KEY: spec.model_dump_json()})
+        os.replace(temporary, path)
+    except (OSError, SafetensorError) as error:
+        temporary.unlink(missing_ok=True)
+        raise DiskError(f"The model '{path}' could not be written: {error}.") from error
+
+
+def read_spec(path: str | Path) -> ModelSpec:
+    """The spec of a safetensors model file; reads the header only and needs no torch.
+
+    Raises:
+        InputError: No such file.
+        ModelError: Not a model file of histocyte.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"There is no model file '{path}'.")
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        text = file.read(size) if 2 <= size <= _HEADER_LIMIT else b""
+    try:
+        metadata = json.loads(text).get("__metadata__", {})
+    except (ValueError, AttributeError) as error:
+        raise ModelError(
+            f"'{path}' is no safetensors file. Models are .safetensors (or .onnx) files made by histocyte; "
+            "other formats, pickles above all, are not opened."
+        ) from error
+    if SPEC_KEY not in metadata:
+        raise ModelError(f"'{path}' holds weights but no histocyte model spec. Make model files with `histocyte train`.")
+    return ModelSpec.parse(metadata[SPEC_KEY], where=str(path))
+
+
+def load_model(path: str | Path) -> tuple[ModelSpec, Segmenter]:
+    """Build the network of a model file and load its weights, every one accounted for.
+
+    Raises:
+        InputError: No such file.
+        ModelError: Not a model file, or weights missing or left over.
+    """
+    from safetensors.torch import load_file
+
+    from histocyte.model.build import build_segmenter
+
+    spec = read_spec(path)
+    model = build_segmenter(spec)
+    try:
+        missing, left_over = model.load_state_dict(load_file(path), strict=False)
+    except (RuntimeError, SafetensorError) as error:
+        raise ModelError(f"The weights in '{path}' do not fit its spec: {str(error).splitlines()[-1].strip()}") from error
+    if missing or left_over:
+        raise ModelError(f"The weights in '{path}' do not fit its spec. Missing: {missing[:8]}; left over: {left_over[:8]}.")
+    return spec, model.eval()
