@@ -1,0 +1,163 @@
+"""Percentile bootstrap: how far a score would move had other images (or patients) been drawn.
+
+A resample is a row of weights, how often each image was drawn. A score is a function of such rows, which makes the
+replicates matrix products and lets the estimate itself be the score under weights of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from histocyte.core.errors import InputError
+
+__all__ = [
+    "Estimate",
+    "Statistic",
+    "bootstrap_weights",
+    "estimate",
+    "estimate_each",
+    "weighted_mean",
+    "weighted_pool",
+    "weighted_r_squared",
+    "weighted_strata_mean",
+]
+
+Statistic = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+"""(R, n) weights of n images in R resamples → (R,) values, or (R, K) for K scores at once; NaN where undefined."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A score with its confidence interval.
+
+    Attributes:
+        value: The score on all images; NaN where undefined.
+        low: Lower end of the interval; NaN where it cannot be told (one group only, or every replicate undefined).
+        high: Upper end.
+        n: Images that the score rests on.
+        dropped: Replicates in which it was undefined; they are left out of the interval.
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
+    dropped: int = 0
+
+    def to_json(self) -> dict[str, float | int | None]:
+        """The fields, with None for NaN."""
+        value, low, high = (None if np.isnan(v) else float(v) for v in (self.value, self.low, self.high))
+        return {"value": value, "low": low, "high": high, "n": self.n, "dropped": self.dropped}
+
+
+def bootstrap_weights(groups: Sequence[str], *, replicates: int = 1000, seed: int = 0) -> NDArray[np.float64]:
+    """(R, n) how often each of n images is drawn in R resamples with replacement.
+
+    Args:
+        groups: What is drawn as one (patient or slide) for each image; an image with an empty name stands alone.
+        replicates: R.
+        seed: The same seed gives the same resamples.
+
+    Raises:
+        InputError: Fewer than one replicate.
+    """
+    if replicates < 1:
+        raise InputError(f"A bootstrap needs at least 1 replicate, not {replicates}.")
+    names = [("group", group) if group else ("image", str(i)) for i, group in enumerate(groups)]
+    position = {name: i for i, name in enumerate(dict.fromkeys(names))}
+    units = np.array([position[name] for name in names], np.int64)
+    if len(position) == 0:
+        return np.zeros((replicates, 0))
+    drawn = np.random.default_rng(seed).multinomial(
+        len(position), np.full(len(position), 1 / len(position)), replicates
+    )
+    return drawn[:, units].astype(np.float64)
+
+
+def estimate(
+    statistic: Statistic, weights: NDArray[np.float64], *, n: int | None = None, level: float = 0.95
+) -> Estimate:
+    """The score, and the interval that holds the middle `level` of its replicates.
+
+    Args:
+        statistic: The score, one value a resample.
+        weights: (R, n) resamples, see `bootstrap_weights`.
+        n: Images that the score rests on, if not all.
+        level: Share of the replicates within the interval.
+    """
+    (only,) = estimate_each(lambda w: statistic(w)[:, None], weights, n=None if n is None else [n], level=level)
+    return only
+
+
+def estimate_each(
+    statistic: Statistic, weights: NDArray[np.float64], *, n: Sequence[int] | None = None, level: float = 0.95
+) -> list[Estimate]:
+    """`estimate` for K scores at once: the statistic gives (R, K), `n` one number a score."""
+    value = statistic(np.ones((1, weights.shape[1])))[0]
+    replicates = statistic(weights)
+    movable = weights.size > 0 and bool((weights != weights[:1]).any())
+    results = []
+    for k, point in enumerate(value):
+        defined = replicates[:, k][~np.isnan(replicates[:, k])]
+        low = high = float("nan")
+        if movable and len(defined) and not np.isnan(point):
+            low, high = (float(v) for v in np.quantile(defined, [(1 - level) / 2, (1 + level) / 2]))
+        count = weights.shape[1] if n is None else n[k]
+        results.append(Estimate(float(point), low, high, count, len(replicates) - len(defined)))
+    return results
+
+
+def weighted_mean(values: NDArray[np.float64]) -> Statistic:
+    """Mean over images of (n,) or (n, K) values, NaN skipped."""
+    defined = (~np.isnan(values)).astype(np.float64)
+    filled = np.nan_to_num(values, nan=0.0)
+
+    def statistic(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        total, count = weights @ filled, weights @ defined
+        return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+    return statistic
+
+
+def weighted_strata_mean(values: NDArray[np.float64], strata: Sequence[str]) -> Statistic:
+    """Mean of (n,) values within each stratum (tissue), then over the strata that have any."""
+    names = np.asarray(strata)
+    spread = np.where(names[:, None] == np.unique(names)[None], values[:, None], np.nan)
+    within = weighted_mean(spread)
+
+    def statistic(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        means = within(weights)
+        count = (~np.isnan(means)).sum(axis=1)
+        return np.where(count > 0, np.nansum(means, axis=1) / np.maximum(count, 1), np.nan)
+
+    return statistic
+
+
+def weighted_pool(
+    counts: NDArray[np.float64], formula: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+) -> Statistic:
+    """A score of summed counts: (n, ..., C) counts an image → formula((R, ..., C) sums)."""
+
+    def statistic(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        return formula(np.tensordot(weights, counts, axes=1))
+
+    return statistic
+
+
+def weighted_r_squared(truth: NDArray[np.integer], found: NDArray[np.integer]) -> Statistic:
+    """R² over images of each column of (n, K) integer counts; NaN where the true count never changes."""
+    # Counts from the first image's: integers, whose sums are exact, so that "never changes" is told without tolerance.
+    shifted = (truth - truth[:1]).astype(np.float64)
+    errors = ((truth - found) ** 2).astype(np.float64)
+
+    def statistic(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        drawn = weights.sum(axis=1, keepdims=True)
+        spread = drawn * (weights @ shifted**2) - (weights @ shifted) ** 2
+        residual = drawn * (weights @ errors)
+        return np.where(spread > 0, 1 - residual / np.where(spread > 0, spread, 1), np.nan)
+
+    return statistic

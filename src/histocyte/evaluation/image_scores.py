@@ -1,0 +1,183 @@
+"""Everything that is counted on one image; all scores of a data set are made from these rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from histocyte.core.errors import InputError
+from histocyte.core.instances import Instances, Labels
+from histocyte.metrics.aji import aji_of, aji_plus_of
+from histocyte.metrics.averages import nan_mean
+from histocyte.metrics.detection import (
+    CentroidMatch,
+    ClassDetectionCounts,
+    DetectionCounts,
+    MatchMode,
+    centroids,
+    class_detection_counts,
+    detection_radius_px,
+    match_centroids,
+)
+from histocyte.metrics.dice import dice_ensemble_of, dice_of
+from histocyte.metrics.overlap import Overlap, overlap_of, types_by_row
+from histocyte.metrics.panoptic import PanopticCounts, count_class_matches, count_matches
+
+__all__ = ["ClassScores", "ImageInfo", "ImageScores", "score_image"]
+
+
+@dataclass(frozen=True, slots=True)
+class ImageInfo:
+    """Where an image is from.
+
+    Attributes:
+        name: Name within its data set.
+        source: Data set.
+        group: Patient or slide, resampled as one; may be empty.
+        mpp: µm per px.
+        stratum: What scores are first averaged within (tissue), if anything.
+    """
+
+    name: str
+    source: str
+    group: str
+    mpp: float
+    stratum: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ClassScores:
+    """The classes' part in one image's scores; nuclei of unknown true class take no part, nor what was found there.
+
+    Attributes:
+        panoptic: Counts of each class.
+        detection: Counts of each class.
+        n_truth: (K,) true nuclei.
+        n_found: (K,) found nuclei.
+        right: Detected nuclei with the right class.
+        detected: Detected nuclei of known class.
+    """
+
+    panoptic: tuple[PanopticCounts, ...]
+    detection: tuple[ClassDetectionCounts, ...]
+    n_truth: NDArray[np.int64]
+    n_found: NDArray[np.int64]
+    right: int
+    detected: int
+
+    @property
+    def pq(self) -> NDArray[np.float64]:
+        """(K,) PQ by PanNuke's convention, NaN for a class that is not in the image's truth."""
+        return np.array([float(c.quality("pannuke").pq) for c in self.panoptic])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ImageScores:
+    """Scores and counts of one image.
+
+    Attributes:
+        info: Where it is from.
+        panoptic: Matches by IoU > 0.5, classes aside.
+        detection: Matches by centroids within 3 µm, classes aside.
+        aji: Aggregated Jaccard index.
+        aji_plus: Its one-to-one form.
+        dice: Dice of the foreground.
+        dice_ensemble: Dice over overlapping pairs.
+        classes: None if truth or result has no classes.
+    """
+
+    info: ImageInfo
+    panoptic: PanopticCounts
+    detection: DetectionCounts
+    aji: float
+    aji_plus: float
+    dice: float
+    dice_ensemble: float
+    classes: ClassScores | None
+
+    @property
+    def n_truth(self) -> int:
+        """True nuclei."""
+        return self.panoptic.tp + self.panoptic.fn
+
+    @property
+    def n_found(self) -> int:
+        """Found nuclei."""
+        return self.panoptic.tp + self.panoptic.fp
+
+    @property
+    def bpq(self) -> float:
+        """Binary PQ by PanNuke's convention, NaN if there is no true nucleus."""
+        return float(self.panoptic.quality("pannuke").pq)
+
+    @property
+    def mpq(self) -> float:
+        """Mean of the classes' PQ by PanNuke's convention; NaN without classes."""
+        return float("nan") if self.classes is None else float(nan_mean(self.classes.pq))
+
+
+def score_image(
+    truth: Labels, found: Instances, info: ImageInfo, *, n_classes: int, mode: MatchMode = "hovernet"
+) -> ImageScores:
+    """Count everything on one image.
+
+    Args:
+        truth: True nuclei; their classes count from 1, 0 is unknown.
+        found: Found nuclei on the same pixels; an instance's class is its most probable one.
+        info: Where the image is from; its resolution sets the matching radius.
+        n_classes: Number of classes on either side.
+        mode: How centroids are paired, see `metrics.detection`.
+
+    Raises:
+        InputError: Truth and result do not fit each other or the classes.
+    """
+    try:
+        overlap = overlap_of(truth.instances, found.labels)
+        match = match_centroids(
+            centroids(truth.instances)[1],
+            centroids(found.labels)[1],
+            radius_px=detection_radius_px(info.mpp),
+            mode=mode,
+        )
+        classes = _class_scores(truth, found, overlap, match, n_classes)
+    except InputError as error:
+        raise InputError(f"Image '{info.name}' of {info.source}: {error}") from error
+    return ImageScores(
+        info,
+        count_matches(overlap),
+        match.counts(),
+        aji_of(overlap),
+        aji_plus_of(overlap),
+        dice_of(overlap),
+        dice_ensemble_of(overlap),
+        classes,
+    )
+
+
+def _class_scores(
+    truth: Labels, found: Instances, overlap: Overlap, match: CentroidMatch, n_classes: int
+) -> ClassScores | None:
+    if truth.types is None or n_classes == 0 or found.class_probabilities.shape[1] == 0:
+        return None
+    if found.class_probabilities.shape[1] != n_classes:
+        raise InputError(
+            f"the result has {found.class_probabilities.shape[1]} classes, but {n_classes} are to be scored; "
+            "map the truth into the model's classes."
+        )
+    of_truth = types_by_row(truth.types, overlap.truth_ids, what="truth")
+    if len(of_truth) and of_truth.max() > n_classes:
+        raise InputError(f"the truth has a class {of_truth.max()}, but there are {n_classes} (0 is unknown).")
+    found_types = np.concatenate([[0], found.class_probabilities.argmax(axis=1) + 1])
+    of_found = types_by_row(found_types, overlap.found_ids, what="result")
+    known = of_truth[match.truth] > 0
+    counted = np.delete(of_found, match.found[~known])
+    return ClassScores(
+        count_class_matches(overlap, of_truth, of_found, n_classes=n_classes),
+        class_detection_counts(match, of_truth, of_found, n_classes=n_classes),
+        np.bincount(of_truth, minlength=n_classes + 1)[1:],
+        np.bincount(counted, minlength=n_classes + 1)[1:],
+        int(np.sum(known & (of_truth[match.truth] == of_found[match.found]))),
+        int(known.sum()),
+    )

@@ -1,0 +1,112 @@
+"""Run a predictor over labelled images and score it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from histocyte.core.errors import InputError
+from histocyte.core.instances import Instances
+from histocyte.evaluation.image_scores import ImageInfo, ImageScores, score_image
+from histocyte.evaluation.report import Report
+from histocyte.evaluation.summary import summarise
+from histocyte.metrics.detection import MatchMode
+
+if TYPE_CHECKING:
+    from histocyte.datasets.sample import Sample
+
+__all__ = ["Predictor", "evaluate", "report_of"]
+
+Predictor = Callable[[NDArray[np.uint8], float], Instances]
+"""(H, W, 3) uint8 RGB and its resolution (µm/px) → what was found, on the same pixels."""
+
+
+def evaluate(
+    predict: Predictor,
+    samples: Iterable[Sample],
+    taxonomy_names: Sequence[str],
+    *,
+    replicates: int = 1000,
+    seed: int = 0,
+    mode: MatchMode = "hovernet",
+    stratum: Callable[[Sample], str] | None = None,
+    on_image: Callable[[ImageScores], None] | None = None,
+) -> Report:
+    """Predict and score one image at a time; only counts are kept.
+
+    Nuclei of unknown class in the truth (0) take part in all scores but those of classes. An image whose truth does
+    not part touching nuclei (`Sample.separable` false) is not scored and listed as skipped.
+
+    Args:
+        predict: The model; an instance's class is its most probable one.
+        samples: Labelled images of one or more data sets; their types follow `taxonomy_names`.
+        taxonomy_names: The K classes.
+        replicates: Bootstrap resamples; images of one group (patient, slide) are drawn together.
+        seed: The same seed gives the same intervals.
+        mode: How centroids are paired, see `metrics.detection`.
+        stratum: What scores are also averaged within first (PanNuke: the tissue of a sample).
+        on_image: Called after each image, e.g. to show progress.
+
+    Raises:
+        InputError: There is no image to score, or truth and result of one do not fit each other or the classes.
+    """
+    rows: list[ImageScores] = []
+    skipped: dict[str, list[str]] = {}
+    for sample in samples:
+        if not sample.separable:
+            skipped.setdefault(sample.source, []).append(sample.name)
+            continue
+        info = ImageInfo(
+            sample.name, sample.source, sample.group, sample.mpp, "" if stratum is None else stratum(sample)
+        )
+        found = predict(sample.image, sample.mpp)
+        rows.append(score_image(sample.labels, found, info, n_classes=len(taxonomy_names), mode=mode))
+        if on_image is not None:
+            on_image(rows[-1])
+    return report_of(rows, taxonomy_names, replicates=replicates, seed=seed, mode=mode, skipped=skipped)
+
+
+def report_of(
+    rows: Sequence[ImageScores],
+    class_names: Sequence[str],
+    *,
+    replicates: int = 1000,
+    seed: int = 0,
+    mode: MatchMode = "hovernet",
+    skipped: dict[str, list[str]] | None = None,
+) -> Report:
+    """The report on images that are scored already (`image_scores.score_image`).
+
+    Args:
+        rows: The images, of one or more data sets.
+        class_names: The K classes they were scored for.
+        replicates: Bootstrap resamples.
+        seed: The same seed gives the same intervals.
+        mode: How their centroids were paired.
+        skipped: Names of images that were not scored, by data set.
+
+    Raises:
+        InputError: There are no rows.
+    """
+    skipped = skipped or {}
+    if not rows:
+        left = sum(map(len, skipped.values()))
+        raise InputError(
+            "There is no image to score"
+            + (f": the truth of all {left} does not part touching nuclei." if left else ": the data set is empty.")
+        )
+    by_source: dict[str, list[ImageScores]] = {}
+    for row in rows:
+        by_source.setdefault(row.info.source, []).append(row)
+    return Report(
+        tuple(class_names),
+        {source: summarise(part, class_names, replicates=replicates, seed=seed) for source, part in by_source.items()},
+        tuple(rows),
+        {source: tuple(names) for source, names in skipped.items()},
+        replicates,
+        seed,
+        mode,
+    )

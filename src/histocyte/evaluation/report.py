@@ -1,0 +1,188 @@
+"""The result of an evaluation: as JSON, as a table for the terminal, as CSV."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from histocyte.core.errors import DiskError
+from histocyte.evaluation.bootstrap import Estimate
+from histocyte.evaluation.image_scores import ImageScores
+from histocyte.evaluation.summary import SCORES, SourceSummary
+from histocyte.metrics.detection import RADIUS_UM, MatchMode
+
+__all__ = ["Report", "TableRow"]
+
+_CLASS_SCORES = {"pq": "PQ, pooled", "pq_mean": "PQ, image mean", "f1": "F1", "r2": "R² of counts"}
+
+
+class TableRow(NamedTuple):
+    """One score as text: data set, title, value, 95 % interval, number of images behind it."""
+
+    source: str
+    score: str
+    value: str
+    interval: str
+    images: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Report:
+    """Scores of a model, or of its results, on one or more data sets.
+
+    Attributes:
+        class_names: The K classes.
+        sources: Scores by data set.
+        images: One row an image, in the order they came.
+        skipped: By data set, the images that were not scored since their truth does not part touching nuclei.
+        replicates: Bootstrap resamples behind each interval.
+        seed: Their seed.
+        mode: How centroids were paired.
+    """
+
+    class_names: tuple[str, ...]
+    sources: Mapping[str, SourceSummary]
+    images: tuple[ImageScores, ...]
+    skipped: Mapping[str, tuple[str, ...]]
+    replicates: int
+    seed: int
+    mode: MatchMode
+
+    def to_json(self) -> dict[str, object]:
+        """A JSON-ready description; undefined values are None.
+
+        Keys:
+            `format`: "histocyte-evaluation/1".
+            `settings`: replicates, seed, level of the intervals, radius and mode of the centroid matching.
+            `class_names`: the classes in order.
+            `about`: what each score is.
+            `sources`: by data set `n_images, n_groups, n_truth, n_found`, `scores` (key → estimate), `classes`
+                (a list with name, counts and the estimates pq, pq_mean, f1, r2), `strata` and `skipped`. An
+                estimate is `{value, low, high, n, dropped}`: n images, replicates dropped as undefined.
+            `images`: a list with the counts and scores of each image.
+        """
+        return {
+            "format": "histocyte-evaluation/1",
+            "settings": {
+                "replicates": self.replicates,
+                "seed": self.seed,
+                "level": 0.95,
+                "detection_radius_um": RADIUS_UM,
+                "detection_mode": self.mode,
+            },
+            "class_names": list(self.class_names),
+            "about": {key: about for key, (_, about) in SCORES.items()},
+            "sources": {
+                name: _source_json(summary) | {"skipped": list(self.skipped.get(name, ()))}
+                for name, summary in self.sources.items()
+            },
+            "images": [_image_json(row) for row in self.images],
+        }
+
+    def table(self) -> list[TableRow]:
+        """Rows for the terminal, all text: each data set's scores, then each class's."""
+        return [row for summary in self.sources.values() for row in _table_rows(summary)]
+
+    def write_csv(self, path: Path) -> None:
+        """Write one line an image: counts and scores, and each class's; empty where undefined.
+
+        Raises:
+            DiskError: The file could not be written.
+        """
+        rows = [_csv_row(row, self.class_names) for row in self.images]
+        header = list(dict.fromkeys(key for row in rows for key in row))
+        try:
+            with path.open("w", newline="", encoding="utf-8") as file:
+                writer = csv.DictWriter(file, header)
+                writer.writeheader()
+                writer.writerows(rows)
+        except OSError as error:
+            raise DiskError(f"Could not write the scores to {path}: {error.strerror}.") from error
+
+
+def _source_json(summary: SourceSummary) -> dict[str, object]:
+    return {
+        "n_images": summary.n_images,
+        "n_groups": summary.n_groups,
+        "n_truth": summary.n_truth,
+        "n_found": summary.n_found,
+        "scores": {key: score.to_json() for key, score in summary.scores.items()},
+        "classes": [
+            {"name": c.name, "n_truth": c.n_truth, "n_found": c.n_found}
+            | {key: getattr(c, key).to_json() for key in _CLASS_SCORES}
+            for c in summary.classes
+        ],
+        "strata": {
+            name: {"n_images": s.n_images, "bpq": _defined(s.bpq), "mpq": _defined(s.mpq)}
+            for name, s in summary.strata.items()
+        },
+    }
+
+
+def _image_json(row: ImageScores) -> dict[str, object]:
+    info, panoptic, detection = row.info, row.panoptic, row.detection
+    quality = panoptic.quality("pannuke")
+    result: dict[str, object] = {
+        "source": info.source,
+        "name": info.name,
+        "group": info.group,
+        "stratum": info.stratum,
+        "mpp": info.mpp,
+        "n_truth": row.n_truth,
+        "n_found": row.n_found,
+        "tp": panoptic.tp,
+        "fp": panoptic.fp,
+        "fn": panoptic.fn,
+        "iou_sum": panoptic.iou_sum,
+        "bpq": _defined(row.bpq),
+        "dq": _defined(float(quality.dq)),
+        "sq": _defined(float(quality.sq)),
+        "aji": _defined(row.aji),
+        "aji_plus": _defined(row.aji_plus),
+        "dice": _defined(row.dice),
+        "dice_ensemble": _defined(row.dice_ensemble),
+        "detected": detection.tp,
+        "detected_falsely": detection.fp,
+        "detection_missed": detection.fn,
+        "f1": _defined(detection.f1),
+        "mpq": _defined(row.mpq),
+    }
+    if row.classes is not None:
+        columns = zip(row.classes.panoptic, row.classes.n_truth, row.classes.n_found, row.classes.pq, strict=True)
+        result["classes"] = [
+            {"n_truth": int(truth), "n_found": int(found), **asdict(counts), "pq": _defined(float(pq))}
+            for counts, truth, found, pq in columns
+        ]
+    return result
+
+
+def _csv_row(row: ImageScores, class_names: Sequence[str]) -> dict[str, object]:
+    flat = _image_json(row)
+    flat.pop("classes", None)
+    if row.classes is not None:
+        columns = zip(class_names, row.classes.n_truth, row.classes.n_found, row.classes.pq, strict=True)
+        for name, truth, found, pq in columns:
+            flat |= {f"n_truth {name}": int(truth), f"n_found {name}": int(found), f"pq {name}": _defined(float(pq))}
+    return flat
+
+
+def _table_rows(summary: SourceSummary) -> Iterator[TableRow]:
+    for key, score in summary.scores.items():
+        yield _table_row(summary.source, SCORES[key][0], score)
+    for c in summary.classes:
+        for key, title in _CLASS_SCORES.items():
+            yield _table_row(summary.source, f"{c.name}: {title}", getattr(c, key))
+
+
+def _table_row(source: str, title: str, score: Estimate) -> TableRow:
+    value = "–" if math.isnan(score.value) else f"{score.value:.3f}"
+    interval = "–" if math.isnan(score.low) else f"{score.low:.3f} to {score.high:.3f}"
+    return TableRow(source, title, value, interval, str(score.n))
+
+
+def _defined(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)

@@ -1,0 +1,240 @@
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from histocyte.core.errors import DiskError, InputError
+from histocyte.core.instances import Instances
+from histocyte.datasets.sample import Sample
+from histocyte.evaluation.protocol import evaluate
+
+NAMES = ("epithelial", "inflammatory")
+ORACLES = Path(__file__).parents[2].parent / "shared" / "oracles" / "metrics"
+
+
+def squares(*corners, side=8, shape=(64, 64)):
+    labels = np.zeros(shape, np.int32)
+    for i, (row, column) in enumerate(corners, 1):
+        labels[row : row + side, column : column + side] = i
+    return labels
+
+
+def sample(name, labels, types, **fields):
+    """A labelled image that hides its number in its first pixel, for predictors to know it by."""
+    image = np.full((*labels.shape, 3), 255, np.uint8)
+    image[0, 0, 0] = int(name)
+    fields = {"mpp": 0.25, "source": "set", "group": ""} | fields
+    return Sample(name, image, labels, None if types is None else np.array(types, np.uint8), **fields)
+
+
+def instances(labels, classes, n_classes=2):
+    """Found instances with the given class (from 1) each."""
+    probabilities = np.eye(n_classes, dtype=np.float32)[np.array(classes, int) - 1] if n_classes else None
+    if probabilities is None or not len(classes):
+        probabilities = np.zeros((len(classes), n_classes), np.float32)
+    return Instances(labels, probabilities, np.ones(len(classes), np.float32))
+
+
+def answers(*found):
+    """A predictor that gives image k the k-th answer."""
+    return lambda image, mpp: found[image[0, 0, 0]]
+
+
+GRID = [(4, 4), (4, 24), (24, 4), (24, 24)]
+LABELS = squares(*GRID)
+NOTHING = np.zeros((64, 64), np.int32)
+
+
+def value(report, key, source="set"):
+    return report.sources[source].scores[key].value
+
+
+def test_a_perfect_model_scores_1_everywhere():
+    report = evaluate(
+        answers(instances(LABELS, [1, 2, 2, 1]), instances(squares((9, 9)), [2])),
+        [sample("0", LABELS, [0, 1, 2, 2, 1]), sample("1", squares((9, 9)), [0, 2])],
+        NAMES,
+        replicates=50,
+    )
+    summary = report.sources["set"]
+    assert {key: pytest.approx(score.value, abs=1e-6) for key, score in summary.scores.items()} == dict.fromkeys(
+        summary.scores, 1
+    )
+    assert (summary.n_images, summary.n_truth, summary.n_found) == (2, 5, 5)
+    assert [(c.name, c.n_truth, c.f1.value) for c in summary.classes] == [("epithelial", 2, 1), ("inflammatory", 3, 1)]
+    assert all(s.low == pytest.approx(1, abs=1e-6) for s in summary.scores.values() if s.dropped == 0)
+
+
+def test_scores_by_hand():
+    # Image 0: one hit of the right class, one of the wrong class, two missed, one invented. Image 1: one invented.
+    found = squares((4, 4), (4, 24), (50, 50))
+    report = evaluate(
+        answers(instances(found, [1, 1, 2]), instances(squares((9, 9)), [1])),
+        [sample("0", LABELS, [0, 1, 2, 2, 1]), sample("1", NOTHING, [0])],
+        NAMES,
+    )
+    assert value(report, "bpq") == pytest.approx(2 / 3.5, abs=1e-6)
+    assert report.sources["set"].scores["bpq"].n == 1
+    assert value(report, "pq_pooled") == 2 / (2 + 0.5 * 2 + 0.5 * 2)
+    assert (value(report, "precision"), value(report, "recall"), value(report, "f1")) == (0.5, 0.5, 0.5)
+    assert value(report, "f1_mean") == pytest.approx((4 / 7 + 0) / 2)
+    assert value(report, "aji") == pytest.approx((128 / (5 * 64) + 0) / 2)
+    assert value(report, "accuracy") == 0.5
+    # Epithelial: 1 hit, 1 miss, 2 false (the wrong class, image 1); inflammatory: 2 missed, 1 invented.
+    assert value(report, "mpq") == pytest.approx((1 / 2 + 0) / 2, abs=1e-5)
+    assert value(report, "mpq_plus") == pytest.approx((1 / 2.5 + 0) / 2, abs=1e-5)
+    epithelial, inflammatory = report.sources["set"].classes
+    assert epithelial.f1.value == 2 / (2 + 2 * 1 + 1 + 1)
+    assert inflammatory.f1.value == 0
+    assert (epithelial.n_truth, epithelial.n_found, inflammatory.n_truth, inflammatory.n_found) == (2, 3, 2, 1)
+    assert epithelial.r2.value == 1 - 1 / 2
+    assert value(report, "r2_total") == 1 - 2 / 8
+
+
+def test_swapped_classes_cost_only_the_class_scores():
+    report = evaluate(answers(instances(LABELS, [2, 1, 1, 2])), [sample("0", LABELS, [0, 1, 2, 2, 1])], NAMES)
+    assert value(report, "bpq") == pytest.approx(1, abs=1e-6)
+    assert (value(report, "mpq"), value(report, "mpq_plus"), value(report, "accuracy")) == (0, 0, 0)
+
+
+def test_nuclei_of_unknown_class_count_for_detection_only():
+    report = evaluate(answers(instances(LABELS, [1, 1, 2, 2])), [sample("0", LABELS, [0, 1, 0, 2, 0])], NAMES)
+    summary = report.sources["set"]
+    assert value(report, "f1") == value(report, "accuracy") == 1
+    assert value(report, "mpq") == pytest.approx(1, abs=1e-5)
+    assert [(c.n_truth, c.n_found, c.f1.value) for c in summary.classes] == [(1, 1, 1), (1, 1, 1)]
+
+
+@pytest.mark.parametrize(("types", "n_classes"), [(None, 2), ([0, 1, 2, 2, 1], 0)])
+def test_without_classes_on_one_side_there_are_no_class_scores(types, n_classes):
+    report = evaluate(answers(instances(LABELS, [1, 1, 1, 1], n_classes)), [sample("0", LABELS, types)], NAMES)
+    assert "mpq" not in report.sources["set"].scores
+    assert report.sources["set"].classes == ()
+    assert value(report, "bpq") == pytest.approx(1, abs=1e-6)
+
+
+def test_nothing_found_in_images_without_nuclei_is_undefined_not_an_error():
+    report = evaluate(answers(instances(NOTHING, [])), [sample("0", NOTHING, [0])], NAMES, replicates=20)
+    score = report.sources["set"].scores["bpq"]
+    assert np.isnan(score.value)
+    assert (score.n, score.dropped) == (0, 20)
+    assert {row.value for row in report.table() if row.score != "R² of all nuclei"} == {"–"}
+
+
+def test_detection_radius_is_physical():
+    moved = instances(squares(*[(r, c + 7) for r, c in GRID]), [1, 2, 2, 1])
+    near = evaluate(answers(moved), [sample("0", LABELS, None)], NAMES)
+    far = evaluate(answers(moved), [sample("0", LABELS, None, mpp=0.5)], NAMES)
+    assert (value(near, "f1"), value(far, "f1")) == (1, 0)
+
+
+def test_data_sets_are_summarised_apart_and_intervals_rest_on_patients():
+    found = [instances(LABELS, [1, 2, 2, 1]), instances(squares(*GRID[:2]), [1, 2]), instances(NOTHING, [])]
+    samples = [sample(str(i), LABELS, [0, 1, 2, 2, 1], group="ab"[i % 2]) for i in range(3)]
+    other = sample("1", LABELS, None, source="other")
+    report = evaluate(answers(*found), [*samples, other], NAMES)
+    assert list(report.sources) == ["set", "other"]
+    summary = report.sources["set"]
+    assert (summary.n_images, summary.n_groups) == (3, 2)
+    # Patients a (1 and 0) and b (0.667): the mean is at worst 0.5, at best b alone.
+    bpq = summary.scores["bpq"]
+    assert (bpq.low, bpq.high) == (pytest.approx(0.5, abs=1e-5), pytest.approx(2 / 3, abs=1e-5))
+    assert np.isnan(report.sources["other"].scores["bpq"].low)
+
+
+def test_strata_are_averaged_first():
+    found = [instances(LABELS, [1, 2, 2, 1]), instances(NOTHING, []), instances(LABELS, [1, 2, 2, 1])]
+    samples = [sample(str(i), LABELS, [0, 1, 2, 2, 1]) for i in range(3)]
+    report = evaluate(answers(*found), samples, NAMES, stratum=lambda s: "liver" if s.name == "0" else "skin")
+    assert value(report, "bpq") == pytest.approx(2 / 3, abs=1e-5)
+    strata_means = [value(report, "bpq_strata"), value(report, "mpq_strata")]
+    assert strata_means == pytest.approx([0.75, 0.75], abs=1e-5)
+    assert report.sources["set"].strata["skin"].n_images == 2
+
+
+def test_truth_that_does_not_part_nuclei_is_skipped():
+    blurred = replace(sample("0", LABELS, None), separable=False)
+    report = evaluate(answers(instances(LABELS, [1] * 4)), [blurred, sample("0", LABELS, None)], NAMES)
+    assert report.sources["set"].n_images == 1
+    assert report.to_json()["sources"]["set"]["skipped"] == ["0"]
+    with pytest.raises(InputError, match="all 1 does not part"):
+        evaluate(answers(), [blurred], NAMES)
+
+
+@pytest.mark.parametrize(
+    ("found", "types", "says"),
+    [
+        (instances(LABELS[:32], [1, 1]), [0, 1, 2, 2, 1], "Image '0' of set: The label maps .* differ in shape"),
+        (instances(LABELS, [1, 1, 1, 1], 3), [0, 1, 2, 2, 1], "result has 3 classes, but 2"),
+        (instances(LABELS, [1, 1, 1, 1]), [0, 1, 2, 3, 1], "truth has a class 3"),
+        (instances(LABELS, [1, 1, 1, 1]), [0, 1, 2], "truth names 2 instances"),
+    ],
+)
+def test_what_does_not_fit_is_refused(found, types, says):
+    with pytest.raises(InputError, match=says):
+        evaluate(answers(found), [sample("0", LABELS, types)], NAMES)
+
+
+def test_an_empty_data_set_is_refused():
+    with pytest.raises(InputError, match="data set is empty"):
+        evaluate(answers(), [], NAMES)
+
+
+def test_report_goes_to_json_table_and_csv(tmp_path):
+    seen = []
+    report = evaluate(
+        answers(instances(LABELS, [1, 2, 2, 1]), instances(NOTHING, [])),
+        [sample("0", LABELS, [0, 1, 2, 2, 1]), sample("1", NOTHING, None, source="plain")],
+        NAMES,
+        on_image=seen.append,
+    )
+    assert [row.info.name for row in seen] == ["0", "1"]
+    data = json.loads(json.dumps(report.to_json(), allow_nan=False))
+    assert data["format"] == "histocyte-evaluation/1"
+    assert set(data["sources"]["set"]["scores"]) <= set(data["about"])
+    assert data["sources"]["set"]["classes"][0]["name"] == "epithelial"
+    assert data["images"][0]["classes"][1]["tp"] == 2
+    assert ("set", "bPQ", "1.000", "–", "1") in report.table()
+    report.write_csv(tmp_path / "scores.csv")
+    with (tmp_path / "scores.csv").open(encoding="utf-8") as file:
+        first, second = csv.DictReader(file)
+    assert (first["bpq"][:6], first["n_truth epithelial"], second["bpq"], second["pq epithelial"]) == (
+        "0.9999", "2", "", ""
+    )  # fmt: skip
+    with pytest.raises(DiskError, match="Could not write the scores"):
+        report.write_csv(tmp_path / "absent" / "scores.csv")
+
+
+def test_the_same_seed_gives_the_same_report():
+    found = [instances(squares(*GRID[:k]), [1] * k) for k in range(4)]
+    samples = [sample(str(i), LABELS, [0, 1, 2, 2, 1]) for i in range(4)]
+    first, again, other = (
+        evaluate(answers(*found), samples, NAMES, seed=seed).to_json()["sources"] for seed in (1, 1, 2)
+    )
+    assert first == again
+    assert first != other
+
+
+@pytest.mark.skipif(not ORACLES.exists(), reason="the reference answers are not here")
+def test_report_holds_the_reference_programs_figures():
+    """PanNuke's means and class scores, CoNIC's mPQ+ and HoVer-Net's detection, through the whole protocol."""
+    expected = json.loads((ORACLES / "expected.json").read_text())
+    with np.load(ORACLES / "pairs.npz") as archive:
+        pairs = dict(archive)
+    samples = [sample(str(k), pairs[f"{k}/true"], pairs[f"{k}/true_type"]) for k in range(15)]
+    found = [instances(pairs[f"{k}/pred"].astype(np.int32), pairs[f"{k}/pred_type"][1:], 4) for k in range(15)]
+    report = evaluate(answers(*found), samples, ("other", "inflammatory", "epithelial", "spindle"), replicates=100)
+    assert value(report, "bpq") == pytest.approx(expected["pannuke_mean_over_images"]["bpq"], abs=1e-9)
+    assert value(report, "mpq") == pytest.approx(expected["pannuke_mean_over_images"]["mpq"], abs=1e-9)
+    assert value(report, "mpq_plus") == pytest.approx(expected["conic_mpq_plus"]["mean"], abs=1e-9)
+    classes = report.sources["set"].classes
+    np.testing.assert_allclose([c.r2.value for c in classes], expected["r2_per_class_sklearn"], atol=1e-9)
+    np.testing.assert_allclose([c.pq.value for c in classes], expected["conic_mpq_plus"]["per_class"], atol=1e-9)
+    first_twelve = evaluate(answers(*found), samples[:12], report.class_names, replicates=10)
+    figures = [value(first_twelve, "f1"), value(first_twelve, "accuracy")]
+    figures += [c.f1.value for c in first_twelve.sources["set"].classes]
+    line = expected["hovernet_run_nuclei_type_stat_images_0_to_11"][0]
+    np.testing.assert_allclose(figures, [float(v) for v in line.strip("[]").split()], atol=5e-6)
