@@ -81,6 +81,7 @@ def test_low_threshold_assigns_one_to_one():
     counts = panoptic_counts(truth, found, iou=0.2)
     assert (counts.tp, counts.fp, counts.fn) == (1, 0, 1)
     assert counts.iou_sum == 0.5
+    assert panoptic_counts(np.array([[1] * 9 + [0]]), np.array([[0] * 8 + [1, 1]]), iou=0.2).tp == 0
 
 
 def test_unknown_class_in_the_truth_is_neither_missed_nor_falsely_found():
