@@ -1,3 +1,38 @@
-"""Find, outline and classify every cell on a histology slide."""
+"""Find, outline and classify every cell on a histology slide.
+
+>>> import histocyte as hc
+>>> cells = hc.segment("slide.svs")                 # doctest: +SKIP
+>>> cells.to_geojson("cells.geojson.gz")            # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from histocyte.core.cells import Cells
+    from histocyte.export.geoparquet import read_cells
+    from histocyte.inference.load import load
+    from histocyte.pipeline import segment
+    from histocyte.results import segment_to_folder
+    from histocyte.slides.open import open_slide
 
 __version__ = "0.1.0"
+__all__ = ["Cells", "load", "open_slide", "read_cells", "segment", "segment_to_folder"]
+
+_HOME = {
+    "Cells": "histocyte.core.cells",
+    "load": "histocyte.inference.load",
+    "open_slide": "histocyte.slides.open",
+    "read_cells": "histocyte.export.geoparquet",
+    "segment": "histocyte.pipeline",
+    "segment_to_folder": "histocyte.results",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used: `import histocyte` alone stays fast."""
+    if name in _HOME:
+        return getattr(importlib.import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'histocyte' has no attribute '{name}'")

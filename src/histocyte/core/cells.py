@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,6 +97,15 @@ class Cells:
             self.mpp,
             None if self.embeddings is None else self.embeddings[index],
         )
+
+    def to_geojson(self, path: str | Path) -> None:
+        """Write the cells for QuPath (see `export.geojson`); gzipped if the name ends in .gz."""
+        # Found by name: this room knows no files, and whoever has cells has the package that writes them.
+        importlib.import_module("histocyte.export.geojson").write_geojson(Path(path), self)
+
+    def to_parquet(self, path: str | Path) -> None:
+        """Write the cells as GeoParquet (see `export.geoparquet`)."""
+        importlib.import_module("histocyte.export.geoparquet").write_parquet(Path(path), self)
 
     @classmethod
     def empty(cls, taxonomy: Taxonomy, mpp: float) -> Cells:

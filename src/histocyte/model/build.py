@@ -35,20 +35,29 @@ def build_segmenter(spec: ModelSpec) -> Segmenter:
 
     Raises:
         UnknownNameError: A part that is not registered.
-        ModelError: Options that a part does not take.
+        ModelError: Options that a part does not take, or tissues for an encoder without a summary.
     """
-    from histocyte.decoders.heads import PixelShuffleHeads
+    from torch import nn
+
+    from histocyte.decoders.heads import PixelShuffleHeads, PointwiseHeads
     from histocyte.decoders.unet import UNet
+    from histocyte.decoders.unetr import UNETR
     from histocyte.encoders.timm_encoder import TimmPyramid, TimmViT
     from histocyte.model.segmenter import Segmenter
 
     encoders: dict[str, Callable[..., nn.Module]] = {"timm_pyramid": TimmPyramid, "timm_vit": TimmViT}
-    decoders: dict[str, Callable[..., nn.Module]] = {"unet": UNet}
+    decoders: dict[str, Callable[..., nn.Module]] = {"unet": UNet, "unetr": UNETR}
+    all_heads: dict[str, Callable[..., nn.Module]] = {"pixel_shuffle": PixelShuffleHeads, "pointwise": PointwiseHeads}
     specs = build_representation(spec.representation).maps
     encoder = _part(encoders, "encoder", spec.encoder)
     decoder = _part(decoders, "decoder", spec.decoder, encoder.info)
-    heads = _part({"pixel_shuffle": PixelShuffleHeads}, "heads", spec.heads, decoder.width, decoder.stride, specs)
-    return Segmenter(encoder, decoder, heads, specs, mean=spec.mean, std=spec.std)
+    heads = _part(all_heads, "heads", spec.heads, decoder.width, decoder.stride, specs)
+    tissue = None
+    if spec.tissues:
+        if encoder.info.summary_width is None:
+            raise ModelError(f"The encoder '{spec.encoder.name}' sums up no image, so it cannot tell tissues apart.")
+        tissue = nn.Linear(encoder.info.summary_width, len(spec.tissues))
+    return Segmenter(encoder, decoder, heads, specs, mean=spec.mean, std=spec.std, tissue=tissue)
 
 
 def _part(registry: dict[str, Callable[..., nn.Module]], kind: str, part: Part, *given: object) -> Any:

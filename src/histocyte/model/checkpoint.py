@@ -66,7 +66,9 @@ def read_spec(path: str | Path) -> ModelSpec:
             "other formats, pickles above all, are not opened."
         ) from error
     if SPEC_KEY not in metadata:
-        raise ModelError(f"'{path}' holds weights but no histocyte model spec. Make model files with `histocyte train`.")
+        raise ModelError(
+            f"'{path}' holds weights but no histocyte model spec. Make model files with `histocyte train`."
+        )
     return ModelSpec.parse(metadata[SPEC_KEY], where=str(path))
 
 
@@ -86,7 +88,11 @@ def load_model(path: str | Path) -> tuple[ModelSpec, Segmenter]:
     try:
         missing, left_over = model.load_state_dict(load_file(path), strict=False)
     except (RuntimeError, SafetensorError) as error:
-        raise ModelError(f"The weights in '{path}' do not fit its spec: {str(error).splitlines()[-1].strip()}") from error
+        raise ModelError(
+            f"The weights in '{path}' do not fit its spec: {str(error).splitlines()[-1].strip()}"
+        ) from error
     if missing or left_over:
-        raise ModelError(f"The weights in '{path}' do not fit its spec. Missing: {missing[:8]}; left over: {left_over[:8]}.")
+        raise ModelError(
+            f"The weights in '{path}' do not fit its spec. Missing: {missing[:8]}; left over: {left_over[:8]}."
+        )
     return spec, model.eval()

@@ -78,7 +78,9 @@ def _halve_weights(model: object, onnx: object) -> None:
     for initializer in graph.initializer:
         if initializer.data_type != kinds.FLOAT or int(np.prod(initializer.dims)) < 256:
             continue
-        half = numpy_helper.from_array(numpy_helper.to_array(initializer).astype(np.float16), f"{initializer.name}_half")
+        half = numpy_helper.from_array(
+            numpy_helper.to_array(initializer).astype(np.float16), f"{initializer.name}_half"
+        )
         casts.append(helper.make_node("Cast", [half.name], [initializer.name], to=kinds.FLOAT))
         initializer.CopyFrom(half)
     nodes = list(graph.node)

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from histocyte.core.errors import ModelError
 from histocyte.core.maps import MapSpec
+from histocyte.encoders.protocol import Features
 
 __all__ = ["Segmenter", "activate"]
 
@@ -35,6 +37,7 @@ class Segmenter(nn.Module):
         specs: The maps, in channel order.
         mean: Per RGB channel, of images scaled to 0–1.
         std: Likewise.
+        tissue: Optional head on the encoder's summary of the whole image, (B, E) → (B, T) logits of tissues.
     """
 
     mean: Tensor
@@ -49,15 +52,44 @@ class Segmenter(nn.Module):
         *,
         mean: Sequence[float],
         std: Sequence[float],
+        tissue: nn.Module | None = None,
     ) -> None:
         super().__init__()
-        self.encoder, self.decoder, self.heads = encoder, decoder, heads
+        self.encoder, self.decoder, self.heads, self.tissue = encoder, decoder, heads, tissue
         self.specs = tuple(specs)
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1) * 255, persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1) * 255, persistent=False)
 
     def forward(self, image: Tensor) -> Tensor:
         """Raw channels of all maps; `activate` turns them into maps."""
-        normalised = (image - self.mean) / self.std
+        normalised = self.normalise(image)
         raw: Tensor = self.heads(self.decoder(self.encoder(normalised), normalised))
         return raw
+
+    def forward_with_tissue(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Raw channels as `forward` gives them, and tissue logits (B, T), from one pass.
+
+        Raises:
+            ModelError: The model has no tissue head.
+        """
+        normalised = self.normalise(image)
+        features = self.encoder(normalised)
+        return self.heads(self.decoder(features, normalised)), self._tissue(features)
+
+    def tissue_logits(self, image: Tensor) -> Tensor:
+        """(B, T) tissue logits alone; the decoder does not run.
+
+        Raises:
+            ModelError: The model has no tissue head.
+        """
+        return self._tissue(self.encoder(self.normalise(image)))
+
+    def normalise(self, image: Tensor) -> Tensor:
+        """What the encoder is given, from an image in 0–255."""
+        return (image - self.mean) / self.std
+
+    def _tissue(self, features: Features) -> Tensor:
+        if self.tissue is None:
+            raise ModelError("This model does not tell tissues apart; build it with tissues=... in its spec.")
+        logits: Tensor = self.tissue(features.cls)
+        return logits

@@ -42,6 +42,8 @@ class ModelSpec(BaseModel):
     representation: Part
     taxonomy: Mapping[str, Any]
     """`Taxonomy.to_json()`."""
+    tissues: tuple[str, ...] = ()
+    """Kinds of tissue that a head on the whole image tells apart; none for a model without it."""
     mpp: float = 0.25
     """Resolution the network was trained at, µm/px."""
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
@@ -50,6 +52,8 @@ class ModelSpec(BaseModel):
     """Side of the squares the network is given at inference, working px."""
     margin_px: int = 32
     """Border of a tile whose predictions are not used where a neighbouring tile has better."""
+    multiple: int = 16
+    """Image sides must be multiples of this: the coarsest stride of the encoder."""
     licence: str = "not stated"
     data: tuple[Mapping[str, Any], ...] = ()
     """Training data: name, licence, citation, number of images and nuclei."""

@@ -1,0 +1,87 @@
+"""`histocyte evaluate`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from histocyte.datasets.sample import Sample
+    from histocyte.model.spec import ModelSpec
+
+__all__ = ["Split", "evaluate"]
+
+
+class Split(StrEnum):
+    """Which images of a set are scored."""
+
+    UNSEEN = "unseen"
+    ALL = "all"
+
+
+def evaluate(
+    model: Annotated[str, typer.Argument(help="Name of a bundled model, or a model file.", show_default=False)],
+    data: Annotated[list[Path], typer.Argument(help="Folders of labelled images.", show_default=False)],
+    split: Annotated[Split, typer.Option(help="unseen leaves out the images the model was trained on.")] = Split.UNSEEN,
+    mpp: Annotated[float | None, typer.Option(help="µm/px of images of a set that is not known by name.")] = None,
+    runtime: Annotated[str, typer.Option(help="auto, openvino, torch, onnxruntime.")] = "auto",
+    device: Annotated[str, typer.Option(help="For torch: auto, cpu, cuda, mps.")] = "auto",
+    csv: Annotated[Path | None, typer.Option(help="Write the scores of each image to this file.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
+) -> None:
+    """Score a model on labelled images, with 95 % intervals.
+
+    Images that the model was trained on are left out, unless asked for with --split all.
+
+    Example: histocyte evaluate hover-unet-consep data/monuseg --json
+    """
+    from histocyte.apps.cli.output import print_json, print_table, progress_bar, runtime_name, say
+    from histocyte.datasets.folder import load_folders
+    from histocyte.evaluation.protocol import evaluate as score
+    from histocyte.inference.load import load
+    from histocyte.pipeline import instances_on
+
+    loaded = load(model, runtime=runtime_name(runtime), device=device)
+    samples = load_folders(data, taxonomy=loaded.taxonomy, mpp=mpp)
+    chosen = samples if split is Split.ALL else _unseen(samples, loaded.spec)
+    left_out = len(samples) - len(chosen)
+    with progress_bar("images", hidden=as_json) as bar:
+        task = bar.add_task("scoring", total=len(chosen), note="")
+        report = score(
+            lambda image, mpp: instances_on(image, loaded, mpp=mpp),
+            chosen,
+            loaded.taxonomy.names,
+            on_image=lambda _: bar.advance(task),
+        )
+    if csv is not None:
+        report.write_csv(csv)
+    if as_json:
+        facts = {
+            "model": loaded.spec.name,
+            "model_sha256": loaded.sha256,
+            "runtime": loaded.runtime.name,
+            "split": str(split),
+        }
+        print_json({**facts, "trained_on_and_left_out": left_out, **report.to_json()})
+        return
+    columns = ("data set", "score", "value", "95 % interval", "images")
+    print_table(f"{loaded.spec.name}, {split} images", columns, [tuple(row) for row in report.table()])
+    if left_out:
+        say(f"{left_out} images the model was trained on were left out (--split all scores them too).")
+
+
+def _unseen(samples: list[Sample], spec: ModelSpec) -> list[Sample]:
+    """Images not trained on: the held-out ones of a training set, all of any other."""
+    from histocyte.core.errors import InputError
+
+    trained_on = {str(entry["name"]) for entry in spec.data}
+    held_out = spec.training.get("held_out", {})
+    chosen = [s for s in samples if s.source not in trained_on or s.name in held_out.get(s.source, ())]
+    if not chosen:
+        raise InputError(
+            f"'{spec.name}' was trained on all of these {len(samples)} images. Score them anyway: --split all."
+        )
+    return chosen

@@ -1,0 +1,73 @@
+"""`histocyte`: the commands, and how errors reach the user."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import click
+import typer
+
+from histocyte import __version__
+from histocyte.apps.cli import demo, doctor, evaluate, models, segment, train
+from histocyte.core.errors import HistocyteError
+
+__all__ = ["app", "run"]
+
+app = typer.Typer(
+    name="histocyte",
+    help="Find, outline and classify every cell on a histology slide.",
+    epilog="First time here? Run: histocyte demo",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"histocyte {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+app.command("demo")(demo.demo)
+app.command("segment")(segment.segment)
+app.command("train")(train.train)
+app.command("evaluate")(evaluate.evaluate)
+app.add_typer(models.app, name="models")
+app.command("doctor")(doctor.doctor)
+
+
+def run() -> None:
+    """Start the command line; the exit code is 0, 2 for wrong input (one line says which), 130 when interrupted."""
+    try:
+        code = app(standalone_mode=False)
+    except HistocyteError as error:
+        typer.echo(f"histocyte: {error}", err=True)
+        sys.exit(2)
+    except click.UsageError as error:
+        # Typer's own boxes take five lines to say it.
+        where = error.ctx.command_path if error.ctx else "histocyte"
+        typer.echo(f"histocyte: {error.format_message()} See: {where} --help", err=True)
+        sys.exit(2)
+    except click.ClickException as error:
+        typer.echo(f"histocyte: {error.format_message()}", err=True)
+        sys.exit(2)
+    except (KeyboardInterrupt, click.Abort):
+        typer.echo("histocyte: interrupted. Run the same command again to go on.", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of our output (head, less) has gone; nothing is wrong.
+        sys.stderr.close()
+        sys.exit(0)
+    sys.exit(code if isinstance(code, int) else 0)

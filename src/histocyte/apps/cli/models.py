@@ -1,0 +1,111 @@
+"""`histocyte models`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["app"]
+
+app = typer.Typer(help="Models: those that come with histocyte, and your own files.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_models(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
+) -> None:
+    """List the models that come with histocyte.
+
+    Example: histocyte models list
+    """
+    from histocyte.apps.cli.output import print_json, print_table
+    from histocyte.inference.load import spec_of
+    from histocyte.model.zoo import DEFAULT_MODEL, bundled_models
+
+    found = {name: (files, spec_of(files)) for name, files in bundled_models().items()}
+    if as_json:
+        print_json(
+            {
+                "models": [
+                    {
+                        "name": name,
+                        "default": name == DEFAULT_MODEL,
+                        "description": spec.description,
+                        "mpp": spec.mpp,
+                        "classes": list(spec.classes.names),
+                        "licence": spec.licence,
+                        "bytes": {p.suffix: p.stat().st_size for p in (files.onnx, files.safetensors) if p},
+                    }
+                    for name, (files, spec) in found.items()
+                ]
+            }
+        )
+        return
+    rows = [
+        (
+            name + (" (default)" if name == DEFAULT_MODEL else ""),
+            f"{spec.mpp:g}",
+            ", ".join(spec.classes.names),
+            spec.licence,
+        )
+        for name, (_, spec) in found.items()
+    ]
+    print_table("Bundled models", ("name", "µm/px", "classes", "licence"), rows)
+
+
+@app.command()
+def show(
+    model: Annotated[str, typer.Argument(help="Name of a bundled model, or a model file.", show_default=False)],
+    as_json: Annotated[bool, typer.Option("--json", help="Print the whole spec as JSON.")] = False,
+) -> None:
+    """Show a model's card: data, licence, measured accuracy; or its spec.
+
+    Example: histocyte models show hover-unet-consep
+    """
+    import json
+
+    from histocyte.apps.cli.output import print_json
+    from histocyte.inference.load import spec_of
+    from histocyte.model.zoo import find_model
+
+    files = find_model(model)
+    spec = spec_of(files)
+    if as_json or files.card is None:
+        print_json(json.loads(spec.model_dump_json()))
+        return
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    Console().print(Markdown(files.card.read_text(encoding="utf-8")))
+
+
+@app.command()
+def export(
+    model: Annotated[
+        str, typer.Argument(help="Name of a bundled model, or a .safetensors model file.", show_default=False)
+    ],
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="The .onnx file; beside the model where not given.")
+    ] = None,
+) -> None:
+    """Make the ONNX file that runs without torch.
+
+    Example: histocyte models export runs/mine/model.safetensors
+    """
+    from histocyte.apps.cli.output import say
+    from histocyte.core.errors import InputError, require
+    from histocyte.model.zoo import find_model
+
+    require("torch", extra="torch")
+    files = find_model(model)
+    if files.safetensors is None:
+        raise InputError(f"'{model}' has no .safetensors file to export from.")
+    from histocyte.model.checkpoint import load_model
+    from histocyte.model.onnx_export import export_onnx
+
+    target = out or files.safetensors.with_suffix(".onnx")
+    spec, network = load_model(files.safetensors)
+    export_onnx(spec, network, target)
+    say(f"Wrote {target} ({target.stat().st_size / 1e6:.1f} MB).")

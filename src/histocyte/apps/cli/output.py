@@ -1,0 +1,91 @@
+"""What commands share in speaking to people and to programs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+
+__all__ = ["console", "print_json", "print_table", "progress_bar", "runtime_name", "say"]
+
+
+def console() -> Console:
+    """For people: standard error, so that standard output holds results alone."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False)
+
+
+def say(text: str) -> None:
+    """A line for people."""
+    console().print(text, soft_wrap=True)
+
+
+def print_json(data: Mapping[str, Any]) -> None:
+    """One object on standard output."""
+    import orjson
+    import typer
+
+    options = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY
+    typer.echo(orjson.dumps(data, option=options, default=str).decode())
+
+
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table on standard output; all columns but the first are set to the right."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    for i, column in enumerate(columns):
+        table.add_column(column, justify="left" if i == 0 else "right")
+    for row in rows:
+        table.add_row(*row)
+    Console(highlight=False).print(table)
+
+
+def progress_bar(unit: str, *, hidden: bool = False) -> AbstractContextManager[Progress]:
+    """A bar with rate and time left, on standard error.
+
+    Args:
+        unit: What is counted, e.g. "blocks".
+        hidden: No bar at all.
+    """
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TextColumn(unit),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=console(),
+        disable=hidden,
+    )
+
+
+def runtime_name(name: str) -> Any:
+    """A runtime's name, checked.
+
+    Raises:
+        UnknownNameError: No such runtime.
+    """
+    from histocyte.core.errors import UnknownNameError
+
+    known = ("auto", "openvino", "torch", "onnxruntime")
+    if name not in known:
+        raise UnknownNameError("runtime", name, known)
+    return name

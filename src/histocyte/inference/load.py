@@ -1,0 +1,146 @@
+"""A model ready for use: its spec, a runtime that predicts its maps, a representation that reads them."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import platform
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from histocyte.core.errors import InputError, MissingExtraError, ModelError
+from histocyte.core.taxonomy import Taxonomy
+from histocyte.inference.cpus import available_cpus
+from histocyte.inference.runtime import Runtime
+from histocyte.model.build import build_representation
+from histocyte.model.checkpoint import SPEC_KEY, read_spec
+from histocyte.model.spec import ModelSpec
+from histocyte.model.zoo import DEFAULT_MODEL, ModelFiles, find_model
+from histocyte.representations.hover import Hover
+
+__all__ = ["Model", "RuntimeName", "load", "spec_of"]
+
+RuntimeName = Literal["auto", "openvino", "torch", "onnxruntime"]
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """What the pipeline needs of a model.
+
+    Attributes:
+        spec: What it is.
+        runtime: Turns images into maps.
+        representation: Turns maps into instances.
+        sha256: Of the file that was loaded, for the record.
+    """
+
+    spec: ModelSpec
+    runtime: Runtime
+    representation: Hover
+    sha256: str
+
+    @property
+    def taxonomy(self) -> Taxonomy:
+        """The cell classes."""
+        return self.spec.classes
+
+    @property
+    def channels(self) -> int:
+        """Channels of all maps together."""
+        return sum(spec.channels for spec in self.representation.maps)
+
+
+def load(
+    model: str | Path = DEFAULT_MODEL,
+    *,
+    runtime: RuntimeName = "auto",
+    device: str = "auto",
+    workers: int | None = None,
+) -> Model:
+    """Load a bundled model by name or a model file by path.
+
+    Args:
+        model: Name or path.
+        runtime: "auto" takes torch where there is a GPU and torch to drive it, else OpenVINO, else what can run.
+        device: For torch: "auto", "cpu", "cuda", "cuda:1", "mps".
+        workers: Threads on a CPU; as many as this process may use where None.
+
+    Raises:
+        UnknownNameError: No such model.
+        InputError: No such file, or a runtime or device that is not here.
+        ModelError: A file that cannot be used by the runtime.
+        MissingExtraError: A runtime that is not installed.
+    """
+    found = find_model(model)
+    spec = spec_of(found)
+    threads = workers or available_cpus()
+    name = _pick(found, device) if runtime == "auto" else runtime
+    path = _file_for(found, name)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return Model(
+        spec, _start(name, path, device, threads, spec.multiple), build_representation(spec.representation), digest
+    )
+
+
+def spec_of(found: ModelFiles) -> ModelSpec:
+    """The spec inside a model's files."""
+    if found.safetensors is not None:
+        return read_spec(found.safetensors)
+    import openvino
+
+    assert found.onnx is not None
+    try:
+        text = openvino.Core().read_model(found.onnx).get_rt_info(["framework", SPEC_KEY]).value
+    except RuntimeError as error:
+        raise ModelError(
+            f"'{found.onnx}' is no ONNX model made by histocyte (`histocyte models export` makes one)."
+        ) from error
+    return ModelSpec.parse(str(text), where=str(found.onnx))
+
+
+def _pick(found: ModelFiles, device: str) -> RuntimeName:
+    torch_here = importlib.util.find_spec("torch") is not None and found.safetensors is not None
+    if device == "cpu" or (device == "auto" and not _accelerator()):
+        return "openvino" if found.onnx is not None else "torch"
+    return "torch" if torch_here or found.onnx is None or device != "auto" else "openvino"
+
+
+def _accelerator() -> bool:
+    """Whether it is worth asking torch for a GPU; importing it only to hear "no" takes seconds."""
+    apple = sys.platform == "darwin" and platform.machine() == "arm64"
+    return apple or shutil.which("nvidia-smi") is not None
+
+
+def _file_for(found: ModelFiles, runtime: str) -> Path:
+    path = found.safetensors if runtime == "torch" else found.onnx
+    if path is None:
+        needs, way = (
+            (".safetensors", "pass that file")
+            if runtime == "torch"
+            else (".onnx", f"make it with `histocyte models export {found.any}`")
+        )
+        raise ModelError(
+            f"The runtime '{runtime}' needs the {needs} file of '{found.name}', which is not there: {way}."
+        )
+    return path
+
+
+def _start(name: str, path: Path, device: str, threads: int, multiple: int) -> Runtime:
+    if name == "torch":
+        if importlib.util.find_spec("torch") is None:
+            raise MissingExtraError("The torch runtime needs torch. Run: pip install 'histocyte[torch]'")
+        from histocyte.inference.torch_runtime import TorchRuntime
+
+        return TorchRuntime(path, device=device, threads=threads)
+    if device not in ("auto", "cpu"):
+        raise InputError(f"The runtime '{name}' runs on the CPU; for device '{device}' pass --runtime torch.")
+    if name == "onnxruntime":
+        from histocyte.inference.onnx_runtime import OnnxRuntime
+
+        return OnnxRuntime(path, threads=threads, multiple=multiple)
+    from histocyte.inference.openvino_runtime import OpenVinoRuntime
+
+    return OpenVinoRuntime(path, threads=threads, multiple=multiple)

@@ -1,0 +1,36 @@
+"""ONNX Runtime: anywhere that OpenVINO and torch do not reach."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from histocyte.core.errors import require
+
+__all__ = ["OnnxRuntime"]
+
+
+class OnnxRuntime:
+    """An ONNX model file through onnxruntime's CPU provider.
+
+    Args:
+        path: The .onnx file.
+        threads: Threads of one prediction; predictions from several threads share them.
+        multiple: What image sides must be multiples of.
+    """
+
+    name = "onnxruntime"
+    device = "CPU"
+
+    def __init__(self, path: Path, *, threads: int, multiple: int = 16) -> None:
+        onnxruntime = require("onnxruntime", extra="export")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        self.parallel, self.multiple = threads, multiple
+        self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+    def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Maps (B, C, H, W) of images (B, H, W, 3)."""
+        return np.asarray(self._session.run(None, {"images": images})[0], np.float32)

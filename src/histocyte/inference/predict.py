@@ -1,0 +1,116 @@
+"""Maps of a whole field from a network that sees tiles.
+
+Tiles overlap by twice the margin, and each pixel is taken from the tile in which it lies most central: the
+border of a tile, where the network lacks context, counts only where the field itself ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from histocyte.core.geometry import Box
+from histocyte.inference.runtime import Runtime
+
+__all__ = ["Span", "predict_field", "tile_spans"]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One tile along one axis: it reads [start, start + size) and gives [core_start, core_stop)."""
+
+    start: int
+    size: int
+    core_start: int
+    core_stop: int
+
+
+def tile_spans(length: int, *, tile_px: int, margin_px: int, multiple: int) -> list[Span]:
+    """Cover an axis of `length` px with tiles whose cores partition it.
+
+    Args:
+        length: Of the field.
+        tile_px: Size of a full tile; the last one is cut to what is left, rounded up to `multiple`.
+        margin_px: On each side of a core, except at the ends of the axis.
+        multiple: Tile sizes are multiples of this; `tile_px` and the core of a full tile must be.
+
+    Raises:
+        ValueError: A tile without a core, or of an impossible size.
+
+    >>> [(s.start, s.core_start, s.core_stop) for s in tile_spans(200, tile_px=128, margin_px=16, multiple=16)]
+    [(0, 0, 112), (96, 112, 200)]
+    """
+    step = tile_px - 2 * margin_px
+    if step <= 0 or tile_px % multiple or step % multiple:
+        raise ValueError(
+            f"Tiles of {tile_px} px with margins of {margin_px} px, in multiples of {multiple}, are impossible."
+        )
+    spans, start = [], 0
+    while True:
+        left = length - start
+        last = left <= tile_px
+        size = -(-left // multiple) * multiple if last else tile_px
+        core_start = 0 if start == 0 else start + margin_px
+        core_stop = length if last else start + tile_px - margin_px
+        spans.append(Span(start, size, core_start, core_stop))
+        if last:
+            return spans
+        start += step
+
+
+def predict_field(
+    image: NDArray[np.uint8],
+    runtime: Runtime,
+    *,
+    channels: int,
+    tile_px: int,
+    margin_px: int,
+    batch: int = 1,
+    wanted: Callable[[Box], bool] | None = None,
+) -> NDArray[np.float32]:
+    """Maps (C, H, W) of a field.
+
+    Args:
+        image: (H, W, 3) uint8 RGB; sides that are no multiple of the runtime's are filled up with white.
+        runtime: The network.
+        channels: C.
+        tile_px: Side of a tile.
+        margin_px: Its margin.
+        batch: Tiles of the same size that are predicted together.
+        wanted: Whether anything in a box of the field (px of the image) is wanted; tiles without stay zero.
+    """
+    height, width = image.shape[:2]
+    fill = [(0, -side % runtime.multiple) for side in (height, width)]
+    image = np.pad(image, [*fill, (0, 0)], constant_values=255) if any(f[1] for f in fill) else image
+    maps = np.zeros((channels, height, width), np.float32)
+    layout = {"tile_px": tile_px, "margin_px": margin_px, "multiple": runtime.multiple}
+    tiles = [(row, column) for row in tile_spans(height, **layout) for column in tile_spans(width, **layout)]
+    if wanted is not None:
+        tiles = [(row, column) for row, column in tiles if wanted(_core(row, column))]
+    for group in _batches(tiles, batch):
+        pixels = [image[r.start : r.start + r.size, c.start : c.start + c.size] for r, c in group]
+        predicted = runtime.predict(np.stack(pixels))
+        for (row, column), tile in zip(group, predicted, strict=True):
+            rows = slice(row.core_start - row.start, row.core_stop - row.start)
+            columns = slice(column.core_start - column.start, column.core_stop - column.start)
+            maps[:, row.core_start : row.core_stop, column.core_start : column.core_stop] = tile[:, rows, columns]
+    return maps
+
+
+def _core(row: Span, column: Span) -> Box:
+    return Box(column.core_start, row.core_start, column.core_stop - column.core_start, row.core_stop - row.core_start)
+
+
+def _batches(tiles: Sequence[tuple[Span, Span]], size: int) -> list[list[tuple[Span, Span]]]:
+    """Tiles of equal size together, at most `size` of them."""
+    groups: list[list[tuple[Span, Span]]] = []
+    for tile in sorted(tiles, key=lambda t: (t[0].size, t[1].size)):
+        shape = (tile[0].size, tile[1].size)
+        if groups and len(groups[-1]) < size and (groups[-1][0][0].size, groups[-1][0][1].size) == shape:
+            groups[-1].append(tile)
+        else:
+            groups.append([tile])
+    return groups

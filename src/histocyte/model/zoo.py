@@ -1,0 +1,71 @@
+"""Models by name: those that come with the package, and files of the user's own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from histocyte.core.errors import InputError, ModelError, UnknownNameError
+
+__all__ = ["DEFAULT_MODEL", "ModelFiles", "bundled_models", "find_model"]
+
+DEFAULT_MODEL = "hover-unet-consep"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFiles:
+    """The files of one model: at least one of the two, and a card if it is ours."""
+
+    name: str
+    onnx: Path | None
+    safetensors: Path | None
+    card: Path | None = None
+
+    @property
+    def any(self) -> Path:
+        """One of the files."""
+        path = self.onnx or self.safetensors
+        assert path is not None
+        return path
+
+
+def bundled_models() -> dict[str, ModelFiles]:
+    """The models in the package, by name."""
+    folder = Path(str(files("histocyte.model") / "zoo_files"))
+    names = sorted({p.stem for p in folder.glob("*") if p.suffix in (".onnx", ".safetensors")})
+    return {name: _at(folder / name) for name in names}
+
+
+def find_model(name: str | Path) -> ModelFiles:
+    """A bundled model by name, or a model file by path.
+
+    Beside an .onnx file the .safetensors file of the same name belongs to it, and the other way round.
+
+    Raises:
+        UnknownNameError: Neither a bundled model nor a path.
+        InputError: A path without a file.
+        ModelError: A file of another kind.
+    """
+    text = str(name)
+    bundled = bundled_models()
+    if text in bundled:
+        return bundled[text]
+    path = Path(text)
+    if path.suffix not in (".onnx", ".safetensors"):
+        if path.is_file():
+            raise ModelError(
+                f"'{path}' is no model file: these end in .safetensors or .onnx. Pickled checkpoints (.pth, .pt) are not opened."
+            )
+        raise UnknownNameError("model", text, bundled, hint="Or pass a .safetensors or .onnx file.")
+    if not path.is_file():
+        raise InputError(f"There is no model file '{path}'. Bundled models: {', '.join(bundled) or 'none'}.")
+    return _at(path.with_suffix(""))
+
+
+def _at(stem: Path) -> ModelFiles:
+    def there(suffix: str) -> Path | None:
+        path = stem.with_name(stem.name + suffix)
+        return path if path.is_file() else None
+
+    return ModelFiles(stem.name, there(".onnx"), there(".safetensors"), there(".md"))

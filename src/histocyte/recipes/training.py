@@ -1,0 +1,97 @@
+"""How the recipes' models are trained: augmentation, shares of the data sets, first layers kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+
+from histocyte.core.errors import UnknownNameError
+from histocyte.datasets.augment import Augmentation, blur, brightness_contrast, dihedral, downscale, noise, stain_jitter
+from histocyte.datasets.cards import DATASETS
+from histocyte.datasets.sample import Sample
+from histocyte.encoders.weights import load_encoder_weights
+from histocyte.model.build import build_representation, build_segmenter
+from histocyte.model.segmenter import Segmenter
+from histocyte.model.spec import ModelSpec
+from histocyte.recipes.hover_unet import hover_unet
+from histocyte.training.crops import CropSampler
+from histocyte.training.fit import TrainingOptions
+
+__all__ = ["RECIPES", "SHARES", "augmentation", "crop_sampler", "first_spec", "held_out", "options_for", "start"]
+
+RECIPES = {"hover_unet": hover_unet}
+
+SHARES: Mapping[str, float] = {"consep": 0.40, "monuseg": 0.33, "tnbc": 0.12, "nuinsseg": 0.15}
+"""Share of the crops by data set. CoNSeP has the classes and the hardest outlines; NuInsSeg teaches foreground only."""
+
+
+def first_spec(recipe: str) -> ModelSpec:
+    """The spec a recipe makes.
+
+    Raises:
+        UnknownNameError: No such recipe.
+    """
+    if recipe not in RECIPES:
+        raise UnknownNameError("recipe", recipe, RECIPES)
+    return RECIPES[recipe]()
+
+
+def augmentation() -> Augmentation:
+    """All eight orientations, strong stain and lamp variation, some loss of sharpness."""
+    steps = [
+        (1.0, dihedral),
+        (0.8, stain_jitter),
+        (0.5, brightness_contrast),
+        (0.15, blur),
+        (0.1, downscale),
+        (0.15, noise),
+    ]
+    return Augmentation(steps)
+
+
+def crop_sampler(spec: ModelSpec, samples: Sequence[Sample], *, seed: int) -> CropSampler:
+    """Crops of 256 px at the model's resolution, zoomed by 0.8–1.25."""
+    representation = build_representation(spec.representation)
+    return CropSampler(samples, representation, augmentation(), mpp=spec.mpp, weights=SHARES, seed=seed)
+
+
+def options_for(spec: ModelSpec, *, pretrained: bool, **changes: object) -> TrainingOptions:
+    """The recipe's options; the stem and first stage of a pre-trained ResNet stay, as edges are edges everywhere."""
+    first = ("encoder.body.conv1", "encoder.body.bn1", "encoder.body.layer1")
+    resnet = str(spec.encoder.options.get("name", "")).startswith("resnet")
+    return TrainingOptions(**{"frozen": first if pretrained and resnet else (), **changes})  # type: ignore[arg-type]
+
+
+def start(spec: ModelSpec, encoder_weights: Path | None, *, seed: int) -> Segmenter:
+    """The network with its starting weights."""
+    torch.manual_seed(seed)
+    model = build_segmenter(spec)
+    if encoder_weights is not None:
+        load_encoder_weights(model.encoder, encoder_weights)
+    return model
+
+
+def held_out(validation: Sequence[Sample]) -> dict[str, list[str]]:
+    """Names of held-out images by data set, as a model's spec keeps them."""
+    sources = sorted({s.source for s in validation})
+    return {source: [s.name for s in validation if s.source == source] for source in sources}
+
+
+def data_facts(samples: Sequence[Sample]) -> tuple[dict[str, object], ...]:
+    """Name, licence, citation and size of each training set, for the spec."""
+    facts = []
+    for source in sorted({s.source for s in samples}):
+        mine = [s for s in samples if s.source == source]
+        card = DATASETS.get(source)
+        facts.append(
+            {
+                "name": source,
+                "licence": card.licence if card else "not stated",
+                "citation": card.citation if card else "own data",
+                "images": len(mine),
+                "nuclei": int(sum(int(s.instances.max()) for s in mine)),
+            }
+        )
+    return tuple(facts)

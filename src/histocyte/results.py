@@ -1,0 +1,277 @@
+"""What a slide leaves on disk: runs the pipeline and writes OUT/<slide name>/ (design: outputs, crash).
+
+Finished blocks are journalled in a hidden folder beside the results; the final files appear whole, and run.json last of all, so
+that a folder with run.json is a finished one.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from histocyte import __version__
+from histocyte.core.cells import Cells
+from histocyte.core.errors import InputError
+from histocyte.export.atomic import write_atomically
+from histocyte.export.geojson import GeoJsonWriter
+from histocyte.export.geoparquet import GeoParquetWriter
+from histocyte.export.manifest import write_manifest
+from histocyte.export.overview import draw_overview
+from histocyte.export.summary import Summary
+from histocyte.inference.load import Model
+from histocyte.pipeline import Progress, Settings, check_resolution, segment_slide, signature
+from histocyte.slides.open import open_slide
+from histocyte.slides.protocol import SlideReader
+from histocyte.slides.tissue import Region, find_tissue, read_roi
+from histocyte.store.journal import Journal
+
+__all__ = ["FORMATS", "Options", "segment_to_folder"]
+
+FORMATS = ("parquet", "geojson")
+JOURNAL = ".journal"
+
+USUAL_NUCLEUS_UM2 = (12.0, 150.0)
+"""Median nucleus areas outside this mean that the stated resolution is probably wrong: a lymphocyte has about 30 µm²."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What may be chosen for a slide.
+
+    Attributes:
+        mpp: Overrides the resolution that the file states, µm/px.
+        roi: GeoJSON of the regions to search; the tissue where None.
+        formats: Of the cells, out of `FORMATS`.
+        force: Replace a finished result, and do not go on with an unfinished one.
+        workers: Blocks under way at a time.
+        settings: How the slide is cut.
+    """
+
+    mpp: float | None = None
+    roi: Path | None = None
+    formats: tuple[str, ...] = FORMATS
+    force: bool = False
+    workers: int | None = None
+    settings: Settings = field(default_factory=Settings)
+
+
+def segment_to_folder(
+    slide: str | Path,
+    out: str | Path,
+    model: Model,
+    options: Options | None = None,
+    *,
+    name: str | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Segment a slide and write its results to OUT/<name>/.
+
+    A result that is there already and was made with the same parameters is kept; an unfinished one goes on.
+
+    Args:
+        slide: File or DICOM folder.
+        out: Folder of results.
+        model: Loaded model.
+        options: What may be chosen.
+        name: Of the slide's folder; the slide's own where None.
+        progress: Called after each block.
+
+    Returns:
+        What run.json holds: slide, mpp, tissue_mm2, cells, classes, seconds by stage, peak_memory_mb, outputs, notes.
+
+    Raises:
+        InputError: Nothing can be done with the slide, the region or the parameters, or another result is in the way.
+        DiskError: The results cannot be written.
+    """
+    options = options or Options()
+    began = time.monotonic()
+    with open_slide(slide, mpp=options.mpp) as reader:
+        check_resolution(reader.mpp, model.spec.mpp)
+        region, notes = _where(reader, options.roi)
+        key = json.loads(json.dumps(signature(reader, model, region, options.settings)))
+        folder = Path(out) / (name or reader.name)
+        before = None if options.force else _finished(folder, key, options.formats)
+        if before is not None:
+            return before
+        folder.mkdir(parents=True, exist_ok=True)
+        with Journal.open(
+            folder / JOURNAL, signature={**key, "force": time.time()} if options.force else key
+        ) as journal:
+            resumed = len(journal.done())
+            cells = segment_slide(
+                reader,
+                model,
+                journal,
+                region=region,
+                settings=options.settings,
+                workers=options.workers,
+                progress=progress,
+            )
+            record = _write(folder, cells, reader, model, region, options.formats)
+            stats = [journal.read(i).stats for i in sorted(journal.done())]
+            record |= {
+                "histocyte": __version__,
+                "slide": str(slide),
+                "seconds": {**_seconds(stats), "total": round(time.monotonic() - began, 3)},
+                "blocks": len(stats),
+                "resumed_blocks": resumed,
+                "workers": options.workers or model.runtime.parallel,
+                "peak_memory_mb": _peak_memory_mb(),
+                "runtime": {"name": model.runtime.name, "device": model.runtime.device},
+                "signature": key,
+                "notes": notes + _findings(record, stats, reader, model),
+            }
+            write_manifest(folder / "run.json", record)
+            journal.discard()
+    return record
+
+
+def _where(reader: SlideReader, roi: Path | None) -> tuple[Region, list[str]]:
+    if roi is not None:
+        return read_roi(roi, reader), []
+    tissue = find_tissue(reader)
+    return tissue.region, [tissue.note] if tissue.note else []
+
+
+def _finished(folder: Path, key: Mapping[str, object], formats: Iterable[str]) -> dict[str, Any] | None:
+    """The record of a finished run with the same parameters; None where nothing is finished.
+
+    Raises:
+        InputError: A finished run with other parameters.
+    """
+    manifest = folder / "run.json"
+    if not manifest.exists():
+        return None
+    try:
+        record: dict[str, Any] = json.loads(manifest.read_text())
+    except ValueError:
+        return None
+    other = [k for k, value in key.items() if record.get("signature", {}).get(k) != value]
+    if other:
+        raise InputError(
+            f"'{folder}' holds a finished result made with another {', '.join(other)}. Pass --force to replace it, or another -o."
+        )
+    lacking = [f for f in formats if f not in record["outputs"] or not Path(record["outputs"][f]).exists()]
+    return None if lacking else record | {"already_done": True}
+
+
+def _write(
+    folder: Path, cells: Iterator[Cells], reader: SlideReader, model: Model, region: Region, formats: tuple[str, ...]
+) -> dict[str, Any]:
+    """Stream the cells into every output at once."""
+    taxonomy, mpp = model.taxonomy, reader.mpp
+    outputs = {name: str(folder / file) for name, file in _FILES.items() if name not in FORMATS or name in formats}
+    summary = Summary(taxonomy, [(n, part.geometry, part.area_mm2(mpp)) for n, part in _regions(region)])
+    found, areas = 0, []
+    with ExitStack() as stack:
+        writers: list[Callable[[Cells], object]] = [summary.add]
+        if "parquet" in formats:
+            facts = {"slide": reader.name, "model": model.spec.name, "model_sha256": model.sha256}
+            writers.append(stack.enter_context(GeoParquetWriter(Path(outputs["parquet"]), taxonomy, mpp, facts)).write)
+        if "geojson" in formats:
+            writers.append(stack.enter_context(GeoJsonWriter(Path(outputs["geojson"]), taxonomy)).write)
+
+        def streamed() -> Iterator[Cells]:
+            nonlocal found
+            for part in cells:
+                for write in writers:
+                    write(part)
+                found += len(part)
+                areas.append(np.array([len(part), np.median(part.area_um2) if len(part) else 0.0]))
+                yield part
+
+        thumbnail, downsample = reader.thumbnail(2000)
+        title = f"{reader.name} · {model.spec.name}"
+        picture = draw_overview(
+            thumbnail, downsample, region.geometry, streamed(), taxonomy, mpp, title, summary.counts
+        )
+    summary.write(Path(outputs["summary"]))
+    with write_atomically(Path(outputs["tissue"])) as file:
+        file.write(json.dumps(region.to_geojson()).encode())
+    with write_atomically(Path(outputs["overview"])) as file:
+        file.write(_png(picture))
+    weights = np.array(areas) if areas else np.zeros((0, 2))
+    total = weights[:, 0].sum() if len(weights) else 0
+    return {
+        "name": reader.name,
+        "mpp": mpp,
+        "size_px": list(reader.size),
+        "model": model.spec.name,
+        "tissue_mm2": round(region.area_mm2(mpp), 6),
+        "cells": found,
+        "classes": summary.counts(),
+        "median_area_um2": round(float((weights[:, 0] * weights[:, 1]).sum() / total), 2) if total else None,
+        "outputs": {**outputs, "run": str(folder / "run.json")},
+    }
+
+
+_FILES = {
+    "parquet": "cells.parquet",
+    "geojson": "cells.geojson.gz",
+    "summary": "summary.csv",
+    "overview": "overview.png",
+    "tissue": "tissue.geojson",
+}
+
+
+def _regions(region: Region) -> Iterator[tuple[str, Region]]:
+    yield "all", region
+    if len(region.parts) > 1:
+        yield from region.split()
+
+
+def _findings(
+    record: Mapping[str, Any], stats: list[Mapping[str, Any]], reader: SlideReader, model: Model
+) -> list[str]:
+    """What a user should know of this result: why nothing was found, or why it may be wrong."""
+    notes = []
+    upsampled = reader.mpp / model.spec.mpp
+    if upsampled > 1.1:
+        notes.append(
+            f"The slide has {reader.mpp:g} µm/px and was enlarged {upsampled:.1f} times for a model of {model.spec.mpp:g} µm/px; "
+            "expect coarser outlines and missed small nuclei."
+        )
+    if record["cells"] == 0:
+        width, height = reader.size
+        share = 100 * record["tissue_mm2"] / max(1e-9, width * height * reader.mpp**2 / 1e6)
+        foreground = 100 * float(np.mean([s["foreground"] for s in stats])) if stats else 0.0
+        notes.append(
+            f"No cell was found: {share:.1f} % of the slide was searched ({record['tissue_mm2']:.3f} mm², {len(stats)} blocks), "
+            f"{foreground:.2f} % of it looked like nuclei, at {reader.mpp:g} µm/px. "
+            + (
+                "Nothing was taken for tissue; draw a region and pass it with --roi."
+                if not stats
+                else "Check stain and --mpp."
+            )
+        )
+    elif not USUAL_NUCLEUS_UM2[0] <= record["median_area_um2"] <= USUAL_NUCLEUS_UM2[1]:
+        notes.append(
+            f"The median nucleus has {record['median_area_um2']:g} µm², which is unusual: is {reader.mpp:g} µm/px right? (--mpp)"
+        )
+    return notes
+
+
+def _seconds(stats: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+    """Seconds by stage, summed over blocks and workers."""
+    rows = list(stats)
+    return {stage: round(sum(float(s[f"{stage}_s"]) for s in rows), 3) for stage in ("read", "forward", "decode")}
+
+
+def _peak_memory_mb() -> float:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
+
+
+def _png(picture: np.ndarray[Any, np.dtype[np.uint8]]) -> bytes:
+    import cv2
+
+    return bytes(cv2.imencode(".png", picture[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 6])[1].tobytes())
