@@ -1,0 +1,240 @@
+"""Finished blocks on disk, so that whatever stops a run costs at most the blocks in flight.
+
+A journal is a folder: `signature.json` says what run it belongs to, and each finished block is one
+`block-<index>.arrow`, written under another name, flushed to the disk and then renamed. A block file is
+therefore there whole or not at all; its checksum catches what the disk does to it later.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import orjson
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from histocyte.core.cells import Cells
+from histocyte.core.errors import DiskError
+from histocyte.store.lock import FolderLock
+from histocyte.store.table import pack, unpack
+
+__all__ = ["Journal", "StoredBlock"]
+
+_BLOCK = re.compile(r"block-(\d+)\.arrow")
+_PART = ".part"
+_SIGNATURE = "signature.json"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBlock:
+    """What one finished block reported.
+
+    Attributes:
+        cells: N cells, level-0 px: those whose centre lies in the block's core, and those just beyond it.
+        in_band: (N,) whether the centre lies in the band along the borders between cores.
+        stats: Counters and seconds of the block.
+    """
+
+    cells: Cells
+    in_band: NDArray[np.bool_]
+    stats: dict[str, object]
+
+
+class Journal:
+    """The finished blocks of one run in a folder that one process at a time works on.
+
+    Attributes:
+        folder: Where it is.
+        restarted_because: What differed when an older journal in the folder was of another run and was
+            thrown away; None if there was none or it is being resumed.
+    """
+
+    folder: Path
+    restarted_because: str | None
+
+    def __init__(self, folder: Path, signature: Mapping[str, object], lock: FolderLock) -> None:
+        self.folder = folder
+        self._lock = lock
+        wanted = _plain(signature)
+        self.restarted_because = self._reason_to_restart(wanted)
+        if self.restarted_because is not None:
+            self._remove_files()
+        for leftover in folder.glob(f"*{_PART}"):
+            leftover.unlink()
+        if not (folder / _SIGNATURE).exists():
+            _publish(folder / _SIGNATURE, orjson.dumps(wanted, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS))
+        self._done = {index for index, path in self._block_files().items() if _is_whole(path)}
+
+    @classmethod
+    def open(cls, folder: Path, *, signature: Mapping[str, object]) -> Journal:
+        """Begin a journal in `folder`, or resume the one that is there if it is of the same run.
+
+        Args:
+            folder: Made if need be.
+            signature: Everything the blocks' content depends on (slide, model, parameters), JSON-like. A
+                journal with another signature is thrown away, see `restarted_because`.
+
+        Raises:
+            InputError: Another process works on the folder.
+            DiskError: The folder cannot be written.
+        """
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _disk_error(folder, error) from error
+        lock = FolderLock(folder)
+        try:
+            return cls(folder, signature, lock)
+        except BaseException as error:
+            lock.release()
+            if isinstance(error, OSError):
+                raise _disk_error(folder, error) from error
+            raise
+
+    def done(self) -> set[int]:
+        """Indices of the blocks that are finished and whole."""
+        return set(self._done)
+
+    def append(self, index: int, cells: Cells, in_band: NDArray[np.bool_], stats: Mapping[str, object]) -> None:
+        """Store a finished block; when this returns, it is on the disk.
+
+        Args:
+            index: Number of the block in its grid.
+            cells: Its N cells, level-0 px.
+            in_band: (N,) see `StoredBlock`.
+            stats: JSON-like.
+
+        Raises:
+            DiskError: It cannot be written, e.g. the disk is full; nothing of it is left behind.
+        """
+        if len(in_band) != len(cells):
+            raise ValueError(f"{len(in_band)} flags for {len(cells)} cells.")
+        _publish(self._block_path(index), pack(cells, in_band, stats))
+        self._done.add(index)
+
+    def read(self, index: int) -> StoredBlock:
+        """A finished block.
+
+        Raises:
+            KeyError: The block is not in `done()`.
+            DiskError: Its file has been lost or damaged since the journal was opened.
+        """
+        if index not in self._done:
+            raise KeyError(index)
+        path = self._block_path(index)
+        try:
+            return StoredBlock(*unpack(path.read_bytes()))
+        except (OSError, ValueError, pa.ArrowException) as error:
+            raise DiskError(f"{path} is no longer readable ({error}). Run again: the block is then redone.") from error
+
+    def discard(self) -> None:
+        """Remove the journal from the disk, and the folder too if nothing else is in it."""
+        self._remove_files()
+        self._done.clear()
+        self.close()
+        try:
+            self.folder.rmdir()
+        except OSError:  # someone keeps other files there
+            return
+
+    def close(self) -> None:
+        """Let other processes have the folder; the journal stays on the disk."""
+        self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _block_path(self, index: int) -> Path:
+        return self.folder / f"block-{index:06d}.arrow"
+
+    def _block_files(self) -> dict[int, Path]:
+        named = ((_BLOCK.fullmatch(path.name), path) for path in self.folder.iterdir())
+        return {int(match[1]): path for match, path in named if match}
+
+    def _reason_to_restart(self, wanted: dict[str, object]) -> str | None:
+        path = self.folder / _SIGNATURE
+        if not path.exists():
+            return f"{_SIGNATURE} is missing" if self._block_files() else None
+        try:
+            there = orjson.loads(path.read_bytes())
+        except orjson.JSONDecodeError:
+            return f"{_SIGNATURE} is damaged"
+        return None if there == wanted else _difference(there, wanted)
+
+    def _remove_files(self) -> None:
+        # The signature last: if we are stopped half-way, what is left still says what it is.
+        for path in [*self._block_files().values(), self.folder / _SIGNATURE]:
+            path.unlink(missing_ok=True)
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a block file can be read; one that cannot is removed."""
+    try:
+        unpack(path.read_bytes())
+    except (ValueError, pa.ArrowException):
+        path.unlink()
+        return False
+    return True
+
+
+def _publish(path: Path, content: bytes) -> None:
+    """Write a file so that it is there whole, even after a power cut, or not at all."""
+    part = path.with_name(path.name + _PART)
+    try:
+        with open(part, "wb") as handle:
+            handle.write(content)
+            handle.flush()
+            os.fsync(handle.fileno())
+        os.replace(part, path)
+        _flush_folder(path.parent)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise _disk_error(path, error) from error
+
+
+def _flush_folder(folder: Path) -> None:
+    if os.name == "nt":  # no handle on a folder there; NTFS journals renames itself
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _disk_error(path: Path, error: OSError) -> DiskError:
+    return DiskError(
+        f"Cannot write {path}: {error.strerror or error}. Make room or choose another output folder, then run the "
+        "same command again: finished blocks are kept."
+    )
+
+
+def _plain(value: Mapping[str, object]) -> dict[str, object]:
+    """The signature as it reads back from JSON, so that tuples and numpy numbers compare as what they become."""
+    plain = orjson.loads(orjson.dumps(dict(value), option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS))
+    assert isinstance(plain, dict)
+    return plain
+
+
+def _difference(there: object, wanted: object, name: str = "") -> str:
+    if isinstance(there, dict) and isinstance(wanted, dict):
+        keys = [key for key in sorted(there.keys() | wanted.keys()) if there.get(key) != wanted.get(key)]
+        return "; ".join(_difference(there.get(k), wanted.get(k), f"{name}.{k}" if name else k) for k in keys)
+    return f"{name or _SIGNATURE} was {_short(there)}, now {_short(wanted)}"
+
+
+def _short(value: object) -> str:
+    text = orjson.dumps(value).decode()
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,121 @@
+"""One process at a time in a folder."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from pathlib import Path
+
+from histocyte.core.errors import DiskError, InputError
+
+__all__ = ["FolderLock"]
+
+_TEXT_BYTES = 200
+_held: set[int] = set()
+"""Open descriptors of this process's locks."""
+
+
+def _let_go_in_child() -> None:
+    # A forked worker that outlives its parent would otherwise keep the parent's lock.
+    for descriptor in _held:
+        os.close(descriptor)
+    _held.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go_in_child)
+
+
+class FolderLock:
+    """A lock on a folder that ends with the process that holds it, however that ends.
+
+    Raises:
+        InputError: Another process (or another place in this one) holds it; the message names it.
+        DiskError: The lock file cannot be written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "lock"
+        try:
+            self._descriptor = self._acquire(folder)
+            os.ftruncate(self._descriptor, 0)
+            os.lseek(self._descriptor, 0, os.SEEK_SET)
+            os.write(self._descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
+        except OSError as error:
+            raise DiskError(f"Cannot write {self._path}: {error.strerror}. Choose another output folder.") from error
+
+    def release(self) -> None:
+        """Give the folder free; the lock file goes too."""
+        if self._descriptor not in _held:
+            return
+        _held.discard(self._descriptor)
+        if sys.platform != "win32":  # Windows removes no open file; the lock file does no harm there
+            self._path.unlink(missing_ok=True)
+        os.close(self._descriptor)
+
+    def _acquire(self, folder: Path) -> int:
+        while True:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
+            if not _try_lock(descriptor):
+                holder = _holder(descriptor) or "another process"
+                os.close(descriptor)
+                raise InputError(
+                    f"{folder} is being worked on by {holder}. Wait for it, end it, or choose another output folder."
+                )
+            if self._is_current(descriptor):
+                _held.add(descriptor)
+                return descriptor
+            os.close(descriptor)  # its holder removed the file between our opening and our locking it
+
+    def _is_current(self, descriptor: int) -> bool:
+        try:
+            return os.path.samestat(os.fstat(descriptor), self._path.stat())
+        except FileNotFoundError:
+            return False
+
+
+def _holder(descriptor: int) -> str:
+    """What the holder wrote about itself: 'process <number> on <host>'."""
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return os.read(descriptor, _TEXT_BYTES).decode(errors="replace").strip()
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _try_lock(descriptor: int) -> bool:
+        os.lseek(descriptor, _TEXT_BYTES, os.SEEK_SET)  # beyond the text, which others may still read
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+
+else:
+    import errno
+    import fcntl
+
+    def _try_lock(descriptor: int) -> bool:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK):
+                return not _may_be_alive(_holder(descriptor))
+            return False
+        return True
+
+    def _may_be_alive(holder: str) -> bool:
+        """For file systems without locks (some clusters' scratch): go by the process number in the file."""
+        words = holder.split()
+        if len(words) != 4 or not words[1].isdecimal():
+            return False
+        if words[3] != socket.gethostname():
+            return True
+        try:
+            os.kill(int(words[1]), 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            return True
+        return True

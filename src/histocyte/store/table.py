@@ -1,0 +1,90 @@
+"""Cells as Arrow IPC bytes with a checksum: the inside of one journal file."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+import numpy as np
+import orjson
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from histocyte.core.cells import Cells
+from histocyte.core.taxonomy import Taxonomy
+
+__all__ = ["pack", "unpack"]
+
+_DIGEST_BYTES = hashlib.sha256().digest_size
+
+
+def pack(cells: Cells, in_band: NDArray[np.bool_], stats: Mapping[str, object]) -> bytes:
+    """All columns of `cells`, the (N,) flag `in_band` and `stats` (JSON-like) as an Arrow IPC stream.
+
+    The SHA-256 of the stream follows it; Arrow readers stop before it.
+    """
+    columns = {
+        "x": pa.array(cells.xy[:, 0]),
+        "y": pa.array(cells.xy[:, 1]),
+        "contour": _ragged(cells.contour_xy, cells.contour_offsets),
+        "area_um2": pa.array(cells.area_um2),
+        "score": pa.array(cells.scores),
+        "in_band": pa.array(in_band),
+    }
+    if cells.probabilities.shape[1]:
+        columns["probabilities"] = _matrix(cells.probabilities)
+    if cells.embeddings is not None:
+        columns["embeddings"] = _matrix(cells.embeddings)
+    about = {"taxonomy": cells.taxonomy.to_json(), "mpp": cells.mpp, "stats": dict(stats)}
+    batch = pa.record_batch(columns).replace_schema_metadata(
+        {"histocyte": orjson.dumps(about, option=orjson.OPT_SERIALIZE_NUMPY)}
+    )
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
+        writer.write_batch(batch)
+    stream = sink.getvalue().to_pybytes()
+    return bytes(stream + hashlib.sha256(stream).digest())
+
+
+def unpack(packed: bytes) -> tuple[Cells, NDArray[np.bool_], dict[str, object]]:
+    """Read back what `pack` wrote: cells, `in_band` and stats.
+
+    Raises:
+        ValueError: The bytes are cut off or damaged.
+    """
+    stream = memoryview(packed)[:-_DIGEST_BYTES]
+    if hashlib.sha256(stream).digest() != packed[-_DIGEST_BYTES:]:
+        raise ValueError("The checksum does not fit.")
+    with pa.ipc.open_stream(stream) as reader:
+        batch = reader.read_next_batch()
+    about = orjson.loads(batch.schema.metadata[b"histocyte"])
+    rings = batch["contour"]
+    has_classes, has_embeddings = "probabilities" in batch.schema.names, "embeddings" in batch.schema.names
+    cells = Cells(
+        xy=np.column_stack([_numpy(batch["x"]), _numpy(batch["y"])]),
+        contour_xy=_numpy(rings.values.flatten()).reshape(-1, 2),
+        contour_offsets=_numpy(rings.offsets),
+        area_um2=_numpy(batch["area_um2"]),
+        probabilities=_rows(batch["probabilities"]) if has_classes else np.empty((len(batch), 0), np.float32),
+        scores=_numpy(batch["score"]),
+        taxonomy=Taxonomy.from_json(about["taxonomy"]),
+        mpp=float(about["mpp"]),
+        embeddings=_rows(batch["embeddings"]) if has_embeddings else None,
+    )
+    return cells, _numpy(batch["in_band"]), about["stats"]
+
+
+def _ragged(points: NDArray[np.float64], offsets: NDArray[np.int64]) -> pa.Array:
+    return pa.LargeListArray.from_arrays(pa.array(offsets, pa.int64()), _matrix(points))
+
+
+def _matrix(rows: NDArray[np.floating]) -> pa.Array:
+    return pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(rows).ravel()), rows.shape[1])
+
+
+def _rows(column: pa.Array) -> NDArray[np.float32]:
+    return _numpy(column.flatten()).reshape(len(column), column.type.list_size)
+
+
+def _numpy(column: pa.Array) -> NDArray:  # type: ignore[type-arg]  # whatever type the column has
+    return np.asarray(column.to_numpy(zero_copy_only=False))
