@@ -10,6 +10,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from histocyte.core.version import __version__
+
 if TYPE_CHECKING:
     from histocyte.core.cells import Cells
     from histocyte.export.geoparquet import read_cells
@@ -18,8 +20,7 @@ if TYPE_CHECKING:
     from histocyte.results import segment_to_folder
     from histocyte.slides.open import open_slide
 
-__version__ = "0.1.0"
-__all__ = ["Cells", "load", "open_slide", "read_cells", "segment", "segment_to_folder"]
+__all__ = ["Cells", "__version__", "load", "open_slide", "read_cells", "segment", "segment_to_folder"]
 
 _HOME = {
     "Cells": "histocyte.core.cells",

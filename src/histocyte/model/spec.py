@@ -10,9 +10,9 @@ from typing import Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from histocyte import __version__
 from histocyte.core.errors import ModelError
 from histocyte.core.taxonomy import Taxonomy
+from histocyte.core.version import __version__
 
 __all__ = ["ModelSpec", "Part"]
 

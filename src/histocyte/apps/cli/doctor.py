@@ -29,8 +29,8 @@ def doctor(
     import platform
     import shutil
 
-    from histocyte import __version__
     from histocyte.apps.cli.output import print_json, print_table
+    from histocyte.core.version import __version__
     from histocyte.inference.cpus import available_cpus
     from histocyte.model.zoo import bundled_models
 

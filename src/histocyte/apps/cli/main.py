@@ -8,9 +8,9 @@ from typing import Annotated
 import click
 import typer
 
-from histocyte import __version__
 from histocyte.apps.cli import demo, doctor, evaluate, models, segment, train
 from histocyte.core.errors import HistocyteError
+from histocyte.core.version import __version__
 
 __all__ = ["app", "run"]
 
