@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from histocyte.core.errors import InputError
 
-__all__ = ["CONSEP", "CellClass", "Taxonomy"]
+__all__ = ["CONSEP", "PANNUKE", "CellClass", "Taxonomy"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +73,15 @@ class Taxonomy:
         try:
             listed = data["classes"]
             assert isinstance(listed, list)
-            classes = tuple(CellClass(str(c["name"]), (int(c["colour"][0]), int(c["colour"][1]), int(c["colour"][2]))) for c in listed)
+            classes = tuple(
+                CellClass(str(c["name"]), (int(c["colour"][0]), int(c["colour"][1]), int(c["colour"][2])))
+                for c in listed
+            )
             return cls(str(data["name"]), classes)
         except (KeyError, TypeError, IndexError, AssertionError) as error:
-            raise InputError(f"Not a taxonomy: {error!r}. Needed: name, classes [{{name, colour [r, g, b]}}].") from error
+            raise InputError(
+                f"Not a taxonomy: {error!r}. Needed: name, classes [{{name, colour [r, g, b]}}]."
+            ) from error
 
 
 CONSEP = Taxonomy(
@@ -89,3 +94,15 @@ CONSEP = Taxonomy(
     ),
 )
 """The four merged classes of CoNSeP (Graham et al. 2019, HoVer-Net §4.1)."""
+
+PANNUKE = Taxonomy(
+    "pannuke",
+    (
+        CellClass("neoplastic", (233, 79, 55)),
+        CellClass("inflammatory", (46, 196, 92)),
+        CellClass("connective", (45, 114, 217)),
+        CellClass("dead", (240, 200, 40)),
+        CellClass("epithelial", (245, 140, 50)),
+    ),
+)
+"""The five classes of PanNuke, in the order of its masks (Gamper et al. 2020, arXiv 2003.10778)."""
