@@ -33,7 +33,8 @@ class UNet(nn.Module):
         super().__init__()
         if not len(widths) == len(depths) == len(encoder.widths) - 1:
             raise InputError(
-                f"A U-Net over {len(encoder.widths)} levels needs {len(encoder.widths) - 1} widths and depths, got {len(widths)} and {len(depths)}."
+                f"A U-Net over {len(encoder.widths)} levels needs {len(encoder.widths) - 1} widths and depths, "
+                f"got {len(widths)} and {len(depths)}."
             )
         steps = []
         below = encoder.widths[-1]

@@ -17,7 +17,7 @@ class Features(NamedTuple):
         pyramid: Feature maps (B, D_i, H / s_i, W / s_i), shallow to deep; a CNN's fall in size, a ViT's taps share one
             stride. A ViT's are the un-normalised residual stream after each tapped block.
         tokens: (B, D, h, w) grid of the last block, for per-cell embeddings; None for a CNN.
-        cls: (B, D) summary vector after the last norm; None where there is none.
+        cls: (B, E) summary vector after the last norm; None where there is none.
     """
 
     pyramid: tuple[Tensor, ...]
@@ -33,11 +33,13 @@ class EncoderInfo:
         widths: Channels of each map of the pyramid, shallow to deep.
         strides: Input px per feature px of each.
         multiple: Height and width of the input must be a multiple of this.
+        summary_width: E of `Features.cls`; None where there is none.
     """
 
     widths: tuple[int, ...]
     strides: tuple[int, ...]
     multiple: int
+    summary_width: int | None = None
 
 
 @runtime_checkable

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, Literal
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from histocyte.core.errors import InputError, UnknownNameError
@@ -23,17 +26,47 @@ def _create(name: str, **options: object) -> nn.Module:
     return model
 
 
+def _cut_unused_stages(body: Any) -> tuple[str, ...]:
+    """Cut stages beyond the last level, which timm leaves in EfficientNet's family and runs; gives their names."""
+    levels = body.feature_info.get_dicts()
+    if not isinstance(getattr(body, "blocks", None), nn.Sequential) or "stage" not in levels[-1]:
+        return ()
+    kept = levels[-1]["stage"]
+    unused = tuple(f"blocks.{stage}." for stage in range(kept, len(body.blocks)))
+    body.blocks = body.blocks[:kept]
+    return unused
+
+
+def _check_sides(image: Tensor, multiple: int) -> None:
+    height, width = image.shape[-2:]
+    # While a graph is exported sides are symbols, and asking would tie the graph to the example's.
+    if torch.compiler.is_exporting() or (height % multiple == 0 and width % multiple == 0):
+        return
+    raise InputError(
+        f"An image of {height} × {width} px does not fit an encoder with steps of {multiple} px; make both sides a "
+        f"multiple of {multiple}, e.g. {-(-height // multiple) * multiple} × {-(-width // multiple) * multiple}."
+    )
+
+
 class TimmPyramid(nn.Module):
-    """A convolutional timm model as a pyramid.   image (B, 3, H, W) → maps at strides 2, 4, 8, …
+    """A convolutional timm model as a pyramid: image (B, 3, H, W) → maps at strides 2, 4, 8 and so on.
 
     Args:
         name: timm's name, e.g. "resnet18".
         depths: Which of the model's feature levels to keep, counted from the finest (0).
+
+    Attributes:
+        unused: Prefixes of names in a weights file that this cut-off network has no use for.
+
+    Raises:
+        UnknownNameError: timm has no such model.
+        InputError: Strides that do not double.
     """
 
     def __init__(self, name: str, depths: Sequence[int] = (0, 1, 2, 3)) -> None:
         super().__init__()
         self.body = _create(name, features_only=True, out_indices=tuple(depths))
+        self.unused = _cut_unused_stages(self.body)
         facts = self.body.feature_info
         strides = tuple(int(r) for r in facts.reduction())  # type: ignore[operator,union-attr]
         widths = tuple(int(c) for c in facts.channels())  # type: ignore[operator,union-attr]
@@ -44,35 +77,123 @@ class TimmPyramid(nn.Module):
         self.info = EncoderInfo(widths, strides, strides[-1])
 
     def forward(self, image: Tensor) -> Features:
-        """Feature maps, fine to coarse."""
+        """Feature maps, fine to coarse.
+
+        Raises:
+            InputError: Height or width is no multiple of the coarsest stride.
+        """
+        _check_sides(image, self.info.multiple)
         return Features(tuple(self.body(image)))
 
 
 class TimmViT(nn.Module):
-    """A timm vision transformer tapped after chosen blocks.   image (B, 3, H, W) → (B, D, H / p, W / p) each
+    """A timm vision transformer tapped after chosen blocks: image (B, 3, H, W) → (B, D, H / p, W / p) each.
 
     Args:
         name: timm's name, e.g. "vit_small_patch16_224".
-        taps: Blocks to tap, counted from 1 as in CellViT (3 = after the third block).
+        taps: Blocks to tap, counted from 1 as in CellViT (3 = after the third block); four at even distances up to the
+            last where None.
         image_size: Side the positional embeddings are kept at; they are resampled (bicubic) to any input.
+        position_resampling: "timm" smooths while resampling; "dino" is the way of DINO's own code, which CellViT-256
+            was trained with: no smoothing, and a scale off by a tenth of a token.
+        fit: Resize the image (area) to the nearest smaller multiple of the patch, as CellViT++ does for patches of
+            14 px, where one of another size is an error otherwise.
+
+    Raises:
+        UnknownNameError: timm has no such model.
+        InputError: It is no ViT, has no such blocks, or no positions that could be resampled DINO's way.
     """
 
-    def __init__(self, name: str, taps: Sequence[int] = (3, 6, 9, 12), image_size: int | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        taps: Sequence[int] | None = None,
+        image_size: int | None = None,
+        *,
+        position_resampling: Literal["timm", "dino"] = "timm",
+        fit: bool = False,
+    ) -> None:
         super().__init__()
-        options = {} if image_size is None else {"img_size": image_size}
-        self.body = _create(name, num_classes=0, dynamic_img_size=True, **options)
-        depth = len(self.body.blocks)  # type: ignore[arg-type]
+        self.body = _create_vit(name, image_size)
+        depth = len(self.body.blocks)
+        taps = tuple(depth * quarter // 4 for quarter in (1, 2, 3, 4)) if taps is None else tuple(taps)
         if not taps or max(taps) > depth or min(taps) < 1:
             raise InputError(f"'{name}' has blocks 1–{depth}; tapped were {list(taps)}.")
-        self.taps = tuple(taps)
-        patch = int(self.body.patch_embed.patch_size[0])  # type: ignore[union-attr,index,arg-type]
-        width = int(self.body.embed_dim)  # type: ignore[arg-type]
-        self.info = EncoderInfo((width,) * len(taps), (patch,) * len(taps), patch)
+        self.taps, self.fit, self.dino = taps, fit, position_resampling == "dino"
+        self.summarises = getattr(self.body, "cls_token", None) is not None
+        if self.dino and not (self.summarises and self.body.num_prefix_tokens == 1 and not self.body.no_embed_class):
+            raise InputError(
+                f"'{name}' does not keep its positions as DINO does (a class token, then the grid); "
+                "use position_resampling='timm'."
+            )
+        self.patch = int(self.body.patch_embed.patch_size[0])
+        width = int(self.body.embed_dim)
+        self.info = EncoderInfo(
+            (width,) * len(taps),
+            (self.patch,) * len(taps),
+            1 if fit else self.patch,
+            width if self.summarises else None,
+        )
 
     def forward(self, image: Tensor) -> Features:
-        """Taps as grids, the last block's grid as tokens, and the normalised class token."""
-        last, taps = self.body.forward_intermediates(  # type: ignore[operator]
+        """Taps as grids, the last of them as tokens, and the normalised class token.
+
+        Raises:
+            InputError: Height or width is no multiple of the patch.
+        """
+        image = self._fitted(image)
+        taps, last = self._dino_taps(image) if self.dino else self._timm_taps(image)
+        return Features(tuple(taps), taps[-1], last[:, 0] if self.summarises else None)
+
+    def _fitted(self, image: Tensor) -> Tensor:
+        if not self.fit:
+            _check_sides(image, self.patch)
+            return image
+        height, width = (side // self.patch * self.patch for side in image.shape[-2:])
+        return image if (height, width) == image.shape[-2:] else F.interpolate(image, (height, width), mode="area")
+
+    def _timm_taps(self, image: Tensor) -> tuple[list[Tensor], Tensor]:
+        last, taps = self.body.forward_intermediates(
             image, indices=[t - 1 for t in self.taps], norm=False, output_fmt="NCHW"
         )
-        cls = last[:, 0] if self.body.num_prefix_tokens else None
-        return Features(tuple(taps), taps[-1], cls)
+        return taps, last
+
+    def _dino_taps(self, image: Tensor) -> tuple[list[Tensor], Tensor]:
+        body = self.body
+        patches = body.patch_embed(image)
+        rows, columns = patches.shape[1:3]
+        summary = body.cls_token.expand(len(image), -1, -1)
+        x = torch.cat([summary, patches.flatten(1, 2)], dim=1) + _dino_positions(
+            body.pos_embed, body.patch_embed.grid_size, (rows, columns)
+        )
+        x = body.norm_pre(body.patch_drop(body.pos_drop(x)))
+        taps = []
+        for number, block in enumerate(body.blocks, 1):
+            x = block(x)
+            if number in self.taps:
+                taps.append(x[:, 1:].unflatten(1, (rows, columns)).permute(0, 3, 1, 2).contiguous())
+        return taps, body.norm(x)
+
+
+def _create_vit(name: str, image_size: int | None) -> Any:
+    options: dict[str, object] = {} if image_size is None else {"img_size": image_size}
+    try:
+        body = _create(name, num_classes=0, dynamic_img_size=True, **options)
+    except TypeError:
+        body = None
+    if body is None or not hasattr(body, "blocks") or not hasattr(body, "forward_intermediates"):
+        raise InputError(
+            f"'{name}' is no vision transformer with blocks to tap; use the encoder 'timm_pyramid' for it."
+        )
+    return body
+
+
+def _dino_positions(embedding: Tensor, old: tuple[int, int], new: tuple[int, int]) -> Tensor:
+    """(1, 1 + h · w, D) positions of the class token and a new grid (h, w), by bicubic interpolation."""
+    if tuple(new) == tuple(old):
+        return embedding
+    grid = embedding[:, 1:].unflatten(1, old).permute(0, 3, 1, 2)
+    # The tenth guards the size against rounding; being part of the scale, it also moves where values are read.
+    scale = [(n + 0.1) / o for n, o in zip(new, old, strict=True)]
+    grid = F.interpolate(grid, scale_factor=scale, mode="bicubic")
+    return torch.cat([embedding[:, :1], grid.flatten(2).transpose(1, 2)], dim=1)

@@ -17,7 +17,7 @@ def load_encoder_weights(encoder: nn.Module, path: str | Path) -> None:
     """Load a timm checkpoint in safetensors into the body of an encoder.
 
     A pyramid cut off early has no use for the file's deeper stages and classifier: whole modules that the
-    encoder does not have are left out. Anything else missing or left over is an error.
+    encoder does not have, and what it names as `unused`, are left out. Anything else missing or left over is an error.
 
     Args:
         encoder: With the timm model as `body`.
@@ -40,7 +40,10 @@ def load_encoder_weights(encoder: nn.Module, path: str | Path) -> None:
     assert isinstance(body, nn.Module)
     wanted = {k: v for k, v in body.state_dict().items() if not k.endswith("num_batches_tracked")}
     top_level = {k.split(".")[0] for k in wanted}
-    left_over = [k for k in found if k not in body.state_dict() and k.split(".")[0] in top_level]
+    unused: tuple[str, ...] = getattr(encoder, "unused", ())
+    left_over = [
+        k for k in found if k not in body.state_dict() and k.split(".")[0] in top_level and not k.startswith(unused)
+    ]
     missing = [k for k in wanted if k not in found]
     shapes = [
         f"{k} {tuple(found[k].shape)} for {tuple(v.shape)}"

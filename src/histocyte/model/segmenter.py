@@ -28,7 +28,7 @@ def activate(raw: Tensor, specs: Sequence[MapSpec]) -> Tensor:
 
 
 class Segmenter(nn.Module):
-    """Encoder, decoder and heads joined.   image (B, 3, H, W) in 0–255 → raw maps (B, C, H, W)
+    """Encoder, decoder and heads joined: image (B, 3, H, W) in 0–255 → raw maps (B, C, H, W).
 
     Args:
         encoder: Gives features (`encoders.protocol`).

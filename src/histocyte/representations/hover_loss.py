@@ -20,7 +20,7 @@ def hover_loss_terms(
     """Every loss term of HoVer-Net and CellViT for these maps, unweighted.
 
     Args:
-        raw: Raw channels by map name: nucleus (B, 1, H, W), hover (B, 2, H, W), optionally types (B, K + 1, H, W).
+        raw: Raw channels by map name: nucleus (B, 1 or 2, H, W), hover (B, 2, H, W), optionally types (B, K + 1, H, W).
         target: As `Hover.encode` writes them, with a batch axis. Where all of types is zero, the class is unknown and
             nothing is learnt about it there; so a data set without classes trains the outlines only.
         separable: (B,) 0 for images whose touching nuclei are not apart: they train the foreground only.
@@ -30,7 +30,9 @@ def hover_loss_terms(
         nucleus_bce, nucleus_dice, nucleus_focal_tversky, hover_mse, hover_msge and, with types, types_ce, types_dice,
         types_focal_tversky.
     """
-    nucleus, truth = raw["nucleus"], target["nucleus"]
+    nucleus, truth = raw["nucleus"], target["nucleus"][:, -1:]
+    if nucleus.shape[1] == 2:  # the softmax of two logits is the sigmoid of their difference
+        nucleus = nucleus[:, 1:] - nucleus[:, :1]
     probability = nucleus.sigmoid()
     both, both_true = torch.cat([1 - probability, probability], 1), torch.cat([1 - truth, truth], 1)
     apart = separable.view(-1, 1, 1, 1)
