@@ -25,13 +25,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from histocyte import __version__
 from histocyte.core.blocks import Block, BlockGrid
 from histocyte.core.cells import Cells
 from histocyte.core.errors import ResolutionError
 from histocyte.core.geometry import Box
 from histocyte.core.instances import Instances, relabel_sequential
 from histocyte.core.maps import split_maps
+from histocyte.core.version import __version__
 from histocyte.inference.load import Model, load
 from histocyte.inference.measure import measure
 from histocyte.inference.parallel import map_unordered
@@ -52,6 +52,7 @@ __all__ = [
     "segment",
     "segment_image",
     "segment_slide",
+    "settled",
     "signature",
 ]
 
@@ -114,7 +115,7 @@ def segment_slide(
     """
     settings = settings or Settings()
     check_resolution(slide.mpp, model.spec.mpp)
-    grid = BlockGrid(working_size(slide, model.spec.mpp), settings.block_px, settings.halo_px, settings.band_px)
+    grid = _grid(slide, model, settings)
     blocks = [b for b in grid if region is None or region.intersects(_level_0(b.core, slide, model))]
     done = journal.done()
     found = sum(len(journal.read(i).cells) for i in done) if progress is not None else 0
@@ -125,13 +126,22 @@ def segment_slide(
         workers=workers or model.runtime.parallel,
     )
     for count, (block, cells, in_band, stats) in enumerate(work, start=1 + len(blocks) - len(todo)):
-        began = time.perf_counter()
         journal.append(block.index, cells, in_band, stats)
-        stats["write_s"] = time.perf_counter() - began
         found += len(cells)
         if progress is not None:
             progress(count, len(blocks), found)
-    yield from settle(journal, grid, scale=slide.mpp / model.spec.mpp)
+    yield from settled(slide, model, journal, settings)
+
+
+def settled(slide: SlideReader, model: Model, journal: Journal, settings: Settings | None = None) -> Iterator[Cells]:
+    """The cells of all blocks in a journal, each once, in Hilbert order; what `segment_slide` ends with."""
+    grid = _grid(slide, model, settings or Settings())
+    return settle(journal, grid, scale=slide.mpp / model.spec.mpp)
+
+
+def _grid(slide: SlideReader, model: Model, settings: Settings) -> BlockGrid:
+    size = working_size(slide, model.spec.mpp)
+    return BlockGrid(size, settings.block_px, settings.halo_px, settings.band_px)
 
 
 def segment_block(

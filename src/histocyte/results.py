@@ -18,9 +18,10 @@ from typing import Any
 
 import numpy as np
 
-from histocyte import __version__
 from histocyte.core.cells import Cells
 from histocyte.core.errors import InputError
+from histocyte.core.geometry import Box
+from histocyte.core.version import __version__
 from histocyte.export.atomic import write_atomically
 from histocyte.export.geojson import GeoJsonWriter
 from histocyte.export.geoparquet import GeoParquetWriter
@@ -28,7 +29,7 @@ from histocyte.export.manifest import write_manifest
 from histocyte.export.overview import draw_overview
 from histocyte.export.summary import Summary
 from histocyte.inference.load import Model
-from histocyte.pipeline import Progress, Settings, check_resolution, segment_slide, signature
+from histocyte.pipeline import Progress, Settings, check_resolution, segment_slide, settled, signature
 from histocyte.slides.open import open_slide
 from histocyte.slides.protocol import SlideReader
 from histocyte.slides.tissue import Region, find_tissue, read_roi
@@ -116,7 +117,15 @@ def segment_to_folder(
                 workers=options.workers,
                 progress=progress,
             )
-            record = _write(folder, cells, reader, model, region, options.formats)
+            record = _write(
+                folder,
+                cells,
+                lambda: settled(reader, model, journal, options.settings),
+                reader,
+                model,
+                region,
+                options.formats,
+            )
             stats = [journal.read(i).stats for i in sorted(journal.done())]
             record |= {
                 "histocyte": __version__,
@@ -165,42 +174,43 @@ def _finished(folder: Path, key: Mapping[str, object], formats: Iterable[str]) -
 
 
 def _write(
-    folder: Path, cells: Iterator[Cells], reader: SlideReader, model: Model, region: Region, formats: tuple[str, ...]
+    folder: Path,
+    cells: Iterator[Cells],
+    again: Callable[[], Iterator[Cells]],
+    reader: SlideReader,
+    model: Model,
+    region: Region,
+    formats: tuple[str, ...],
 ) -> dict[str, Any]:
-    """Stream the cells into every output at once."""
+    """Stream the cells into every output; the overview takes them a second time, when it is known where to look."""
     taxonomy, mpp = model.taxonomy, reader.mpp
-    outputs = {name: str(folder / file) for name, file in _FILES.items() if name not in FORMATS or name in formats}
+    outputs = {name: folder / file for name, file in _FILES.items() if name not in FORMATS or name in formats}
     summary = Summary(taxonomy, [(n, part.geometry, part.area_mm2(mpp)) for n, part in _regions(region)])
-    found, areas = 0, []
+    medians: list[tuple[int, float]] = []
+    densest: Cells | None = None
     with ExitStack() as stack:
         writers: list[Callable[[Cells], object]] = [summary.add]
         if "parquet" in formats:
             facts = {"slide": reader.name, "model": model.spec.name, "model_sha256": model.sha256}
-            writers.append(stack.enter_context(GeoParquetWriter(Path(outputs["parquet"]), taxonomy, mpp, facts)).write)
+            writers.append(stack.enter_context(GeoParquetWriter(outputs["parquet"], taxonomy, mpp, facts)).write)
         if "geojson" in formats:
-            writers.append(stack.enter_context(GeoJsonWriter(Path(outputs["geojson"]), taxonomy)).write)
-
-        def streamed() -> Iterator[Cells]:
-            nonlocal found
-            for part in cells:
-                for write in writers:
-                    write(part)
-                found += len(part)
-                areas.append(np.array([len(part), np.median(part.area_um2) if len(part) else 0.0]))
-                yield part
-
-        thumbnail, downsample = reader.thumbnail(2000)
-        title = f"{reader.name} · {model.spec.name}"
-        picture = draw_overview(
-            thumbnail, downsample, region.geometry, streamed(), taxonomy, mpp, title, summary.counts
-        )
-    summary.write(Path(outputs["summary"]))
-    with write_atomically(Path(outputs["tissue"])) as file:
+            writers.append(
+                stack.enter_context(GeoJsonWriter(outputs["geojson"], taxonomy, seed=reader.fingerprint)).write
+            )
+        for part in cells:
+            for write in writers:
+                write(part)
+            if len(part):
+                medians.append((len(part), float(np.median(part.area_um2))))
+            if len(part) > (0 if densest is None else len(densest)):
+                densest = part
+    summary.write(outputs["summary"])
+    with write_atomically(outputs["tissue"]) as file:
         file.write(json.dumps(region.to_geojson()).encode())
-    with write_atomically(Path(outputs["overview"])) as file:
-        file.write(_png(picture))
-    weights = np.array(areas) if areas else np.zeros((0, 2))
-    total = weights[:, 0].sum() if len(weights) else 0
+    counts = summary.counts()
+    with write_atomically(outputs["overview"]) as file:
+        file.write(_overview(reader, model, region, again(), counts, densest))
+    found = sum(n for n, _ in medians)
     return {
         "name": reader.name,
         "mpp": mpp,
@@ -208,11 +218,40 @@ def _write(
         "model": model.spec.name,
         "tissue_mm2": round(region.area_mm2(mpp), 6),
         "cells": found,
-        "classes": summary.counts(),
-        "median_area_um2": round(float((weights[:, 0] * weights[:, 1]).sum() / total), 2) if total else None,
-        "outputs": {**outputs, "run": str(folder / "run.json")},
+        "classes": counts,
+        "median_area_um2": round(sum(n * m for n, m in medians) / found, 2) if found else None,
+        "outputs": {**{name: str(path) for name, path in outputs.items()}, "run": str(folder / "run.json")},
     }
 
+
+def _overview(
+    reader: SlideReader,
+    model: Model,
+    region: Region,
+    cells: Iterator[Cells],
+    counts: Mapping[str, int],
+    densest: Cells | None,
+) -> bytes:
+    thumbnail, downsample = reader.thumbnail(2000)
+    detail = None
+    if densest is not None and downsample * reader.mpp > _DETAIL_BELOW_MPP:
+        side = round(_DETAIL_UM / reader.mpp)
+        x, y = np.median(densest.xy, axis=0)
+        box = Box(round(x - side / 2), round(y - side / 2), side, side)
+        xmin, ymin, xmax, ymax = densest.bounds().T
+        inside = (xmax > box.x) & (xmin < box.right) & (ymax > box.y) & (ymin < box.bottom)
+        detail = (reader.read(box, mpp=reader.mpp), box, densest.take(inside))
+    title = f"{reader.name} · {model.spec.name}"
+    picture = draw_overview(
+        thumbnail, downsample, region.geometry, cells, model.taxonomy, reader.mpp, title, counts, detail=detail
+    )
+    return _png(picture)
+
+
+_DETAIL_UM = 160.0
+"""Side of the field shown large in the overview."""
+_DETAIL_BELOW_MPP = 0.7
+"""Where a pixel of the overview is wider than this, a nucleus is a few pixels and a field is shown large beside it."""
 
 _FILES = {
     "parquet": "cells.parquet",
@@ -230,10 +269,10 @@ def _regions(region: Region) -> Iterator[tuple[str, Region]]:
 
 
 def _findings(
-    record: Mapping[str, Any], stats: list[Mapping[str, Any]], reader: SlideReader, model: Model
+    record: Mapping[str, Any], stats: Iterable[Mapping[str, Any]], reader: SlideReader, model: Model
 ) -> list[str]:
     """What a user should know of this result: why nothing was found, or why it may be wrong."""
-    notes = []
+    notes, stats = [], list(stats)
     upsampled = reader.mpp / model.spec.mpp
     if upsampled > 1.1:
         notes.append(

@@ -168,7 +168,7 @@ def _step(
     terms = {name: terms[name] for name, weight in options.loss_weights.items() if weight and name in terms}
     loss: Tensor = torch.stack([options.loss_weights[name] * term for name, term in terms.items()]).sum()
     if not torch.isfinite(loss):
-        values = ", ".join(f"{name} {float(term):g}" for name, term in terms.items())
+        values = ", ".join(f"{name} {float(term.detach()):g}" for name, term in terms.items())
         raise TrainingError(
             f"The loss is not finite ({values}). The last checkpoint is kept; go on with a lower learning rate."
         )

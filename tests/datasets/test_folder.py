@@ -1,0 +1,87 @@
+"""Reading labelled folders and holding out whole groups."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from histocyte.core.errors import InputError
+from histocyte.core.taxonomy import CONSEP
+from histocyte.datasets.cards import DATASETS
+from histocyte.datasets.folder import load_folder
+from histocyte.datasets.sample import Sample
+from histocyte.datasets.splits import split_by_group
+
+
+def write(folder: Path, name: str, instances: np.ndarray, types: np.ndarray | None = None) -> None:
+    folder.mkdir(exist_ok=True)
+    image = np.zeros((*instances.shape, 3), np.uint8)
+    image[..., 0] = 200  # red, so that a swapped channel order would show
+    cv2.imwrite(str(folder / f"{name}.png"), image[..., ::-1])
+    np.savez(folder / f"{name}.npz", inst=instances, **({} if types is None else {"type": types}))
+
+
+def test_a_known_set_brings_its_resolution_classes_and_groups(tmp_path: Path) -> None:
+    instances = np.array([[0, 1], [2, 2]], np.int32)
+    write(tmp_path / "consep", "train_1", instances, np.array([0, 3, 1], np.uint8))
+    (sample,) = load_folder(tmp_path / "consep")
+    assert (sample.mpp, sample.source, sample.group) == (0.25, "consep", "train_1")
+    assert sample.types is not None
+    assert [CONSEP.names[t - 1] for t in sample.types[1:]] == ["epithelial", "other"]
+    assert tuple(sample.image[0, 0]) == (200, 0, 0)
+
+
+def test_own_data_needs_its_resolution(tmp_path: Path) -> None:
+    write(tmp_path / "mine", "a", np.ones((4, 4), np.int32))
+    with pytest.raises(InputError, match="--mpp 0.25"):
+        load_folder(tmp_path / "mine")
+    assert load_folder(tmp_path / "mine", mpp=0.4)[0].mpp == 0.4
+
+
+def test_bad_folders_say_what_is_wrong(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no folder"):
+        load_folder(tmp_path / "none")
+    (tmp_path / "tnbc").mkdir()
+    with pytest.raises(InputError, match="no labelled image"):
+        load_folder(tmp_path / "tnbc")
+    write(tmp_path / "tnbc", "a", np.ones((4, 4), np.int32))
+    np.savez(tmp_path / "tnbc" / "a.npz", inst=np.ones((5, 4), np.int32))
+    with pytest.raises(InputError, match="must agree"):
+        load_folder(tmp_path / "tnbc")
+    (tmp_path / "tnbc" / "a.npz").write_bytes(b"not a zip")
+    with pytest.raises(InputError, match="no label file"):
+        load_folder(tmp_path / "tnbc")
+
+
+def sample(source: str, group: str, name: str) -> Sample:
+    return Sample(name, np.zeros((2, 2, 3), np.uint8), np.zeros((2, 2), np.int32), None, 0.25, source, group)
+
+
+def test_no_group_is_on_both_sides() -> None:
+    samples = [sample("a", f"patient{i // 3}", f"{i}") for i in range(30)] + [sample("b", f"{i}", f"{i}") for i in range(5)]
+    training, validation = split_by_group(samples, fraction=0.2, seed=4)
+    assert {(s.source, s.group) for s in training}.isdisjoint({(s.source, s.group) for s in validation})
+    assert len({s.group for s in validation if s.source == "a"}) == 2
+    assert len([s for s in validation if s.source == "b"]) == 1
+    assert len(training) + len(validation) == len(samples)
+    assert split_by_group(samples, seed=4)[1] == validation
+    assert split_by_group(samples, seed=5)[1] != validation
+
+
+def test_one_group_cannot_be_split() -> None:
+    with pytest.raises(InputError, match="one group"):
+        split_by_group([sample("a", "p", "1"), sample("a", "p", "2")])
+
+
+def test_patients_of_tcga_are_the_first_twelve_characters() -> None:
+    assert DATASETS["monuseg"].group("train_TCGA-18-5592-01Z-00-DX1") == "TCGA-18-5592"
+
+
+@pytest.mark.parametrize(("name", "images", "nuclei"), [("consep", 27, 15_500), ("monuseg", 30, 16_956), ("tnbc", 50, 4028)])
+def test_real_sets_are_read_whole(shared: Path, name: str, images: int, nuclei: int) -> None:
+    samples = load_folder(shared / "data" / name)
+    assert len(samples) == images
+    assert sum(len(np.unique(s.instances)) - 1 for s in samples) == pytest.approx(nuclei, rel=0.01)
