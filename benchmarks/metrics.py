@@ -57,12 +57,12 @@ def counts_by_masks(truth: np.ndarray, found: np.ndarray) -> PanopticCounts:
 
 
 def timed(function: Callable[[], Any], repeats: int = 5) -> tuple[float, Any]:
-    """Best wall time of some runs, seconds, and the result."""
+    """Least CPU time of some runs, seconds (steadier than wall time on a shared machine), and the result."""
     times = []
     for _ in range(repeats):
-        start = time.perf_counter()
+        start = time.process_time()
         result = function()
-        times.append(time.perf_counter() - start)
+        times.append(time.process_time() - start)
     return min(times), result
 
 

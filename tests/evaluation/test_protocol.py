@@ -145,6 +145,17 @@ def test_data_sets_are_summarised_apart_and_intervals_rest_on_patients():
     assert np.isnan(report.sources["other"].scores["bpq"].low)
 
 
+def test_class_intervals_rest_on_the_images_with_classes():
+    found = [instances(NOTHING, []), instances(LABELS, [1, 2, 2, 1]), instances(NOTHING, [])]
+    patients = [(None, "a"), ([0, 1, 2, 2, 1], "b"), ([0, 1, 2, 2, 1], "b")]
+    samples = [sample(str(i), LABELS, types, group=group) for i, (types, group) in enumerate(patients)]
+    mpq = evaluate(answers(*found), samples, NAMES).sources["set"].scores["mpq"]
+    # One patient has all the classes: whenever it is drawn, the mean is the same.
+    assert [mpq.value, mpq.low, mpq.high] == pytest.approx([0.5] * 3, abs=1e-5)
+    assert mpq.n == 2
+    assert mpq.dropped > 0
+
+
 def test_strata_are_averaged_first():
     found = [instances(LABELS, [1, 2, 2, 1]), instances(NOTHING, []), instances(LABELS, [1, 2, 2, 1])]
     samples = [sample(str(i), LABELS, [0, 1, 2, 2, 1]) for i in range(3)]
