@@ -40,8 +40,7 @@ class PerfectRuntime:
         return self._model.predict(images)
 
 
-@pytest.fixture(scope="session")
-def perfect_model() -> Model:
+def make_perfect_model() -> Model:
     """A model that reads the truth off images painted by `testing.perfect.paint_truth`, at 0.25 µm/px."""
     spec = ModelSpec(
         name="perfect",
@@ -55,3 +54,9 @@ def perfect_model() -> Model:
         margin_px=16,
     )
     return Model(spec, PerfectRuntime(), Hover(classes=len(CONSEP)), "0" * 64)
+
+
+@pytest.fixture(scope="session")
+def perfect_model() -> Model:
+    """See `make_perfect_model`."""
+    return make_perfect_model()

@@ -61,7 +61,9 @@ def sample(source: str, group: str, name: str) -> Sample:
 
 
 def test_no_group_is_on_both_sides() -> None:
-    samples = [sample("a", f"patient{i // 3}", f"{i}") for i in range(30)] + [sample("b", f"{i}", f"{i}") for i in range(5)]
+    samples = [sample("a", f"patient{i // 3}", f"{i}") for i in range(30)] + [
+        sample("b", f"{i}", f"{i}") for i in range(5)
+    ]
     training, validation = split_by_group(samples, fraction=0.2, seed=4)
     assert {(s.source, s.group) for s in training}.isdisjoint({(s.source, s.group) for s in validation})
     assert len({s.group for s in validation if s.source == "a"}) == 2
@@ -80,7 +82,9 @@ def test_patients_of_tcga_are_the_first_twelve_characters() -> None:
     assert DATASETS["monuseg"].group("train_TCGA-18-5592-01Z-00-DX1") == "TCGA-18-5592"
 
 
-@pytest.mark.parametrize(("name", "images", "nuclei"), [("consep", 27, 15_500), ("monuseg", 30, 16_956), ("tnbc", 50, 4028)])
+@pytest.mark.parametrize(
+    ("name", "images", "nuclei"), [("consep", 27, 15_500), ("monuseg", 30, 16_956), ("tnbc", 50, 4028)]
+)
 def test_real_sets_are_read_whole(shared: Path, name: str, images: int, nuclei: int) -> None:
     samples = load_folder(shared / "data" / name)
     assert len(samples) == images
