@@ -46,7 +46,7 @@ class Hover:
     seam_drop: float = 0.035
     """Fall of the distance per px that parts two nuclei. Across a seam it is 0.1 and more even where the network blurs
     it over ten pixels; within a nucleus the distance rises, by 2 / diameter, and only noise makes it fall."""
-    smoothing_px: float = 1.0
+    smoothing_px: float = 0.8
     """Gaussian sigma over which that fall is averaged, at 0.25 µm/px: more hides the seams of small nuclei, less lets
     the network's noise cut large ones."""
     compat: bool = False

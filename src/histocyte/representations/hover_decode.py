@@ -346,6 +346,8 @@ def separate_as_published(
     pieces = foreground(nucleus, nucleus_threshold, min_area_px)
     if not pieces.any():
         return pieces
+    if not np.isfinite(hover).all():
+        hover = np.nan_to_num(hover, posinf=0.0, neginf=0.0)
     derive, smooth = cv2.getDerivKernels(1, 0, sobel_px, normalize=True, ktype=cv2.CV_32F)
     # Stretching a map to 0..1 before a linear filter, as published, cancels in the stretch after it.
     across = np.asarray(cv2.sepFilter2D(hover[0], cv2.CV_32F, derive, smooth), np.float32)
