@@ -53,8 +53,8 @@ $(VENV)/bootstrap.stamp:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo "histocyte needs Python 3.11 or later, and '$(PYTHON)' is $$($(PYTHON) -V 2>&1). Name another: make PYTHON=python3.12"; \
 		exit 1; }
-	test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
-	awk '/^[a-z]/ { wanted = /^uv==/ } wanted' requirements.lock > $(VENV)/uv.lock
+	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
+	@awk '/^[a-z]/ { wanted = /^uv==/ } wanted' requirements.lock > $(VENV)/uv.lock
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --require-hashes -r $(VENV)/uv.lock
 	@touch $@
 
@@ -67,8 +67,11 @@ $(VENV)/dev.stamp: $(VENV)/core.stamp requirements-dev.lock
 	$(call install_lock,requirements-dev.lock)
 	@touch $@
 
-# pip alone sees a CPU build that the machine offers. The registry's build for Linux does not load without CUDA.
+# First a build that the machine itself offers to pip (find-links), which is often for CPU; else the registry's, which
+# on Linux does not load without CUDA's libraries.
+TORCH := $(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --require-hashes -r requirements-torch.lock
+
 $(VENV)/torch.stamp: $(VENV)/dev.stamp requirements-torch.lock requirements-cuda.lock
-	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --require-hashes -r requirements-torch.lock
+	$(TORCH) --no-index 2>$(VENV)/torch.log || $(TORCH)
 	$(BIN)/python -c 'import torch' 2>$(VENV)/torch.log || { $(call install_lock,requirements-cuda.lock); }
 	@touch $@

@@ -20,6 +20,6 @@ def to_density(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     return table[image]
 
 
-def from_density(density: NDArray[np.float32]) -> NDArray[np.uint8]:
+def from_density(density: NDArray[np.floating]) -> NDArray[np.uint8]:
     """Optical density → (…, 3) uint8 RGB."""
     return np.clip(np.exp(-density) * 256 - 1, 0, 255).round().astype(np.uint8)

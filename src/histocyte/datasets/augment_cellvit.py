@@ -114,7 +114,9 @@ def zoom_blur(image: Image, instances: Map, rng: np.random.Generator) -> tuple[I
     factors = np.arange(1.01, rng.uniform(1.01, 1.05) + 1e-9, 0.01)
     for factor in factors:
         matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), 0, float(factor))
-        total += cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+        total += cv2.warpAffine(
+            image, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
+        )
     return (total / (len(factors) + 1)).round().astype(np.uint8), instances
 
 
@@ -133,7 +135,7 @@ def sized_crop(image: Image, instances: Map, rng: np.random.Generator) -> tuple[
 def elastic(image: Image, instances: Map, rng: np.random.Generator) -> tuple[Image, Map]:
     """Smooth random displacement (sigma 25 px, alpha 0.5) after an affine jolt of up to 15 px at three corners."""
     height, width = image.shape[:2]
-    corners = np.float32([[width * 0.25, height * 0.25], [width * 0.75, height * 0.25], [width * 0.25, height * 0.75]])
+    corners = np.array([[0.25, 0.25], [0.75, 0.25], [0.25, 0.75]], np.float32) * np.array([width, height], np.float32)
     jolt = rng.uniform(-15, 15, (3, 2)).astype(np.float32)
     affine = cv2.getAffineTransform(corners + jolt, corners)
     dx, dy = (

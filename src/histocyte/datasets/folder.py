@@ -30,8 +30,8 @@ def card_for(folder: Path, *, mpp: float | None = None) -> DatasetCard:
         return known
     if mpp is None:
         raise InputError(
-            f"'{folder}' is none of the known data sets ({', '.join(sorted(DATASETS))}), so its resolution is not known. "
-            "Pass it: --mpp 0.25."
+            f"'{folder}' is none of the known data sets ({', '.join(sorted(DATASETS))}), so its resolution is not "
+            "known. Pass it: --mpp 0.25."
         )
     return DatasetCard(folder.resolve().name, mpp, "not stated", "own data", lambda name: name)
 

@@ -58,7 +58,7 @@ class TorchRuntime:
         network = load_model(segmenter)[1] if isinstance(segmenter, Path) else segmenter
         self._network = network.eval().to(chosen, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._device = chosen
-        self.multiple = int(network.encoder.info.multiple)  # type: ignore[union-attr]
+        self.multiple = int(network.encoder.info.multiple)  # type: ignore[union-attr, arg-type]
         on_cpu = chosen.type == "cpu"
         # A GPU takes one batch at a time; two callers keep it fed while the other one decodes.
         self.parallel = threads if on_cpu else 2

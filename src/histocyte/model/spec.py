@@ -6,7 +6,7 @@ The spec travels inside the weights file, so that a path is all that inference n
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -84,4 +84,4 @@ class ModelSpec(BaseModel):
 
     def with_changes(self, **changes: object) -> ModelSpec:
         """A copy with some fields replaced, checked again."""
-        return cast(ModelSpec, ModelSpec.model_validate({**self.model_dump(), **changes}))
+        return ModelSpec.model_validate({**self.model_dump(), **changes})

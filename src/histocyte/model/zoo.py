@@ -55,7 +55,8 @@ def find_model(name: str | Path) -> ModelFiles:
     if path.suffix not in (".onnx", ".safetensors"):
         if path.is_file():
             raise ModelError(
-                f"'{path}' is no model file: these end in .safetensors or .onnx. Pickled checkpoints (.pth, .pt) are not opened."
+                f"'{path}' is no model file: these end in .safetensors or .onnx. Pickled checkpoints (.pth, .pt) are "
+                "not opened."
             )
         raise UnknownNameError("model", text, bundled, hint="Or pass a .safetensors or .onnx file.")
     if not path.is_file():

@@ -47,7 +47,8 @@ class CropSampler:
         crop_px: Side of a crop as the network sees it.
         mpp: Resolution of a crop; images of another resolution are resampled.
         zoom: Range of a random factor on the resolution.
-        weights: Share of the crops by data set (`Sample.source`); 1 where not named. Within a set, images are drawn by area.
+        weights: Share of the crops by data set (`Sample.source`); 1 where not named. Within a set, images are drawn by
+            area.
         seed: Of everything random.
     """
 
