@@ -1,0 +1,53 @@
+"""An image in memory as a slide."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from histocyte.core.errors import InputError
+from histocyte.core.geometry import Box
+from histocyte.slides.reader import PyramidReader
+
+__all__ = ["ArrayBackend", "open_array"]
+
+
+class ArrayBackend:
+    """One level: the array itself."""
+
+    def __init__(self, pixels: NDArray[np.uint8]) -> None:
+        self._pixels = pixels
+        self.sizes = ((pixels.shape[1], pixels.shape[0]),)
+        self.stated_mpp: float | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """Hex SHA-256 over shape and pixels."""
+        digest = hashlib.sha256(repr(self._pixels.shape).encode())
+        digest.update(self._pixels.tobytes())
+        return digest.hexdigest()
+
+    def read_level(self, level: int, box: Box) -> NDArray[np.uint8]:
+        """A view of the box."""
+        return self._pixels[box.slices()]
+
+    def close(self) -> None:
+        """Nothing to give up."""
+
+
+def open_array(pixels: NDArray[np.uint8], *, mpp: float, name: str = "image") -> PyramidReader:
+    """A reader of RGB pixels (H, W, 3) uint8 at `mpp` µm/px.
+
+    Raises:
+        InputError: The array has another shape or type, or no pixels.
+        ResolutionError: The resolution is impossible.
+    """
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.size == 0:
+        raise InputError(
+            f"An image is a uint8 array of shape (height, width, 3), RGB; this one is {pixels.dtype} of shape "
+            f"{pixels.shape}."
+        )
+    return PyramidReader(partial(ArrayBackend, pixels), name=name, mpp=mpp)

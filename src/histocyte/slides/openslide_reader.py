@@ -1,0 +1,131 @@
+"""The vendors' formats that OpenSlide reads: SVS, NDPI, MRXS, SCN, BIF, generic pyramids, DICOM."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import openslide
+from numpy.typing import NDArray
+
+from histocyte.core.errors import SlideError
+from histocyte.core.geometry import Box
+from histocyte.slides.fingerprint import fingerprint_files
+
+__all__ = ["OpenSlideBackend", "dicom_files"]
+
+_CELL_PX = 512
+_CACHE_BYTES = 64 << 20
+
+
+class OpenSlideBackend:
+    """Levels as OpenSlide gives them.
+
+    `path` is a file or a folder of DICOM instances, of which OpenSlide joins those of one series.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file = path
+        if path.is_dir():
+            instances = dicom_files(path)
+            if not instances:
+                raise SlideError("a folder without DICOM files")
+            self._file = instances[0]
+        self._lock = threading.Lock()
+        self._slide: openslide.OpenSlide | None = None
+        slide = self._opened()
+        self.sizes: tuple[tuple[int, int], ...] = tuple(slide.level_dimensions)
+        self._downsamples = tuple(slide.level_downsamples)
+        self.stated_mpp = _stated_mpp(slide)
+
+    @property
+    def fingerprint(self) -> str:
+        """Hex SHA-256 over size and ends of the file and of those that belong to it."""
+        companions = self._file.with_suffix("")
+        if self._file.suffix.lower() == ".mrxs" and companions.is_dir():
+            return fingerprint_files([self._file, *sorted(p for p in companions.iterdir() if p.is_file())])
+        return fingerprint_files(dicom_files(self._path) if self._path.is_dir() else [self._file])
+
+    def read_level(self, level: int, box: Box) -> NDArray[np.uint8]:
+        """RGB pixels of a level; what the scanner left out is white."""
+        downsample = self._downsamples[level]
+        if downsample == int(downsample):
+            return self._read(level, box)
+        # OpenSlide takes places in level-0 px and interpolates where they fall between two pixels of such a
+        # level. Cells on a fixed grid keep a pixel's value independent of the box.
+        out = np.empty((box.height, box.width, 3), np.uint8)
+        plane = Box(0, 0, *self.sizes[level])
+        for y in range(box.y // _CELL_PX * _CELL_PX, box.bottom, _CELL_PX):
+            for x in range(box.x // _CELL_PX * _CELL_PX, box.right, _CELL_PX):
+                cell = Box(x, y, _CELL_PX, _CELL_PX).clip(plane)
+                part = cell.clip(box)
+                out[part.slices((box.x, box.y))] = self._read(level, cell)[part.slices((x, y))]
+        return out
+
+    def close(self) -> None:
+        """Give up the file handle."""
+        with self._lock:
+            if self._slide is not None:
+                self._slide.close()
+            self._slide = None
+
+    def _opened(self) -> openslide.OpenSlide:
+        with self._lock:
+            if self._slide is None:
+                try:
+                    self._slide = openslide.OpenSlide(self._file)
+                except (openslide.OpenSlideError, OSError) as error:
+                    raise SlideError(str(error) or type(error).__name__) from error
+                self._slide.set_cache(openslide.OpenSlideCache(_CACHE_BYTES))
+            return self._slide
+
+    def _read(self, level: int, box: Box) -> NDArray[np.uint8]:
+        slide = self._opened()
+        downsample = self._downsamples[level]
+        location = (round(box.x * downsample), round(box.y * downsample))
+        try:
+            rgba = np.asarray(slide.read_region(location, level, (box.width, box.height)))
+        except openslide.OpenSlideError:
+            # After an error a handle answers nothing else; other threads may still hold it, so it is not closed.
+            with self._lock:
+                if self._slide is slide:
+                    self._slide = None
+            raise
+        return _on_white(rgba)
+
+
+def dicom_files(folder: Path) -> list[Path]:
+    """The DICOM instances directly in a folder, sorted by name."""
+    return [p for p in sorted(folder.iterdir()) if p.is_file() and not p.name.startswith(".") and _is_dicom(p)]
+
+
+def _is_dicom(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
+
+
+def _stated_mpp(slide: openslide.OpenSlide) -> float | None:
+    try:
+        across = float(slide.properties[openslide.PROPERTY_NAME_MPP_X])
+        down = float(slide.properties[openslide.PROPERTY_NAME_MPP_Y])
+    except (KeyError, ValueError):
+        return None
+    if abs(across - down) > 0.05 * max(across, down):
+        raise SlideError(f"pixels that are not square: {across:g} × {down:g} µm")
+    return (across + down) / 2
+
+
+def _on_white(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(H, W, 4) straight alpha → (H, W, 3) on white."""
+    alpha = rgba[..., 3]
+    rgb = np.ascontiguousarray(rgba[..., :3])
+    clear = alpha < 255
+    if clear.any():
+        weight = alpha[clear][:, None].astype(np.uint16)
+        rgb[clear] = (rgb[clear] * weight + 255 * (255 - weight) + 127) // 255
+    return rgb

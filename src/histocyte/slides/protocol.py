@@ -1,0 +1,121 @@
+"""What a slide is to the rest of the package, and what a file format must offer to become one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from histocyte.core.geometry import Box
+
+__all__ = ["Backend", "Level", "SlideReader", "working_size"]
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One resolution of the pyramid.
+
+    Attributes:
+        size: Width and height, px of this level.
+        downsample: Level-0 pixels per pixel of this level; 1 for level 0.
+    """
+
+    size: tuple[int, int]
+    downsample: float
+
+
+class SlideReader(Protocol):
+    """An open slide. Cheap to pickle (a worker reopens the file); `read` may be called from many threads."""
+
+    @property
+    def name(self) -> str:
+        """Short name, fit for a folder of results."""
+
+    @property
+    def path(self) -> Path | None:
+        """The file or DICOM folder; None for an array in memory."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of level 0, px."""
+
+    @property
+    def mpp(self) -> float:
+        """Resolution of level 0, µm/px; always known, within 0.05–10."""
+
+    @property
+    def levels(self) -> tuple[Level, ...]:
+        """The pyramid, finest first."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Hex SHA-256 over the size and the first and last MiB of each file; over the pixels of an array."""
+
+    def read(self, box: Box, *, mpp: float) -> NDArray[np.uint8]:
+        """RGB pixels (box.height, box.width, 3).
+
+        Args:
+            box: What to read, px of the working frame at `mpp` (see `core.geometry`). A pixel's value does not
+                depend on the box it was read with. What lies off the slide is white.
+            mpp: Resolution of the result, µm/px.
+
+        Raises:
+            SlideError: The file is damaged there.
+        """
+
+    def thumbnail(self, max_px: int) -> tuple[NDArray[np.uint8], float]:
+        """The whole slide as RGB (H, W, 3), its longer side `max_px` or less.
+
+        Returns:
+            The image, and how many level-0 pixels one of its pixels is wide.
+        """
+
+    def close(self) -> None:
+        """Give up the file handles; a later read opens them again."""
+
+    def __enter__(self) -> Self:
+        """The reader itself."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Close."""
+
+
+class Backend(Protocol):
+    """One file format: raw levels and the resolution that the file states. `PyramidReader` does the rest.
+
+    A constructor takes the path and raises SlideError with a short reason where the file is not its own.
+    """
+
+    @property
+    def sizes(self) -> tuple[tuple[int, int], ...]:
+        """Width and height of each level, px, finest first."""
+
+    @property
+    def stated_mpp(self) -> float | None:
+        """What the file says of level 0, µm/px, plausible or not; None where it says nothing."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Hex SHA-256 that tells this slide from another, see `SlideReader.fingerprint`."""
+
+    def read_level(self, level: int, box: Box) -> NDArray[np.uint8]:
+        """RGB pixels (H, W, 3) of a level; `box` is in px of that level and lies within it.
+
+        Must be safe to call from many threads. Any exception is reported as damage at this place.
+        """
+
+    def close(self) -> None:
+        """Give up the file handles."""
+
+
+def working_size(reader: SlideReader, mpp: float) -> tuple[int, int]:
+    """Width and height of the whole slide in the working frame at `mpp`, px, each at least 1."""
+    scale = reader.mpp / mpp
+    width, height = reader.size
+    return max(1, round(width * scale)), max(1, round(height * scale))

@@ -1,0 +1,342 @@
+"""TIFF beyond OpenSlide: OME-TIFF pyramids with SubIFDs, BigTIFF, stripped and planar files, grey and 16 bits."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO
+
+import cv2
+import numpy as np
+import tifffile
+from numpy.typing import NDArray
+
+from histocyte.core.errors import SlideError, require
+from histocyte.core.geometry import Box
+from histocyte.slides.fingerprint import fingerprint_files
+
+__all__ = ["TiffBackend"]
+
+_CACHE_BYTES = 64 << 20
+_MAX_SEGMENT_BYTES = 1 << 30
+_ROWS_AT_ONCE = 256
+_UM_PER_UNIT = {
+    "µm": 1.0,
+    "μm": 1.0,
+    "um": 1.0,
+    "micron": 1.0,
+    "nm": 1e-3,
+    "mm": 1e3,
+    "cm": 1e4,
+    "m": 1e6,
+    "in": 25400.0,
+}
+_JPEG, _RAW = 7, 1
+_MIN_IS_BLACK, _RGB, _YCBCR = 1, 2, 6
+
+
+class TiffBackend:
+    """The largest brightfield image of a TIFF; only the tiles or strips that a box needs are read and decoded."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            with tifffile.TiffFile(path) as file:
+                series = _largest_image(file)
+                self._levels = _levels(series, file)
+                self.stated_mpp = _stated_mpp(file, series)
+        except SlideError:
+            raise
+        except tifffile.TiffFileError as error:
+            raise SlideError(f"not a TIFF ({error})") from error
+        except (OSError, ValueError, KeyError, IndexError, AttributeError) as error:
+            raise SlideError(f"damaged TIFF: {error}") from error
+        self.sizes = tuple((planes[0].width, planes[0].height) for planes in self._levels)
+        self._cache = _SegmentCache(_CACHE_BYTES)
+
+    @property
+    def fingerprint(self) -> str:
+        """Hex SHA-256 over size and ends of the file."""
+        return fingerprint_files([self._path])
+
+    def read_level(self, level: int, box: Box) -> NDArray[np.uint8]:
+        """RGB pixels of a level; tiles that the file declares empty are white."""
+        # Opened anew each time: nothing to share between threads or forks, and no handles to run out of.
+        with self._path.open("rb") as file:
+            planes = [self._read_plane(file, (level, i), plane, box) for i, plane in enumerate(self._levels[level])]
+        pixels = planes[0] if len(planes) == 1 else np.concatenate(planes, axis=2)
+        return pixels if pixels.shape[2] == 3 else np.repeat(pixels, 3, axis=2)
+
+    def close(self) -> None:
+        """Give up the decoded tiles."""
+        self._cache = _SegmentCache(_CACHE_BYTES)
+
+    def _read_plane(self, file: BinaryIO, key: tuple[int, int], plane: _Plane, box: Box) -> NDArray[np.uint8]:
+        out = np.full((box.height, box.width, plane.channels), 255, np.uint8)
+        across = -(-plane.width // plane.segment_width)
+        for row in range(box.y // plane.segment_height, -(-box.bottom // plane.segment_height)):
+            for column in range(box.x // plane.segment_width, -(-box.right // plane.segment_width)):
+                index = row * across + column
+                if plane.counts[index] == 0:
+                    continue
+                pixels = self._cache.get((*key, index), partial(_segment, file, plane, index))
+                x, y = column * plane.segment_width, row * plane.segment_height
+                part = Box(x, y, pixels.shape[1], pixels.shape[0]).clip(box)
+                out[part.slices((box.x, box.y))] = pixels[part.slices((x, y))]
+        return out
+
+
+class _SegmentCache:
+    """The most recently used segments, up to a number of bytes."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._items: OrderedDict[tuple[int, int, int], NDArray[np.uint8]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: tuple[int, int, int], make: Callable[[], NDArray[np.uint8]]) -> NDArray[np.uint8]:
+        """The segment of this key; two threads may make the same one at the same time."""
+        with self._lock:
+            if key in self._items:
+                self._items.move_to_end(key)
+                return self._items[key]
+        pixels = make()
+        with self._lock:
+            if key not in self._items:
+                self._items[key] = pixels
+                self._bytes += pixels.nbytes
+            while self._bytes > self._max_bytes and len(self._items) > 1:
+                self._bytes -= self._items.popitem(last=False)[1].nbytes
+        return pixels
+
+
+@dataclass(frozen=True, slots=True)
+class _Plane:
+    """One page's image (or one colour plane of it) as a grid of tiles or strips.
+
+    Attributes:
+        channels: 1 or 3, of what `decode` gives.
+        offsets: Where each segment starts in the file, row-major.
+        counts: Bytes of each segment; 0 where the file holds none.
+        decode: (bytes, index within the page) → (H, W, channels).
+    """
+
+    width: int
+    height: int
+    channels: int
+    segment_width: int
+    segment_height: int
+    offsets: tuple[int, ...]
+    counts: tuple[int, ...]
+    decode: Callable[[bytes, int], NDArray[np.uint8]]
+
+
+def _segment(file: BinaryIO, plane: _Plane, index: int) -> NDArray[np.uint8]:
+    """One decoded tile or strip; the last row's may be cut off at the image's edge."""
+    file.seek(plane.offsets[index])
+    data = file.read(plane.counts[index])
+    if len(data) < plane.counts[index]:
+        raise EOFError(f"the file ends {plane.counts[index] - len(data)} bytes early")
+    pixels = plane.decode(data, index)
+    row, column = divmod(index, -(-plane.width // plane.segment_width))
+    rows = min(plane.segment_height, plane.height - row * plane.segment_height)
+    columns = min(plane.segment_width, plane.width - column * plane.segment_width)
+    if pixels.shape[0] < rows or pixels.shape[1] < columns or pixels.shape[2] != plane.channels:
+        raise ValueError(f"a piece of shape {pixels.shape} where {rows} × {columns} px are needed")
+    return pixels
+
+
+def _largest_image(file: tifffile.TiffFile) -> tifffile.TiffPageSeries:
+    images = [s for s in file.series if _axes(s) in {("YX", 1), ("YXS", 3), ("YXS", 4), ("SYX", 3), ("CYX", 3)}]
+    if not images:
+        there = "; ".join(f"{s.axes} {'×'.join(map(str, s.shape))}" for s in file.series[:3])
+        raise SlideError(f"a TIFF without a grey or RGB image (it holds {there})")
+    return max(images, key=lambda s: s.sizes["height"] * s.sizes["width"])
+
+
+def _axes(series: tifffile.TiffPageSeries) -> tuple[str, int]:
+    """Axes longer than one (Y and X always), and the number of channels."""
+    kept = [(a, n) for a, n in zip(series.axes, series.shape, strict=True) if n > 1 or a in "YX"]
+    return "".join(a for a, _ in kept), next((n for a, n in kept if a in "SC"), 1)
+
+
+def _levels(series: tifffile.TiffPageSeries, file: tifffile.TiffFile) -> tuple[tuple[_Plane, ...], ...]:
+    levels = []
+    for level in series.levels:
+        pages = [page for page in level.pages if page is not None and page.parent is file]
+        if len(pages) < len(level.pages):
+            raise SlideError("an OME-TIFF with missing planes or spread over several files")
+        levels.append(tuple(plane for page in pages for plane in _planes(page)))
+    full = levels[0]
+    if len(full) not in (1, 3):
+        raise SlideError(f"{len(full)} image planes, 1 or 3 are needed")
+    # A level of another shape than the image is a thumbnail that was stored as if it were one.
+    aspect = full[0].width / full[0].height
+    fits = [
+        level
+        for level in levels
+        if abs(level[0].width - level[0].height * aspect) <= 2 + 0.02 * level[0].width and len(level) == len(full)
+    ]
+    return tuple(sorted(fits, key=lambda level: -level[0].width))
+
+
+def _keyframe(page: tifffile.TiffPage | tifffile.TiffFrame | None) -> tifffile.TiffPage:
+    key = page.keyframe if page is not None else None
+    if key is None:
+        raise SlideError("a TIFF with a missing page")
+    return key
+
+
+def _planes(page: tifffile.TiffPage | tifffile.TiffFrame) -> list[_Plane]:
+    key = _keyframe(page)
+    if key.dtype not in (np.uint8, np.uint16) or key.bitspersample not in (8, 16):
+        raise SlideError(f"pixels of type {key.dtype}, {key.bitspersample} bits: 8 or 16 are needed")
+    if key.photometric not in (_MIN_IS_BLACK, _RGB, _YCBCR):
+        raise SlideError(
+            f"colours stored as {tifffile.PHOTOMETRIC(key.photometric).name}: grey, RGB or YCbCr are needed"
+        )
+    separate = key.planarconfig == 2 and key.samplesperpixel > 1
+    stored = 1 if separate else key.samplesperpixel
+    offsets, counts = tuple(page.dataoffsets), tuple(page.databytecounts)
+    if key.compression == _RAW and key.is_contiguous and not key.is_tiled and not separate:
+        return [_raw_plane(key, offsets[0])]
+    height, width = (key.tilelength, key.tilewidth) if key.is_tiled else (key.rowsperstrip, key.imagewidth)
+    height = min(height, key.imagelength) if not key.is_tiled else height
+    if height * width * stored * key.dtype.itemsize > _MAX_SEGMENT_BYTES:
+        raise SlideError("one compressed piece of more than 1 GiB: convert it to a tiled pyramidal TIFF")
+    decode = _decoder(key)
+    grid = -(-key.imagelength // height) * -(-key.imagewidth // width)
+    planes = key.samplesperpixel if separate else 1
+    if len(offsets) < grid * planes or len(counts) < grid * planes:
+        raise SlideError(f"a damaged TIFF: {len(offsets)} of {grid * planes} tiles or strips are listed")
+    return [
+        _Plane(
+            key.imagewidth,
+            key.imagelength,
+            3 if stored >= 3 else 1,
+            width,
+            height,
+            offsets[i * grid : (i + 1) * grid],
+            counts[i * grid : (i + 1) * grid],
+            decode,
+        )
+        for i in range(min(planes, 3))
+    ]
+
+
+def _raw_plane(page: tifffile.TiffPage, start: int) -> _Plane:
+    """Uncompressed rows, one after the other: any of them can be read alone, whatever the strips are."""
+    dtype = np.dtype(f"{page.parent.byteorder}u{page.bitspersample // 8}")
+    width, samples, extra = page.imagewidth, page.samplesperpixel, page.extrasamples
+    row_bytes = width * samples * dtype.itemsize
+    starts = range(0, page.imagelength, _ROWS_AT_ONCE)
+
+    def decode(data: bytes, index: int) -> NDArray[np.uint8]:
+        return _rgb_or_grey(np.frombuffer(data, dtype).reshape(-1, width, samples), extra)
+
+    return _Plane(
+        width,
+        page.imagelength,
+        3 if samples >= 3 else 1,
+        width,
+        _ROWS_AT_ONCE,
+        tuple(start + row * row_bytes for row in starts),
+        tuple(min(_ROWS_AT_ONCE, page.imagelength - row) * row_bytes for row in starts),
+        decode,
+    )
+
+
+def _decoder(page: tifffile.TiffPage) -> Callable[[bytes, int], NDArray[np.uint8]]:
+    tables, header, extra, photometric = page.jpegtables, page.jpegheader, page.extrasamples, page.photometric
+    if page.compression == _JPEG and page.bitspersample == 8 and header is None and page.samplesperpixel < 4:
+        return lambda data, index: _decode_jpeg(data, tables, is_rgb=photometric == _RGB)
+    try:
+        if page.compression != _RAW:
+            tifffile.TIFF.DECOMPRESSORS[page.compression]
+        if page.predictor != 1:
+            tifffile.TIFF.UNPREDICTORS[page.predictor]
+    except KeyError as error:
+        require("imagecodecs", extra="tiff")
+        raise SlideError(f"a compression that cannot be read: {error.args[0]}") from error
+    decode = page.decode
+
+    def decode_segment(data: bytes, index: int) -> NDArray[np.uint8]:
+        pixels = decode(data, index, jpegtables=tables, jpegheader=header)[0]
+        if pixels is None:
+            raise ValueError("a segment without pixels")
+        return _rgb_or_grey(pixels[0], extra)
+
+    return decode_segment
+
+
+def _decode_jpeg(data: bytes, tables: bytes | None, *, is_rgb: bool) -> NDArray[np.uint8]:
+    """One JPEG tile with the tables that its page keeps once for all.
+
+    Without a marker decoders take three channels for YCbCr; an Adobe marker says which of the two it is.
+    """
+    if not data.rstrip(b"\0").endswith(b"\xff\xd9"):
+        raise ValueError("a JPEG tile without an end")
+    adobe = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00" + (b"\x00" if is_rgb else b"\x01")
+    head = tables.removesuffix(b"\xff\xd9") if tables else data[:2]
+    stream = np.frombuffer(head + adobe + data[2:], np.uint8)
+    pixels = cv2.imdecode(stream, cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
+    if pixels is None:
+        raise ValueError("a JPEG tile that cannot be decoded")
+    if pixels.ndim == 2:
+        return np.asarray(pixels[..., None], np.uint8)
+    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def _rgb_or_grey(pixels: NDArray[np.uint8] | NDArray[np.uint16], extra: tuple[int, ...]) -> NDArray[np.uint8]:
+    """(H, W, S) of 8 or 16 bits → (H, W, 1 or 3) of 8; alpha (extra sample 1 or 2) goes onto white."""
+    values = (pixels >> 8).astype(np.uint8) if pixels.dtype.itemsize == 2 else pixels.astype(np.uint8, copy=False)
+    colours = 3 if values.shape[2] >= 3 else 1
+    if values.shape[2] == colours:
+        return values
+    colour, alpha = values[..., :colours], values[..., colours : colours + 1]
+    if not extra or extra[0] not in (1, 2):
+        return np.ascontiguousarray(colour)
+    weight = alpha.astype(np.uint16)
+    shown = colour if extra[0] == 1 else (colour * weight + 127) // 255
+    return np.minimum(255, shown + (255 - weight)).astype(np.uint8)
+
+
+def _stated_mpp(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> float | None:
+    page = _keyframe(series.pages[0])
+    for source in (_ome_mpp(file, series), _aperio_mpp(page.description)):
+        if source is not None:
+            return source
+    tag = page.tags.get("XResolution")
+    if tag is None or 0 in tag.value:
+        return None
+    pixels_per_unit = tag.value[0] / tag.value[1]
+    unit = {2: 25400.0, 3: 10000.0}.get(int(page.resolutionunit))
+    imagej = file.imagej_metadata or {}
+    if imagej.get("unit"):
+        unit = _UM_PER_UNIT.get(str(imagej["unit"]).replace("\\u00B5", "µ"))
+    return None if unit is None else unit / pixels_per_unit
+
+
+def _ome_mpp(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> float | None:
+    """PhysicalSize of the image of the same width and height."""
+    if not file.ome_metadata:
+        return None
+    images = tifffile.xml2dict(file.ome_metadata).get("OME", {}).get("Image", [])
+    for image in images if isinstance(images, list) else [images]:
+        pixels = image.get("Pixels", {})
+        same = (pixels.get("SizeX"), pixels.get("SizeY")) == (series.sizes["width"], series.sizes["height"])
+        unit = _UM_PER_UNIT.get(str(pixels.get("PhysicalSizeXUnit", "µm")))
+        if same and unit is not None and "PhysicalSizeX" in pixels:
+            return float(pixels["PhysicalSizeX"]) * unit
+    return None
+
+
+def _aperio_mpp(description: str) -> float | None:
+    found = re.search(r"\bMPP\s*=\s*([0-9.]+)", description)
+    return float(found[1]) if found else None

@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import tifffile
+
+from histocyte.core.errors import ResolutionError, SlideError
+from histocyte.core.geometry import Box
+from histocyte.slides.open import open_slide
+from histocyte.slides.tiff_reader import TiffBackend
+
+RNG = np.random.default_rng(0)
+SMOOTH = cv2.resize(RNG.integers(0, 256, (12, 16, 3), dtype=np.uint8), (417, 290), interpolation=cv2.INTER_CUBIC)
+BOXES = [Box(0, 0, 417, 290), Box(5, 9, 100, 70), Box(127, 127, 2, 2), Box(400, 280, 17, 10), Box(0, 250, 417, 1)]
+
+
+def _write_pyramid(path: Path, *, mpp: float = 0.25, **options: Any) -> list[np.ndarray]:
+    """An OME-TIFF with its lower levels in SubIFDs."""
+    levels = [SMOOTH, SMOOTH[:288:2, :416:2], SMOOTH[:288:4, :416:4]]
+    with tifffile.TiffWriter(path, ome=True, **options) as writer:
+        size = {"PhysicalSizeX": mpp, "PhysicalSizeY": mpp, "PhysicalSizeXUnit": "µm", "PhysicalSizeYUnit": "µm"}
+        shared: dict[str, Any] = {"tile": (128, 128), "photometric": "rgb", "compression": "zlib"}
+        writer.write(levels[0], subifds=2, metadata={"axes": "YXS", **size}, **shared)
+        for level in levels[1:]:
+            writer.write(level, subfiletype=1, **shared)
+    return levels
+
+
+def _check_level(backend: TiffBackend, level: int, expected: np.ndarray, tolerance: int = 0) -> None:
+    plane = Box(0, 0, expected.shape[1], expected.shape[0])
+    for box in BOXES:
+        box = box.clip(plane)
+        if box.area:
+            found = backend.read_level(level, box).astype(int)
+            assert np.abs(found - expected[box.slices()]).max() <= tolerance
+
+
+@pytest.mark.parametrize("bigtiff", [False, True])
+def test_ome_pyramid_with_subifds(tmp_path: Path, bigtiff: bool) -> None:
+    levels = _write_pyramid(tmp_path / "slide.ome.tif", bigtiff=bigtiff)
+    slide = open_slide(tmp_path / "slide.ome.tif")
+    assert slide.name == "slide"
+    assert slide.mpp == pytest.approx(0.25)
+    assert [level.downsample for level in slide.levels] == [1, 2, 4]
+    np.testing.assert_array_equal(
+        slide.read(Box(3, 5, 90, 60), mpp=1.0), np.pad(levels[2], _pad(60, 90), **WHITE)[5:65, 3:93]
+    )
+    np.testing.assert_array_equal(slide.read(Box(0, 0, 417, 290), mpp=0.25), SMOOTH)
+    backend = TiffBackend(tmp_path / "slide.ome.tif")
+    for i, level in enumerate(levels):
+        _check_level(backend, i, level)
+
+
+WHITE: dict[str, Any] = {"mode": "constant", "constant_values": 255}
+
+
+def _pad(height: int, width: int) -> tuple[tuple[int, int], ...]:
+    return ((0, height), (0, width), (0, 0))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"tile": (128, 144)},
+        {"tile": (128, 128), "compression": "lzw", "predictor": True},
+        {"rowsperstrip": 7},
+        {"rowsperstrip": 7, "compression": "zlib"},
+        {"compression": "zlib", "rowsperstrip": 290},
+        {"tile": (64, 64), "planarconfig": "separate", "compression": "zlib"},
+        {"planarconfig": "separate", "rowsperstrip": 50},
+        {"byteorder": ">", "rowsperstrip": 290},
+        {"bigtiff": True, "tile": (256, 256)},
+    ],
+)
+def test_every_layout_gives_the_same_pixels(tmp_path: Path, options: dict[str, Any]) -> None:
+    data = SMOOTH.transpose(2, 0, 1) if "planarconfig" in options else SMOOTH
+    tifffile.imwrite(
+        tmp_path / "x.tif", data, photometric="rgb", resolution=(40000, 40000), resolutionunit=3, **options
+    )
+    backend = TiffBackend(tmp_path / "x.tif")
+    assert backend.stated_mpp == pytest.approx(0.25)
+    _check_level(backend, 0, SMOOTH)
+
+
+def test_grey_16_bits_alpha_and_channel_pages(tmp_path: Path) -> None:
+    grey = SMOOTH[..., 0]
+    tifffile.imwrite(tmp_path / "grey.tif", grey, photometric="minisblack")
+    _check_level(TiffBackend(tmp_path / "grey.tif"), 0, np.repeat(grey[..., None], 3, axis=2))
+    tifffile.imwrite(tmp_path / "deep.tif", SMOOTH.astype(np.uint16) * 257, photometric="rgb", compression="zlib")
+    _check_level(TiffBackend(tmp_path / "deep.tif"), 0, SMOOTH)
+    rgba = np.dstack([SMOOTH, np.where(np.arange(417) < 200, 0, 255).astype(np.uint8)[None].repeat(290, 0)])
+    tifffile.imwrite(tmp_path / "alpha.tif", rgba, photometric="rgb", extrasamples=["unassalpha"], tile=(64, 64))
+    _check_level(TiffBackend(tmp_path / "alpha.tif"), 0, np.where(rgba[..., 3:] == 0, 255, SMOOTH))
+    tifffile.imwrite(
+        tmp_path / "pages.ome.tif", SMOOTH.transpose(2, 0, 1), photometric="minisblack", metadata={"axes": "CYX"}
+    )
+    _check_level(TiffBackend(tmp_path / "pages.ome.tif"), 0, SMOOTH)
+
+
+@pytest.mark.parametrize("photometric", ["rgb", "ycbcr"])
+def test_jpeg_tiles_are_those_of_the_reference_decoder(tmp_path: Path, photometric: str) -> None:
+    pytest.importorskip("imagecodecs")
+    path = tmp_path / "jpeg.tif"
+    tifffile.imwrite(path, SMOOTH, photometric="rgb", tile=(128, 128), compression="jpeg",
+                     compressionargs={"level": 90, "outcolorspace": photometric})  # fmt: skip
+    reference = tifffile.imread(path)
+    assert np.abs(reference.astype(int) - SMOOTH).mean() < 3
+    _check_level(TiffBackend(path), 0, reference)
+
+
+def test_jpeg2000_is_read_with_the_extra(tmp_path: Path) -> None:
+    pytest.importorskip("imagecodecs")
+    tifffile.imwrite(tmp_path / "x.tif", SMOOTH, photometric="rgb", tile=(128, 128), compression="jpeg2000")
+    _check_level(TiffBackend(tmp_path / "x.tif"), 0, tifffile.imread(tmp_path / "x.tif"))
+
+
+def test_without_the_extra_jpeg_works_and_jpeg2000_names_it(tmp_path: Path) -> None:
+    pytest.importorskip("imagecodecs")
+    for name in ("jpeg", "jpeg2000"):
+        tifffile.imwrite(tmp_path / f"{name}.tif", SMOOTH, photometric="rgb", tile=(128, 128), compression=name)
+    code = f"""
+import sys
+sys.modules["imagecodecs"] = None
+from pathlib import Path
+from histocyte.core.errors import MissingExtraError
+from histocyte.core.geometry import Box
+from histocyte.slides.tiff_reader import TiffBackend
+folder = Path({str(tmp_path)!r})
+assert abs(TiffBackend(folder / "jpeg.tif").read_level(0, Box(0, 0, 417, 290)).mean() - {SMOOTH.mean()}) < 1
+try:
+    TiffBackend(folder / "jpeg2000.tif")
+except MissingExtraError as error:
+    assert "histocyte[tiff]" in str(error)
+else:
+    raise AssertionError
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_tiles_that_the_file_leaves_out_are_white(tmp_path: Path) -> None:
+    path = tmp_path / "sparse.tif"
+    tiles = iter([np.zeros((64, 64, 3), np.uint8), None, None, np.zeros((64, 64, 3), np.uint8)])
+    tifffile.imwrite(
+        path, tiles, shape=(128, 128, 3), dtype=np.uint8, tile=(64, 64), photometric="rgb", compression="zlib"
+    )
+    pixels = TiffBackend(path).read_level(0, Box(0, 0, 128, 128))
+    assert (pixels[:64, :64] == 0).all()
+    assert (pixels[:64, 64:] == 255).all()
+
+
+@pytest.mark.parametrize("compression", [None, "zlib", "jpeg"])
+def test_damage_is_named_and_never_white(tmp_path: Path, compression: str | None) -> None:
+    path = tmp_path / "x.tif"
+    noise = RNG.integers(0, 256, (256, 256, 3), dtype=np.uint8)
+    tifffile.imwrite(path, noise, photometric="rgb", tile=(64, 64), compression=compression)
+    slide = open_slide(path, mpp=0.25)
+    intact = slide.read(Box(0, 0, 64, 64), mpp=0.25)
+    slide.close()
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) - 5000])
+    slide = open_slide(path, mpp=0.25)
+    np.testing.assert_array_equal(slide.read(Box(0, 0, 64, 64), mpp=0.25), intact)
+    for _ in range(2):
+        with pytest.raises(SlideError, match=r"x\.tif is damaged: level 0, x 192–256, y 192–256"):
+            slide.read(Box(192, 192, 64, 64), mpp=0.25)
+    np.testing.assert_array_equal(slide.read(Box(0, 0, 64, 64), mpp=0.25), intact)
+    if compression:
+        with tifffile.TiffFile(path) as file:
+            start, count = file.pages[0].dataoffsets[5], file.pages[0].databytecounts[5]
+        path.write_bytes(whole[:start] + bytes(count) + whole[start + count :])
+        with pytest.raises(SlideError, match=r"x 64–128, y 64–128"):
+            open_slide(path, mpp=0.25).read(Box(64, 64, 64, 64), mpp=0.25)
+
+
+def test_what_is_no_brightfield_image_is_refused(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "stack.ome.tif", np.zeros((5, 64, 64), np.uint8), metadata={"axes": "ZYX"})
+    with pytest.raises(SlideError, match="without a grey or RGB image.*ZYX 5×64×64"):
+        TiffBackend(tmp_path / "stack.ome.tif")
+    tifffile.imwrite(tmp_path / "float.tif", np.zeros((64, 64), np.float32))
+    with pytest.raises(SlideError, match="8 or 16"):
+        TiffBackend(tmp_path / "float.tif")
+    (tmp_path / "text.tif").write_text("hello")
+    with pytest.raises(SlideError, match="not a TIFF"):
+        TiffBackend(tmp_path / "text.tif")
+
+
+def test_resolution_is_taken_where_it_is_stated(tmp_path: Path) -> None:
+    def stated(**options: Any) -> float | None:
+        tifffile.imwrite(tmp_path / "x.tif", SMOOTH, photometric="rgb", **options)
+        return TiffBackend(tmp_path / "x.tif").stated_mpp
+
+    assert stated(metadata=None) is None
+    assert stated(resolution=(50800, 50800), resolutionunit=2) == pytest.approx(0.5)
+    assert stated(resolution=(4, 4), resolutionunit=1) is None
+    assert stated(imagej=True, resolution=(4, 4), metadata={"unit": "um"}) == pytest.approx(0.25)
+    assert stated(description="Aperio |AppMag = 40|MPP = 0.2526", metadata=None) == pytest.approx(0.2526)
+    stated(resolution=(72, 72), resolutionunit=2)
+    with pytest.raises(ResolutionError, match="352.778"):
+        open_slide(tmp_path / "x.tif")
+    _write_pyramid(tmp_path / "nm.ome.tif", mpp=0.5)
+    assert TiffBackend(tmp_path / "nm.ome.tif").stated_mpp == pytest.approx(0.5)
