@@ -1,0 +1,84 @@
+"""The package as a whole: what importing it costs, that the core runs without the extras, that pins are complete."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+SLOW_TO_IMPORT = {"cv2", "numba", "onnxruntime", "openslide", "openvino", "pyarrow", "scipy", "shapely", "torch"}
+EXTRAS = {"imagecodecs", "onnx", "onnxruntime", "onnxscript", "skimage", "tensorboard", "timm", "torch", "torchvision"}
+NEED_TORCH = (
+    "histocyte.apps.cli.training_run",
+    "histocyte.decoders.",
+    "histocyte.encoders.",
+    "histocyte.inference.torch_runtime",
+    "histocyte.losses.",
+    "histocyte.model.foreign",
+    "histocyte.model.onnx_export",
+    "histocyte.model.segmenter",
+    "histocyte.recipes.training",
+    "histocyte.representations.hover_loss",
+    "histocyte.training.",
+)
+
+
+def python(code: str, *arguments: str) -> str:
+    command = [sys.executable, "-c", code, *arguments]
+    ended = subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+def test_importing_the_package_loads_nothing_slow() -> None:
+    loaded = python("import sys, histocyte; print(*sys.modules)").split()
+    assert not SLOW_TO_IMPORT & set(loaded)
+
+
+def test_loading_the_command_line_loads_nothing_slow() -> None:
+    loaded = python("import sys, histocyte.apps.cli.main; print(*sys.modules)").split()
+    assert not SLOW_TO_IMPORT & set(loaded)
+
+
+def test_the_core_imports_without_any_extra() -> None:
+    code = """
+import importlib, sys
+
+class NotInstalled:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in absent:
+            raise ModuleNotFoundError(f"No module named '{name}'", name=name)
+
+absent = sys.argv[1].split()
+sys.meta_path.insert(0, NotInstalled())
+for name in sys.argv[2].split():
+    importlib.import_module(name)
+"""
+    files = [path.relative_to(ROOT / "src").with_suffix("") for path in (ROOT / "src").rglob("*.py")]
+    names = sorted(".".join(path.parts).removesuffix(".__init__") for path in files)
+    core = [name for name in names if not name.startswith(NEED_TORCH)]
+    assert len(core) > 50
+    python(code, " ".join(EXTRAS), " ".join(core))
+
+
+def test_every_extra_that_an_error_names_is_declared() -> None:
+    declared = PROJECT["project"]["optional-dependencies"]
+    for path in (ROOT / "src").rglob("*.py"):
+        for extra in re.findall(r'require\("\w+", extra="(\w+)"\)', path.read_text()):
+            assert extra in declared, f"{path.name} names the extra '{extra}'"
+
+
+def test_locks_pin_by_hash_and_name_no_address() -> None:
+    locks = sorted(ROOT.glob("requirements*.lock"))
+    assert len(locks) == 4
+    for lock in locks:
+        text = lock.read_text()
+        assert "://" not in text
+        assert "file:" not in text
+        entries = re.split(r"^(?=\w)", text, flags=re.MULTILINE)[1:]
+        assert all("==" in entry and "--hash=sha256:" in entry for entry in entries)
