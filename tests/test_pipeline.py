@@ -55,7 +55,12 @@ def test_block_size_changes_nothing(block_px: int, scene_image, uncut: Cells, pe
 
 @pytest.mark.parametrize(("tile_px", "margin_px", "batch"), [(64, 0, 1), (96, 16, 5), (512, 32, 2)])
 def test_tiles_and_batches_change_nothing(
-    tile_px: int, margin_px: int, batch: int, scene_image, uncut: Cells, perfect_model: Model  # type: ignore[no-untyped-def]
+    tile_px: int,
+    margin_px: int,
+    batch: int,
+    scene_image,
+    uncut: Cells,
+    perfect_model: Model,  # type: ignore[no-untyped-def]
 ) -> None:
     settings = Settings(block_px=200, tile_px=tile_px, margin_px=margin_px, batch=batch)
     same(uncut, segment_image(scene_image, perfect_model, mpp=0.25, settings=settings))

@@ -18,6 +18,7 @@ import hashlib
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -57,7 +58,7 @@ __all__ = [
 ]
 
 MAX_UPSAMPLING = 4.5
-"""A slide this many times coarser than the model still shows a nucleus as a few px; beyond, there is nothing to find."""
+"""On a slide this many times coarser than the model a nucleus is still a few px; beyond, there is nothing to find."""
 
 Progress = Callable[[int, int, int], None]
 """Called after each block: blocks done, blocks in all, cells found so far."""
@@ -206,9 +207,8 @@ def segment(
         if mpp is None:
             raise ResolutionError("An array does not state its resolution: pass mpp, e.g. segment(image, mpp=0.25).")
         return segment_image(slide, loaded, mpp=mpp)
-    with open_slide(slide, mpp=mpp) as opened, tempfile.TemporaryDirectory() as folder:
-        with Journal.open(Path(folder), signature={}) as journal:
-            parts = list(segment_slide(opened, loaded, journal, region=find_tissue(opened).region))
+    with open_slide(slide, mpp=mpp) as opened, _scratch_journal() as journal:
+        parts = list(segment_slide(opened, loaded, journal, region=find_tissue(opened).region))
     return Cells.concatenate(parts) if parts else Cells.empty(loaded.taxonomy, opened.mpp)
 
 
@@ -227,9 +227,8 @@ def segment_image(image: NDArray[np.uint8], model: Model, *, mpp: float, setting
     Raises:
         ResolutionError: `mpp` is absurd or too coarse for the model.
     """
-    with open_array(image, mpp=mpp) as slide, tempfile.TemporaryDirectory() as folder:
-        with Journal.open(Path(folder), signature={}) as journal:
-            parts = list(segment_slide(slide, model, journal, settings=settings))
+    with open_array(image, mpp=mpp) as slide, _scratch_journal() as journal:
+        parts = list(segment_slide(slide, model, journal, settings=settings))
     return Cells.concatenate(parts) if parts else Cells.empty(model.taxonomy, mpp)
 
 
@@ -272,8 +271,8 @@ def check_resolution(slide_mpp: float, model_mpp: float) -> None:
     if slide_mpp > model_mpp * MAX_UPSAMPLING:
         raise ResolutionError(
             f"The slide has {slide_mpp:g} µm/px at its finest and the model works at {model_mpp:g} µm/px: at more than "
-            f"{model_mpp * MAX_UPSAMPLING:g} µm/px cells are too few pixels to be told apart. Scan the slide finer, or pass the true "
-            "resolution with --mpp if the file states it wrongly."
+            f"{model_mpp * MAX_UPSAMPLING:g} µm/px cells are too few pixels to be told apart. Scan the slide finer, or "
+            "pass the true resolution with --mpp if the file states it wrongly."
         )
 
 
@@ -289,6 +288,13 @@ def signature(slide: SlideReader, model: Model, region: Region | None, settings:
         "region": None if region is None else hashlib.sha256(region.geometry.wkb).hexdigest(),
         "settings": asdict(settings),
     }
+
+
+@contextmanager
+def _scratch_journal() -> Iterator[Journal]:
+    """A journal that goes away with the call."""
+    with tempfile.TemporaryDirectory() as folder, Journal.open(Path(folder), signature={}) as journal:
+        yield journal
 
 
 def _level_0(box: Box, slide: SlideReader, model: Model) -> tuple[float, float, float, float]:

@@ -1,7 +1,7 @@
 """What a slide leaves on disk: runs the pipeline and writes OUT/<slide name>/ (design: outputs, crash).
 
-Finished blocks are journalled in a hidden folder beside the results; the final files appear whole, and run.json last of all, so
-that a folder with run.json is a finished one.
+Finished blocks are journalled in a hidden folder beside the results; the final files appear whole, and run.json last
+of all, so that a folder with run.json is a finished one.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from histocyte.core.cells import Cells
 from histocyte.core.errors import InputError
@@ -41,7 +42,7 @@ FORMATS = ("parquet", "geojson")
 JOURNAL = ".journal"
 
 USUAL_NUCLEUS_UM2 = (12.0, 150.0)
-"""Median nucleus areas outside this mean that the stated resolution is probably wrong: a lymphocyte has about 30 µm²."""
+"""A median nucleus outside this speaks for a wrongly stated resolution: a lymphocyte has about 30 µm²."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +168,8 @@ def _finished(folder: Path, key: Mapping[str, object], formats: Iterable[str]) -
     other = [k for k, value in key.items() if record.get("signature", {}).get(k) != value]
     if other:
         raise InputError(
-            f"'{folder}' holds a finished result made with another {', '.join(other)}. Pass --force to replace it, or another -o."
+            f"'{folder}' holds a finished result made with another {', '.join(other)}. "
+            "Pass --force to replace it, or another -o."
         )
     lacking = [f for f in formats if f not in record["outputs"] or not Path(record["outputs"][f]).exists()]
     return None if lacking else record | {"already_done": True}
@@ -185,7 +187,10 @@ def _write(
     """Stream the cells into every output; the overview takes them a second time, when it is known where to look."""
     taxonomy, mpp = model.taxonomy, reader.mpp
     outputs = {name: folder / file for name, file in _FILES.items() if name not in FORMATS or name in formats}
-    summary = Summary(taxonomy, [(n, part.geometry, part.area_mm2(mpp)) for n, part in _regions(region)])
+    regions = (
+        [(name, part.geometry, part.area_mm2(mpp)) for name, part in region.split()] if len(region.parts) > 1 else []
+    )
+    summary = Summary(taxonomy, [("all", None, region.area_mm2(mpp)), *regions])
     medians: list[tuple[int, float]] = []
     densest: Cells | None = None
     with ExitStack() as stack:
@@ -236,7 +241,7 @@ def _overview(
     detail = None
     if densest is not None and downsample * reader.mpp > _DETAIL_BELOW_MPP:
         side = round(_DETAIL_UM / reader.mpp)
-        x, y = np.median(densest.xy, axis=0)
+        x, y = _crowd(densest.xy, side)
         box = Box(round(x - side / 2), round(y - side / 2), side, side)
         xmin, ymin, xmax, ymax = densest.bounds().T
         inside = (xmax > box.x) & (xmin < box.right) & (ymax > box.y) & (ymin < box.bottom)
@@ -246,6 +251,13 @@ def _overview(
         thumbnail, downsample, region.geometry, cells, model.taxonomy, reader.mpp, title, counts, detail=detail
     )
     return _png(picture)
+
+
+def _crowd(xy: NDArray[np.float64], side: int) -> NDArray[np.float64]:
+    """(2,) middle of the fullest of squares half as wide as `side`."""
+    square = np.floor(2 * xy / side)
+    _, which, sizes = np.unique(square, axis=0, return_inverse=True, return_counts=True)
+    return xy[which.ravel() == sizes.argmax()].mean(axis=0)
 
 
 _DETAIL_UM = 160.0
@@ -262,12 +274,6 @@ _FILES = {
 }
 
 
-def _regions(region: Region) -> Iterator[tuple[str, Region]]:
-    yield "all", region
-    if len(region.parts) > 1:
-        yield from region.split()
-
-
 def _findings(
     record: Mapping[str, Any], stats: Iterable[Mapping[str, Any]], reader: SlideReader, model: Model
 ) -> list[str]:
@@ -276,7 +282,8 @@ def _findings(
     upsampled = reader.mpp / model.spec.mpp
     if upsampled > 1.1:
         notes.append(
-            f"The slide has {reader.mpp:g} µm/px and was enlarged {upsampled:.1f} times for a model of {model.spec.mpp:g} µm/px; "
+            f"The slide has {reader.mpp:g} µm/px and was enlarged {upsampled:.1f} times for a model of "
+            f"{model.spec.mpp:g} µm/px; "
             "expect coarser outlines and missed small nuclei."
         )
     if record["cells"] == 0:
@@ -284,7 +291,8 @@ def _findings(
         share = 100 * record["tissue_mm2"] / max(1e-9, width * height * reader.mpp**2 / 1e6)
         foreground = 100 * float(np.mean([s["foreground"] for s in stats])) if stats else 0.0
         notes.append(
-            f"No cell was found: {share:.1f} % of the slide was searched ({record['tissue_mm2']:.3f} mm², {len(stats)} blocks), "
+            f"No cell was found: {share:.1f} % of the slide was searched ({record['tissue_mm2']:.3f} mm², "
+            f"{len(stats)} blocks), "
             f"{foreground:.2f} % of it looked like nuclei, at {reader.mpp:g} µm/px. "
             + (
                 "Nothing was taken for tissue; draw a region and pass it with --roi."
@@ -294,7 +302,8 @@ def _findings(
         )
     elif not USUAL_NUCLEUS_UM2[0] <= record["median_area_um2"] <= USUAL_NUCLEUS_UM2[1]:
         notes.append(
-            f"The median nucleus has {record['median_area_um2']:g} µm², which is unusual: is {reader.mpp:g} µm/px right? (--mpp)"
+            f"The median nucleus has {record['median_area_um2']:g} µm², which is unusual: "
+            f"is {reader.mpp:g} µm/px right? (--mpp)"
         )
     return notes
 

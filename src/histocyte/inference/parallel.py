@@ -16,8 +16,8 @@ Result = TypeVar("Result")
 def map_unordered(function: Callable[[Item], Result], items: Iterable[Item], *, workers: int) -> Iterator[Result]:
     """Results as they come; at most `workers` items are under way and none is finished but untaken beyond these.
 
-    Threads are enough: the network, the decoding kernels and image decoding all release Python's lock. An error in one item
-    is raised here after those under way have ended.
+    Threads are enough: the network, the decoding kernels and image decoding all release Python's lock. An error in
+    one item is raised here after those under way have ended.
     """
     queue = iter(items)
     with ThreadPoolExecutor(workers, thread_name_prefix="block") as pool:

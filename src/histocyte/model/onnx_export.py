@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -69,11 +70,12 @@ def export_onnx(spec: ModelSpec, segmenter: Segmenter, path: str | Path) -> None
         temporary.unlink(missing_ok=True)
 
 
-def _halve_weights(model: object, onnx: object) -> None:
+def _halve_weights(model: Any, onnx: Any) -> None:
     """Store every large float32 initializer as float16 and cast it back at its use."""
     import numpy as np
 
-    graph, helper, numpy_helper, kinds = model.graph, onnx.helper, onnx.numpy_helper, onnx.TensorProto  # type: ignore[attr-defined]
+    graph = model.graph
+    helper, numpy_helper, kinds = onnx.helper, onnx.numpy_helper, onnx.TensorProto
     casts = []
     for initializer in graph.initializer:
         if initializer.data_type != kinds.FLOAT or int(np.prod(initializer.dims)) < 256:

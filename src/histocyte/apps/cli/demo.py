@@ -56,8 +56,8 @@ def demo(
         score = record["score"]
         say(
             f"Against the truth: {score['truth']:,} nuclei painted, {record['cells']:,} found; detection F1 "
-            f"{score['detection_f1']:.2f} (precision {score['precision']:.2f}, recall {score['recall']:.2f}). Painted tissue is "
-            "a demonstration: what the model does on real tissue is on its card."
+            f"{score['detection_f1']:.2f} (precision {score['precision']:.2f}, recall {score['recall']:.2f}). "
+            "Painted tissue is a demonstration: what the model does on real tissue is on its card."
         )
     outputs = record["outputs"]
     say(f"\nPicture:  {outputs['overview']}")

@@ -104,9 +104,8 @@ def _report(record: dict[str, Any]) -> None:
     classes = ", ".join(f"{count:,} {name}" for name, count in record["classes"].items())
     already = " (finished before; --force does it again)" if record.get("already_done") else ""
     seconds = record["seconds"]["total"]
-    say(
-        f"[bold]{record['name']}[/bold]: {record['cells']:,} cells on {record['tissue_mm2']:.2f} mm² in {seconds:.0f} s{already}"
-    )
+    found = f"{record['cells']:,} cells on {record['tissue_mm2']:.2f} mm²"
+    say(f"[bold]{record['name']}[/bold]: {found} in {seconds:.0f} s{already}")
     say(f"  {classes}")
     for note in record["notes"]:
         say(f"  [yellow]note[/yellow] {note}")

@@ -36,8 +36,8 @@ def train(
 ) -> None:
     """Train a model on labelled images.
 
-    Whole patients or slides are held out, and the weights that score best on them are kept. The run can be stopped at any
-    moment; the same command goes on where it was.
+    Whole patients or slides are held out, and the weights that score best on them are kept. The run can be stopped at
+    any moment; the same command goes on where it was.
 
     Example: histocyte train data/monuseg data/consep -o runs/mine --encoder-weights resnet18.safetensors
     """
