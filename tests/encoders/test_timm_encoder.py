@@ -5,7 +5,7 @@ import torch
 
 from histocyte.core.errors import InputError, UnknownNameError
 from histocyte.encoders.protocol import Encoder
-from histocyte.encoders.timm_encoder import TimmPyramid, TimmViT
+from histocyte.encoders.timm_encoder import TimmPyramid, TimmViT, _dino_positions
 
 torch.set_num_threads(1)
 SMALL_VIT = "vit_tiny_patch16_224"
@@ -76,6 +76,17 @@ def test_dino_positions_differ_from_timms_only_in_resampling() -> None:
             assert torch.allclose(a.pyramid[0], b.pyramid[0], atol=1e-5) is same
             assert torch.allclose(a.cls, b.cls, atol=1e-5) is same
             assert a.pyramid[0].shape == b.pyramid[0].shape
+
+
+@pytest.mark.parametrize("new", [(16, 20), (32, 9), (3, 14)])
+def test_dino_positions_are_interpolated_as_torch_does_with_that_scale(new: tuple[int, int]) -> None:
+    embedding = torch.randn(1, 1 + 14 * 14, 8, generator=torch.Generator().manual_seed(0))
+    grid = embedding[:, 1:].reshape(1, 14, 14, 8).permute(0, 3, 1, 2)
+    scale = ((new[0] + 0.1) / 14, (new[1] + 0.1) / 14)
+    plain = torch.nn.functional.interpolate(grid, scale_factor=scale, mode="bicubic").flatten(2).transpose(1, 2)
+    ours = _dino_positions(embedding, (14, 14), new)
+    assert torch.equal(ours[:, :1], embedding[:, :1])
+    assert torch.allclose(ours[:, 1:], plain, atol=2e-5)
 
 
 def test_sides_that_are_no_multiple_are_refused() -> None:

@@ -162,7 +162,7 @@ class TimmViT(nn.Module):
         body = self.body
         patches = body.patch_embed(image)
         rows, columns = patches.shape[1:3]
-        summary = body.cls_token.expand(len(image), -1, -1)
+        summary = body.cls_token.expand(image.shape[0], -1, -1)
         x = torch.cat([summary, patches.flatten(1, 2)], dim=1) + _dino_positions(
             body.pos_embed, body.patch_embed.grid_size, (rows, columns)
         )
@@ -189,11 +189,25 @@ def _create_vit(name: str, image_size: int | None) -> Any:
 
 
 def _dino_positions(embedding: Tensor, old: tuple[int, int], new: tuple[int, int]) -> Tensor:
-    """(1, 1 + h · w, D) positions of the class token and a new grid (h, w), by bicubic interpolation."""
+    """(1, 1 + h · w, D) positions of the class token and a new grid (h, w), by bicubic interpolation.
+
+    As `F.interpolate` does it with a scale factor of (h + 0.1) / old h; written as products, it can be exported with
+    sizes left free. The tenth, there to guard the size against rounding, also moves where values are read.
+    """
     if tuple(new) == tuple(old):
         return embedding
     grid = embedding[:, 1:].unflatten(1, old).permute(0, 3, 1, 2)
-    # The tenth guards the size against rounding; being part of the scale, it also moves where values are read.
-    scale = [(n + 0.1) / o for n, o in zip(new, old, strict=True)]
-    grid = F.interpolate(grid, scale_factor=scale, mode="bicubic")
+    grid = F.pad(grid, (2, 2, 2, 2), mode="replicate")
+    down, across = (_bicubic_weights(o, n, embedding) for o, n in zip(old, new, strict=True))
+    grid = down @ grid @ across.mT
     return torch.cat([embedding[:, :1], grid.flatten(2).transpose(1, 2)], dim=1)
+
+
+def _bicubic_weights(old: int, new: int, like: Tensor) -> Tensor:
+    """(new, old + 4) share of each old place, and of two beyond either end, in each new one (Keys 1981, a = -0.75)."""
+    read_at = (torch.arange(new, device=like.device, dtype=like.dtype) + 0.5) * (old / (new + 0.1)) - 0.5
+    places = torch.arange(-2, old + 2, device=like.device, dtype=like.dtype)
+    d = (read_at[:, None] - places).abs()
+    near = (1.25 * d - 2.25) * d**2 + 1
+    far = ((-0.75 * d + 3.75) * d - 6) * d + 3
+    return torch.where(d <= 1, near, torch.where(d < 2, far, 0.0))
