@@ -57,6 +57,14 @@ def test_smooth_blobs_give_valid_polygons_that_do_not_overlap():
     assert shapely.union_all(polygons).area == sum(p.area for p in polygons)
 
 
+@settings(max_examples=80, deadline=None)
+@given(label_maps)
+def test_a_clean_map_need_not_be_searched_for_pieces(labels):
+    solid = clean_instances(labels)
+    for searched, taken in zip(trace_outlines(solid), trace_outlines(solid, clean=True), strict=True):
+        assert np.array_equal(searched, taken)
+
+
 def test_one_pixel():
     points, offsets = trace_outlines(np.array([[0, 0], [0, 1]], np.int32))
     assert points.tolist() == [[1, 1], [2, 1], [2, 2], [1, 2]]

@@ -151,6 +151,13 @@ def test_a_nucleus_does_not_depend_on_what_else_the_field_holds():
     assert np.array_equal(both.scores, alone.scores)
 
 
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("compat", [False, True])
+def test_nuclei_are_solid_and_in_one_piece(seed, compat):
+    labels = Hover(compat=compat).decode(_predicted(_tissue(128, seed), seed, noise=0.3)).labels
+    assert np.array_equal(labels, clean_instances(labels))
+
+
 def test_decoding_twice_gives_the_same():
     maps = _predicted(_tissue(200, 6), 6)
     first, second = Hover().decode(maps), Hover().decode(maps)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from histocyte.core.compiled import compiled
 from histocyte.core.instances import relabel_sequential
 
-__all__ = ["clean_instances", "clean_instances_plain", "instance_statistics", "largest_pieces"]
+__all__ = ["clean_instances", "clean_instances_plain", "fill_instances", "instance_statistics", "largest_pieces"]
 
 
 @compiled
@@ -203,7 +203,12 @@ def clean_instances(labels: NDArray[np.int32]) -> NDArray[np.int32]:
     Returns:
         (H, W) int32, a new map.
     """
-    solid = largest_pieces(labels)
+    return fill_instances(largest_pieces(labels))
+
+
+def fill_instances(labels: NDArray[np.int32]) -> NDArray[np.int32]:
+    """`clean_instances` for a map whose instances are known to be one 4-connected piece each, as a watershed's are."""
+    solid = np.array(labels, np.int32, order="C")
     count = int(solid.max(initial=0))
     _fill_holes(solid, count)
     _renumber(solid, count)

@@ -68,7 +68,7 @@ def _trace(labels: NDArray[np.int32], count: int) -> tuple[NDArray[np.float64], 
     return points[:used], offsets
 
 
-def trace_outlines(labels: NDArray[np.int32]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+def trace_outlines(labels: NDArray[np.int32], *, clean: bool = False) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Outline every instance along its pixels' edges.
 
     Of an id in several 4-connected pieces the largest is outlined; holes are ignored. Each ring is simple, open
@@ -77,12 +77,13 @@ def trace_outlines(labels: NDArray[np.int32]) -> tuple[NDArray[np.float64], NDAr
 
     Args:
         labels: (H, W) int32, 0 background, ids 1..N.
+        clean: The map comes from `clean_instances` or a decoder, so there is no need to look for pieces.
 
     Returns:
         `points` (M, 2) x, y of all rings one after the other, pixel (row r, column c) covering [c, c + 1] × [r, r + 1],
         and `offsets` (N + 1,): id i owns points[offsets[i - 1]:offsets[i]], none if it has no pixels.
     """
-    pieces = largest_pieces(labels)
+    pieces = np.ascontiguousarray(labels, np.int32) if clean else largest_pieces(labels)
     points, offsets = _trace(pieces, int(pieces.max(initial=0)))
     return points, offsets
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from histocyte.core.compiled import compiled
-from histocyte.core.labels import clean_instances
+from histocyte.core.labels import fill_instances
 
 __all__ = ["flood", "foreground", "seam_drop_map", "separate", "separate_as_published"]
 
@@ -33,10 +33,21 @@ def foreground(nucleus: NDArray[np.float32], threshold: float, min_area_px: int)
 
 
 def _without_small(mask: NDArray[np.uint8], min_area_px: int) -> NDArray[np.int32]:
-    _, pieces, statistics, _ = cv2.connectedComponentsWithStats(mask, connectivity=4, ltype=cv2.CV_32S)
-    kept = np.arange(len(statistics), dtype=np.int32)
-    kept[statistics[:, cv2.CC_STAT_AREA] < min_area_px] = 0
-    return np.asarray(_look_up(np.asarray(pieces, np.int32), kept), np.int32)
+    count, pieces = cv2.connectedComponents(mask, connectivity=4, ltype=cv2.CV_32S)
+    kept = np.asarray(pieces, np.int32)
+    _drop_small(kept, count, min_area_px)
+    return kept
+
+
+@compiled
+def _drop_small(pieces: NDArray[np.int32], count: int, min_area: int) -> None:
+    area = np.zeros(count, np.int64)
+    flat = pieces.ravel()
+    for i in range(len(flat)):
+        area[flat[i]] += 1
+    for i in range(len(flat)):
+        if flat[i] != 0 and area[flat[i]] < min_area:
+            flat[i] = 0
 
 
 @compiled
@@ -210,13 +221,12 @@ def _flood(labels: NDArray[np.int32], levels: NDArray[np.uint16], width: int) ->
     first = np.full(count, -1, np.int32)
     last = np.full(count, -1, np.int32)
     follower = np.empty(len(labels), np.int32)
-    around = (-width, width, -1, 1)
     for pixel in range(width, len(labels) - width):
         if labels[pixel] > 0:
-            for step in around:
-                if labels[pixel + step] == 0:
-                    _push(first, last, follower, levels[pixel], pixel)
-                    break
+            across = labels[pixel - 1] == 0 or labels[pixel + 1] == 0
+            if across or labels[pixel - width] == 0 or labels[pixel + width] == 0:
+                _push(first, last, follower, levels[pixel], pixel)
+    around = (-width, width, -1, 1)
     level = 0
     while level < count:
         pixel = first[level]
@@ -281,7 +291,7 @@ def separate(
     levels = _levels(drops, pieces, seam_drop, _LEVELS - 1)
     markers = _without_small(((levels == 0) & (pieces > 0)).astype(np.uint8), min_area_px)
     _adopt_unmarked(markers, pieces, int(markers.max(initial=0)))
-    return clean_instances(flood(markers, levels, pieces))
+    return fill_instances(flood(markers, levels, pieces))
 
 
 def _stretch_terms(plane: NDArray[np.float32]) -> tuple[np.float32, np.float32]:
@@ -359,4 +369,4 @@ def separate_as_published(
     markers = _without_small(opened, min_area_px)
     heights = cv2.GaussianBlur(edges, (3, 3), 0)
     levels = (heights * np.float32(4 * _LEVELS - 1)).astype(np.uint16)
-    return clean_instances(flood(markers, levels, pieces))
+    return fill_instances(flood(markers, levels, pieces))

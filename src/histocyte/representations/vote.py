@@ -16,11 +16,11 @@ def _means(labels: NDArray[np.int32], maps: NDArray[np.float32], count: int) -> 
     """(count, C) mean of each channel over each id's pixels, of those that are numbers; 0 without any."""
     sums = np.zeros((count + 1, maps.shape[0]), np.float64)
     pixels = np.zeros((count + 1, maps.shape[0]), np.int64)
-    for channel in range(maps.shape[0]):
-        for row in range(labels.shape[0]):
-            for column in range(labels.shape[1]):
-                label = labels[row, column]
-                if label > 0:
+    for row in range(labels.shape[0]):
+        for column in range(labels.shape[1]):
+            label = labels[row, column]
+            if label > 0:
+                for channel in range(maps.shape[0]):
                     value = maps[channel, row, column]
                     if np.isfinite(value):
                         sums[label, channel] += value
