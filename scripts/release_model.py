@@ -53,7 +53,7 @@ def card(spec: ModelSpec, parameters: int) -> Iterator[str]:
     yield f"- Network: U-Net over ResNet-18 (to its third stage), hover maps, {parameters / 1e6:.2f} M parameters."
     yield f"- Resolution: {spec.mpp:g} µm/px. Classes: {', '.join(spec.classes.names)}."
     yield f"- Licence: {spec.licence}."
-    yield "- Encoder started from ResNet-18 on ImageNet-1k (torchvision, BSD-3-Clause); stem and first stage as there.\n"
+    yield "- Encoder started from ResNet-18 on ImageNet-1k (torchvision, BSD-3-Clause); stem, first stage kept.\n"
     yield "## Data\n\n| Set | Images | Nuclei | Licence | Source |\n|---|---|---|---|---|"
     for entry in spec.data:
         cells = (entry["name"], entry["images"], f"{entry['nuclei']:,}", entry["licence"], entry["citation"])
@@ -76,8 +76,8 @@ def card(spec: ModelSpec, parameters: int) -> Iterator[str]:
     yield "Other test images and training data than ours, so a guide to the level and no head-to-head comparison"
     yield "(Hörst et al. 2024, MedIA 94:103143, MoNuSeg, whole tiles).\n"
     yield "## Limits\n"
-    yield "Trained on few images, the classes on colorectal tissue only, at one resolution. Class `other` is rare in the"
-    yield "data and hardly found. Frozen sections, cytology and stains other than H&E were not seen. "
+    yield "Trained on few images, the classes on colorectal tissue only, at one resolution. Class `other` is rare in"
+    yield "the data and hardly found. Frozen sections, cytology and stains other than H&E were not seen."
     yield "Not for diagnosis."
 
 

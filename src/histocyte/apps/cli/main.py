@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
-import click
 import typer
 
 from histocyte.apps.cli import demo, doctor, evaluate, models, segment, train
@@ -13,6 +12,9 @@ from histocyte.core.errors import HistocyteError
 from histocyte.core.version import __version__
 
 __all__ = ["app", "run"]
+
+# Older typers use click's errors, newer ones bring their own copy; both are the base of BadParameter.
+_UsageError: Any = typer.BadParameter.__base__
 
 app = typer.Typer(
     name="histocyte",
@@ -55,15 +57,12 @@ def run() -> None:
     except HistocyteError as error:
         typer.echo(f"histocyte: {error}", err=True)
         sys.exit(2)
-    except click.UsageError as error:
+    except _UsageError as error:
         # Typer's own boxes take five lines to say it.
         where = error.ctx.command_path if error.ctx else "histocyte"
         typer.echo(f"histocyte: {error.format_message()} See: {where} --help", err=True)
         sys.exit(2)
-    except click.ClickException as error:
-        typer.echo(f"histocyte: {error.format_message()}", err=True)
-        sys.exit(2)
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         typer.echo("histocyte: interrupted. Run the same command again to go on.", err=True)
         sys.exit(130)
     except BrokenPipeError:

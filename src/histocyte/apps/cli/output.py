@@ -74,6 +74,7 @@ def progress_bar(unit: str, *, hidden: bool = False) -> AbstractContextManager[P
         TextColumn("{task.fields[note]}"),
         console=console(),
         disable=hidden,
+        transient=True,
     )
 
 

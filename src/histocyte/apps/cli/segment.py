@@ -46,12 +46,14 @@ def segment(
     from histocyte.core.errors import HistocyteError, InputError
     from histocyte.inference.load import load
     from histocyte.results import FORMATS, Options
-    from histocyte.slides.open import list_slides
+    from histocyte.slides.open import list_slides, open_slide
 
     chosen = tuple(f.strip() for f in formats.split(",") if f.strip())
     if not chosen or any(f not in FORMATS for f in chosen):
         raise InputError(f"--format {formats}: there is {', '.join(FORMATS)}, or both joined by a comma.")
     paths = list_slides(slides)
+    if len(paths) == 1:
+        open_slide(paths[0], mpp=mpp).close()  # what is wrong with the slide is said before the model is loaded
     loaded = load(model, runtime=runtime_name(runtime), device=device, workers=workers)
     options = Options(mpp, roi, chosen, force, workers)
     if len(paths) == 1:

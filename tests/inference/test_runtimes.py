@@ -1,0 +1,81 @@
+"""One model, the same cells from every runtime."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from histocyte.core.errors import InputError, ModelError, UnknownNameError
+from histocyte.inference.cpus import available_cpus
+from histocyte.inference.load import Model, RuntimeName, load
+from histocyte.metrics.panoptic import panoptic_counts
+from histocyte.model.zoo import DEFAULT_MODEL, bundled_models
+from histocyte.pipeline import instances_on
+from histocyte.testing.synthetic import paint_tissue
+
+
+@pytest.fixture(scope="module")
+def image() -> np.ndarray:
+    return paint_tissue((640, 512), seed=5).image
+
+
+@pytest.fixture(scope="module")
+def by_openvino() -> Model:
+    return load(runtime="openvino", workers=1)
+
+
+@pytest.mark.parametrize("runtime", ["torch", "onnxruntime"])
+def test_runtimes_agree(runtime: RuntimeName, by_openvino: Model, image: np.ndarray) -> None:
+    # The stated tolerance: maps within 0.02 (weights are stored as float16 beside the ONNX file's torch original),
+    # and cells with a PQ of 0.99 or more between two runtimes.
+    other = load(runtime=runtime, device="cpu" if runtime == "torch" else "auto", workers=1)
+    tile = image[None, :256, :256]
+    np.testing.assert_allclose(other.runtime.predict(tile), by_openvino.runtime.predict(tile), atol=0.02)
+    ours, theirs = (instances_on(image, m, mpp=0.25) for m in (by_openvino, other))
+    assert len(ours) > 50
+    assert panoptic_counts(ours.labels, theirs.labels).pq > 0.99
+
+
+def test_several_threads_get_the_answers_of_one(image: np.ndarray) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    model = load(runtime="openvino", workers=2)
+    tiles = [image[None, y : y + 128, x : x + 128] for y in (0, 128, 256) for x in (0, 128, 256)]
+    alone = [model.runtime.predict(t) for t in tiles]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(model.runtime.predict, tiles))
+    for a, b in zip(alone, together, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_both_files_of_the_model_hold_the_same_spec() -> None:
+    from histocyte.inference.load import spec_of
+    from histocyte.model.zoo import ModelFiles
+
+    files = bundled_models()[DEFAULT_MODEL]
+    assert spec_of(ModelFiles("a", files.onnx, None)) == spec_of(ModelFiles("a", None, files.safetensors))
+
+
+def test_what_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError, match=DEFAULT_MODEL):
+        load("hover-unet-consp")
+    with pytest.raises(InputError, match=r"no model file"):
+        load(tmp_path / "none.safetensors")
+    pickle = tmp_path / "model.pth"
+    pickle.write_bytes(b"\x80\x04")
+    with pytest.raises(ModelError, match="not opened"):
+        load(pickle)
+    garbage = tmp_path / "model.onnx"
+    garbage.write_bytes(b"garbage")
+    with pytest.raises(ModelError, match="no ONNX model"):
+        load(garbage)
+    with pytest.raises(InputError, match="--runtime torch"):
+        load(runtime="openvino", device="cuda")
+
+
+def test_processors_are_those_granted(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert available_cpus() >= 1
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "1")
+    assert available_cpus() == 1
