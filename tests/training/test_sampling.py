@@ -1,0 +1,36 @@
+"""CellViT's sampling weights, against numbers worked out by hand from its formulas on PanNuke's counts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from histocyte.training.sampling import cell_weights, cellvit_weights, tissue_weights
+
+
+def test_tissues_of_pannuke() -> None:
+    # Breast 2351 and kidney 134 of 7901 images: 7901 / (.85 · 2351 + .15 · 7901) = 2.482 and 6.082.
+    counts = np.array([2351, 134, 7901 - 2351 - 134])
+    assert tissue_weights(counts)[:2] == pytest.approx([2.482, 6.082], abs=5e-4)
+
+
+def test_cells_of_pannuke() -> None:
+    counts = np.array([4191, 4132, 6140, 232, 1528])  # the last but one: dead, 6.167; the third: connective, 2.120
+    present = np.array([[0, 0, 0, 1, 0], [0, 0, 1, 0, 0], [0, 0, 1, 1, 0], [0, 0, 0, 0, 0]], bool)
+    weights = cell_weights(present, counts=counts)
+    assert weights[0] == pytest.approx(0.15 + 0.85 * 6.167, abs=1e-3)
+    assert weights[1] == pytest.approx(0.15 + 0.85 * 2.120, abs=1e-3)
+    assert weights[2] == pytest.approx(0.15 + 0.85 * (6.167 + 2.120), abs=1e-3)
+    assert weights[3] == weights[1]  # without cells: the least of the others
+
+
+def test_gamma_runs_from_uniform_to_balanced() -> None:
+    tissue = np.array([0, 0, 0, 1])
+    present = np.ones((4, 2), bool)
+    assert cellvit_weights(tissue, present, gamma=0) == pytest.approx([0.25] * 4)
+    balanced = tissue_weights(np.array([3, 1]), gamma=1)
+    assert 3 * balanced[0] == pytest.approx(balanced[1])
+
+
+def test_images_without_any_cell_can_still_be_drawn() -> None:
+    assert cellvit_weights(np.zeros(3, int), np.zeros((3, 4), bool)) == pytest.approx([1 / 3] * 3)
