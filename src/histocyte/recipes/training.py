@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from histocyte.core.errors import UnknownNameError
+from histocyte.core.taxonomy import CONSEP
 from histocyte.datasets.augment import Augmentation, blur, brightness_contrast, dihedral, downscale, noise, stain_jitter
 from histocyte.datasets.cards import DATASETS
 from histocyte.datasets.sample import Sample
@@ -15,27 +17,31 @@ from histocyte.encoders.weights import load_encoder_weights
 from histocyte.model.build import build_representation, build_segmenter
 from histocyte.model.segmenter import Segmenter
 from histocyte.model.spec import ModelSpec
+from histocyte.recipes.cellvit import cellvit
 from histocyte.recipes.hover_unet import hover_unet
 from histocyte.training.crops import CropSampler
 from histocyte.training.fit import TrainingOptions
 
 __all__ = ["RECIPES", "SHARES", "augmentation", "crop_sampler", "first_spec", "held_out", "options_for", "start"]
 
-RECIPES = {"hover_unet": hover_unet}
+RECIPES: Mapping[str, Callable[..., ModelSpec]] = {
+    "hover_unet": hover_unet,
+    "cellvit": partial(cellvit, tissues=()),  # our data states no tissues, so nothing would teach that head
+}
 
 SHARES: Mapping[str, float] = {"consep": 0.40, "monuseg": 0.33, "tnbc": 0.12, "nuinsseg": 0.15}
 """Share of the crops by data set. CoNSeP has the classes and the hardest outlines; NuInsSeg teaches foreground only."""
 
 
 def first_spec(recipe: str) -> ModelSpec:
-    """The spec a recipe makes.
+    """The spec a recipe makes, for the classes that `datasets.folder` maps labels into.
 
     Raises:
         UnknownNameError: No such recipe.
     """
     if recipe not in RECIPES:
         raise UnknownNameError("recipe", recipe, RECIPES)
-    return RECIPES[recipe]()
+    return RECIPES[recipe](taxonomy=CONSEP)
 
 
 def augmentation() -> Augmentation:

@@ -13,7 +13,6 @@ from torch import nn
 
 from histocyte.apps.cli.output import progress_bar, say
 from histocyte.core.errors import InputError
-from histocyte.core.taxonomy import CONSEP
 from histocyte.datasets.cards import DATASETS
 from histocyte.datasets.folder import load_folders
 from histocyte.datasets.sample import Sample
@@ -74,7 +73,7 @@ class TrainingRun:
             card = DATASETS.get(folder.resolve().name)
             if card is not None and card.external:
                 raise InputError(f"'{folder}' is an external test set, never trained or selected on. Leave it out.")
-        samples = load_folders(folders, mpp=mpp)
+        samples = load_folders(folders, taxonomy=self.spec.classes, mpp=mpp)
         self.training, self.validation = split_by_group(samples, fraction=validation, seed=self.seed)
         say(f"{len(self.training)} images to train on, {len(self.validation)} held out.")
 
@@ -128,7 +127,6 @@ class TrainingRun:
                 "seed": self.seed,
                 "held_out": held_out(self.validation),
             },
-            taxonomy=CONSEP.to_json(),
         )
         path = self.folder / "model.safetensors"
         save_model(path, spec, model.state_dict())
