@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from histocyte.slides.resample import resample, resample_plain, source_span
+from histocyte.slides.resample import WEIGHT_BITS, _taps, resample, resample_plain, source_span
 
 SCALES = [0.5, 0.93, 1.0, 1.004, 2.0, 2.0005, 3.7, 16.0]
 
@@ -39,7 +39,7 @@ def test_a_pixel_does_not_depend_on_the_box(scale: float, x: int, y: int, inset:
     np.testing.assert_array_equal(part, whole[inset[1] :, inset[0] :])
 
 
-@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("scale", [*SCALES, 300.7])
 @pytest.mark.parametrize("value", [0, 1, 127, 255])
 def test_a_flat_colour_stays_what_it_is(scale: float, value: int) -> None:
     (x0, x1), (y0, y1) = source_span(5, 9, scale), source_span(0, 7, scale)
@@ -57,6 +57,11 @@ def test_a_place_stays_where_it_is(scale: float) -> None:
     out = resample(np.resize(source[:1], (y1 - y0, x1 - x0, 3)), (x0, y0), (10, 0), (20, 1), scale)
     expected = (np.arange(10, 30) + 0.5) * scale - 0.5 + 20
     np.testing.assert_allclose(out[0, :, 0], expected, atol=0.51)
+
+
+def test_weights_sum_to_one_whatever_the_scale() -> None:
+    for scale in np.geomspace(0.1, 400, 40):
+        assert (_taps(np.arange(50), float(scale))[1].sum(axis=1) == 1 << WEIGHT_BITS).all()
 
 
 def test_the_source_under_a_box_is_no_larger_than_needed() -> None:

@@ -95,8 +95,8 @@ def test_black_borders_white_gaps_and_shading_change_nothing() -> None:
     framed = _slide()
     framed[:60] = framed[-40:] = framed[:, :70] = framed[:, -150:] = 0
     _assert_disk(_find(framed))
-    gaps = _slide()
-    gaps[:, 400:] = 255
+    gaps = _slide((238, 236, 218))
+    gaps[:, 390:] = gaps[370:] = gaps[:, :120] = 255
     _assert_disk(_find(gaps))
     _assert_disk(_find(_slide(shade=30)))
 
@@ -150,6 +150,8 @@ def test_outlines_are_in_level_0_pixels() -> None:
     found = find_tissue(open_array(large, mpp=MPP / 4))
     outline = shapely.transform(TISSUE, lambda xy: xy * 4)
     assert outline.difference(found.region.geometry).area < 0.01 * outline.area
+    # Pixel (250, 230) is the disk's middle: its centre, four times as large.
+    assert found.region.geometry.centroid.distance(shapely.Point(250.5 * 4, 230.5 * 4)) < 5
     assert found.region.area_mm2(MPP / 4) == pytest.approx(np.pi * 0.96**2, rel=0.12)
 
 

@@ -22,7 +22,8 @@ _CACHE_BYTES = 64 << 20
 class OpenSlideBackend:
     """Levels as OpenSlide gives them.
 
-    `path` is a file or a folder of DICOM instances, of which OpenSlide joins those of one series.
+    `path` is a file or a folder of DICOM instances, of which OpenSlide joins those of one series. A JPEG tile
+    that is cut off in the middle is no error to OpenSlide: the rest of that tile comes back grey.
     """
 
     def __init__(self, path: Path) -> None:
