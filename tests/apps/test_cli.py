@@ -37,7 +37,10 @@ def image_file(tissue: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> 
 
 WRONG = {
     "no such file": (["segment", "nothing.svs"], "nothing.svs"),
-    "no such model": (["segment", "{image}", "--mpp", "0.25", "--model", "hover-unet"], "Did you mean 'hover-unet-consep'"),
+    "no such model": (
+        ["segment", "{image}", "--mpp", "0.25", "--model", "hover-unet"],
+        "Did you mean 'hover-unet-consep'",
+    ),
     "pickle as a model": (["segment", "{image}", "--mpp", "0.25", "--model", "{image}"], ".safetensors"),
     "no resolution": (["segment", "{image}"], "--mpp"),
     "absurd resolution": (["segment", "{image}", "--mpp", "28"], "outside 0.05–10"),
