@@ -34,7 +34,7 @@ def measure(
     if len(instances) == 0:
         return Cells.empty(taxonomy, slide_mpp), np.zeros(0, np.bool_)
     area_px, centroid = instance_statistics(instances.labels)
-    points, offsets = trace_outlines(instances.labels)
+    points, offsets = trace_outlines(instances.labels, clean=True)  # as decoding leaves them
     corner = np.array([block.field.x, block.field.y], np.float64)
     to_level_0 = mpp / slide_mpp
     # In whole numbers, so that the same nucleus has the same centre to the last bit in every block that sees it.
