@@ -119,10 +119,13 @@ def test_a_finished_result_is_kept_and_another_one_needs_force(
 def test_a_region_wins_over_the_tissue(picture: Path, perfect_model: Model, tmp_path: Path) -> None:
     square = {"type": "Polygon", "coordinates": [[[0, 0], [200, 0], [200, 400], [0, 400], [0, 0]]]}
     feature = {"type": "Feature", "geometry": square, "properties": {"name": "left"}}
+    corner = {**feature, "geometry": {"type": "Polygon", "coordinates": [[[0, 0], [9, 0], [9, 9], [0, 9], [0, 0]]]}}
     roi = tmp_path / "roi.geojson"
-    roi.write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+    roi.write_text(json.dumps({"type": "FeatureCollection", "features": [feature, corner]}))
     record = segment_to_folder(picture, tmp_path, perfect_model, replace(OPTIONS, roi=roi))
     cells = read_cells(record["outputs"]["parquet"])
+    rows = csv.DictReader((tmp_path / "picture" / "summary.csv").read_text().splitlines())
+    assert {next(iter(row.values())) for row in rows} == {"all", "left", "left (2)"}
     assert 0 < len(cells) < 240
     assert cells.xy[:, 0].max() <= 200
     assert record["tissue_mm2"] == pytest.approx(200 * 400 * 0.25**2 / 1e6)

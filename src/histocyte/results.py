@@ -7,7 +7,7 @@ of all, so that a folder with run.json is a finished one.
 from __future__ import annotations
 
 import json
-import resource
+import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from shapely.geometry.base import BaseGeometry
 
 from histocyte.core.cells import Cells
 from histocyte.core.errors import InputError
@@ -125,6 +126,7 @@ def segment_to_folder(
                 reader,
                 model,
                 region,
+                [] if options.roi is None else _drawn(region, reader.mpp),
                 options.formats,
             )
             stats = [journal.read(i).stats for i in sorted(journal.done())]
@@ -182,15 +184,13 @@ def _write(
     reader: SlideReader,
     model: Model,
     region: Region,
+    drawn: list[tuple[str, BaseGeometry, float]],
     formats: tuple[str, ...],
 ) -> dict[str, Any]:
     """Stream the cells into every output; the overview takes them a second time, when it is known where to look."""
     taxonomy, mpp = model.taxonomy, reader.mpp
     outputs = {name: folder / file for name, file in _FILES.items() if name not in FORMATS or name in formats}
-    regions = (
-        [(name, part.geometry, part.area_mm2(mpp)) for name, part in region.split()] if len(region.parts) > 1 else []
-    )
-    summary = Summary(taxonomy, [("all", None, region.area_mm2(mpp)), *regions])
+    summary = Summary(taxonomy, [("all", None, region.area_mm2(mpp)), *drawn])
     medians: list[tuple[int, float]] = []
     densest: Cells | None = None
     with ExitStack() as stack:
@@ -227,6 +227,20 @@ def _write(
         "median_area_um2": round(sum(n * m for n, m in medians) / found, 2) if found else None,
         "outputs": {**{name: str(path) for name, path in outputs.items()}, "run": str(folder / "run.json")},
     }
+
+
+def _drawn(region: Region, mpp: float) -> list[tuple[str, BaseGeometry, float]]:
+    """Name, outline and mm² of each region that the user drew; names made distinct."""
+    rows: list[tuple[str, BaseGeometry, float]] = []
+    taken = {"all"}
+    for name, part in region.split():
+        unique, number = name, 1
+        while unique in taken:
+            number += 1
+            unique = f"{name} ({number})"
+        taken.add(unique)
+        rows.append((unique, part.geometry, part.area_mm2(mpp)))
+    return rows
 
 
 def _overview(
@@ -315,6 +329,10 @@ def _seconds(stats: Iterable[Mapping[str, Any]]) -> dict[str, float]:
 
 
 def _peak_memory_mb() -> float:
+    try:
+        import resource
+    except ModuleNotFoundError:  # Windows
+        return math.nan
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from histocyte.core.compiled import compiled
 
 __all__ = ["hover_map", "hover_map_plain"]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _hover_map(labels: NDArray[np.int32], one_based: bool) -> NDArray[np.float32]:
     height, width = labels.shape
     count = labels.max() + 1

@@ -13,7 +13,7 @@ _EXTRAS = {
     "torch": ("torch", "timm"),
     "export": ("onnx", "onnxscript", "onnxruntime"),
     "tiff": ("imagecodecs",),
-    "train": ("tensorboard",),
+    "train": ("skimage",),
 }
 
 
@@ -65,7 +65,7 @@ def _package(name: str, *, needed: bool) -> tuple[str, bool | None, str]:
 
     if importlib.util.find_spec(name) is None:
         return name, False if needed else None, "not installed"
-    if name in ("torch", "timm", "tensorboard", "onnxscript"):
+    if name in ("torch", "timm", "skimage", "onnxscript"):
         return name, True, "installed"  # importing these takes seconds
     try:
         module = importlib.import_module(name)
