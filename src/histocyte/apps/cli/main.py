@@ -53,7 +53,7 @@ app.command("doctor")(doctor.doctor)
 def run() -> None:
     """Start the command line; the exit code is 0, 2 for wrong input (one line says which), 130 when interrupted."""
     try:
-        code = app(standalone_mode=False)
+        code = app(prog_name="histocyte", standalone_mode=False)
     except HistocyteError as error:
         typer.echo(f"histocyte: {error}", err=True)
         sys.exit(2)
