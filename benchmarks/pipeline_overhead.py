@@ -18,7 +18,7 @@ from pathlib import Path
 from histocyte.core.blocks import BlockGrid
 from histocyte.inference.load import Model, load
 from histocyte.inference.predict import predict_field
-from histocyte.pipeline import Settings
+from histocyte.pipeline import Settings, wanted_blocks
 from histocyte.results import Options, segment_to_folder
 from histocyte.slides.open import open_slide
 from histocyte.slides.protocol import working_size
@@ -37,9 +37,8 @@ def forward_seconds(slide: Path, mpp: float | None, model: Model) -> float:
             return region.intersects((x * scale, y * scale, right * scale, bottom * scale))
 
         fields = []
-        for block in grid:
-            if touches(block.core.x, block.core.y, block.core.right, block.core.bottom):
-                fields.append((block.field, reader.read(block.field, mpp=model.spec.mpp)))
+        for block in wanted_blocks(reader, model, grid, region):
+            fields.append((block.field, reader.read(block.field, mpp=model.spec.mpp)))
 
     def forward(item) -> None:  # type: ignore[no-untyped-def]
         field, image = item
