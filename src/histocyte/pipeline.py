@@ -185,7 +185,7 @@ def segment_block(
         else lambda box: region.intersects(_level_0(box.shift(block.field.x, block.field.y), slide, model)),
     )
     clock.append(time.perf_counter())
-    named = split_maps(maps, model.representation.maps)
+    named = split_maps(maps, model.maps)
     instances = model.representation.decode(named)
     cells, in_band = measure(instances, block, grid, mpp=mpp, slide_mpp=slide.mpp, taxonomy=model.taxonomy)
     if region is not None:
@@ -268,7 +268,7 @@ def instances_on(image: NDArray[np.uint8], model: Model, *, mpp: float) -> Insta
         tile_px=model.spec.tile_px,
         margin_px=model.spec.margin_px,
     )
-    found = model.representation.decode(split_maps(maps, model.representation.maps))
+    found = model.representation.decode(split_maps(maps, model.maps))
     height, width = image.shape[:2]
     if (width, height) == size:
         return found

@@ -66,8 +66,22 @@ def test_unet_climbs_to_the_finest_level() -> None:
     decoder = UNet(info, widths=(10, 6), depths=(2, 1))
     assert decoder(features, torch.randn(2, 3, 48, 32)).shape == (2, 6, 24, 16)
     assert (decoder.width, decoder.stride) == (6, 2)
-    with pytest.raises(InputError, match="needs 2 widths and depths, got 3 and 3"):
-        UNet(info)
+    with pytest.raises(InputError, match=r"needs 2 widths and depths, or 3 to end at .*, got 1 and 1"):
+        UNet(info, widths=(10,), depths=(1,))
+
+
+def test_unet_goes_on_to_the_image_with_one_more_width() -> None:
+    info = EncoderInfo((8, 12), (2, 4), 4)
+    features = Features((torch.randn(1, 8, 8, 8), torch.randn(1, 12, 4, 4)))
+    decoder = UNet(info, widths=(10, 6), depths=(1, 1)).eval()
+    image = torch.randn(1, 3, 16, 16)
+    decoded = decoder(features, image)
+    assert decoded.shape == (1, 6, 16, 16)
+    assert (decoder.width, decoder.stride) == (6, 1)
+    image[..., 8, 8] += 1
+    assert not torch.equal(decoder(features, image), decoded)  # the pixels are looked at again
+    with pytest.raises(InputError, match="finest has stride 4"):
+        UNet(EncoderInfo((8, 12), (4, 8), 8), widths=(10, 6), depths=(1, 1))
 
 
 @pytest.mark.parametrize("heads", [PixelShuffleHeads, PointwiseHeads])

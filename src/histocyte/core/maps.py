@@ -9,9 +9,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Activation", "MapSpec", "Maps", "split_maps"]
+__all__ = ["Activation", "MapSpec", "Maps", "decoded_maps", "split_maps"]
 
-Activation = Literal["linear", "sigmoid", "softmax"]
+Activation = Literal["linear", "relu", "sigmoid", "softmax"]
 
 Maps = Mapping[str, NDArray[np.float32]]
 """Map name → (C, H, W), after activation (probabilities, distances)."""
@@ -21,12 +21,20 @@ Maps = Mapping[str, NDArray[np.float32]]
 class MapSpec:
     """One map of a representation.
 
-    A network gives `channels` raw channels for it; `activation` turns them into what `decode` reads.
+    A network gives `channels` raw channels for it; `activation` turns them into what `decode` reads. A map of
+    `training_only` is there to be learnt from, such as a first guess that is refined: no runtime computes it further,
+    and `decode` does not get it.
     """
 
     name: str
     channels: int
     activation: Activation = "linear"
+    training_only: bool = False
+
+
+def decoded_maps(specs: Sequence[MapSpec]) -> tuple[MapSpec, ...]:
+    """The maps that a runtime gives and `decode` reads: all but those of training alone."""
+    return tuple(spec for spec in specs if not spec.training_only)
 
 
 def split_maps(stacked: NDArray[np.float32], specs: Sequence[MapSpec]) -> dict[str, NDArray[np.float32]]:

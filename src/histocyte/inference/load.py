@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from histocyte.core.errors import InputError, MissingExtraError, ModelError
+from histocyte.core.maps import MapSpec, decoded_maps
 from histocyte.core.taxonomy import Taxonomy
 from histocyte.inference.cpus import available_cpus
 from histocyte.inference.runtime import Runtime
@@ -19,7 +20,7 @@ from histocyte.model.build import build_representation
 from histocyte.model.checkpoint import SPEC_KEY, read_spec
 from histocyte.model.spec import ModelSpec
 from histocyte.model.zoo import DEFAULT_MODEL, ModelFiles, find_model
-from histocyte.representations.hover import Hover
+from histocyte.representations.protocol import Representation
 
 __all__ = ["Model", "RuntimeName", "load", "spec_of"]
 
@@ -39,7 +40,7 @@ class Model:
 
     spec: ModelSpec
     runtime: Runtime
-    representation: Hover
+    representation: Representation
     sha256: str
 
     @property
@@ -49,8 +50,13 @@ class Model:
 
     @property
     def channels(self) -> int:
-        """Channels of all maps together."""
-        return sum(spec.channels for spec in self.representation.maps)
+        """Channels of all maps that the runtime gives."""
+        return sum(spec.channels for spec in self.maps)
+
+    @property
+    def maps(self) -> tuple[MapSpec, ...]:
+        """The maps that the runtime gives, in channel order."""
+        return decoded_maps(self.representation.maps)
 
 
 def load(

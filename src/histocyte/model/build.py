@@ -5,29 +5,65 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from histocyte.core.errors import ModelError, UnknownNameError
+from histocyte.core.errors import ModelError
+from histocyte.core.registry import Registry
 from histocyte.model.spec import ModelSpec, Part
-from histocyte.representations.hover import Hover
+from histocyte.representations.protocol import Representation
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from histocyte.model.segmenter import Segmenter
 
-__all__ = ["build_representation", "build_segmenter"]
+__all__ = ["DECODERS", "ENCODERS", "HEADS", "REPRESENTATIONS", "build_representation", "build_segmenter"]
 
-REPRESENTATIONS: dict[str, Callable[..., Hover]] = {"hover": Hover}
+ENCODERS: Registry[Any] = Registry(
+    "encoder",
+    {
+        "timm_pyramid": "histocyte.encoders.timm_encoder:TimmPyramid",
+        "timm_vit": "histocyte.encoders.timm_encoder:TimmViT",
+    },
+    group="histocyte.encoders",
+)
+"""(**options) → module with `info: EncoderInfo`, normalised image → `Features`."""
+
+DECODERS: Registry[Any] = Registry(
+    "decoder",
+    {
+        "unet": "histocyte.decoders.unet:UNet",
+        "unetr": "histocyte.decoders.unetr:UNETR",
+    },
+    group="histocyte.decoders",
+)
+"""(EncoderInfo, **options) → module with `width` and `stride`, (Features, normalised image) → (B, D, H / s, W / s)."""
+
+HEADS: Registry[Any] = Registry(
+    "heads",
+    {
+        "pixel_shuffle": "histocyte.decoders.heads:PixelShuffleHeads",
+        "pointwise": "histocyte.decoders.heads:PointwiseHeads",
+    },
+    group="histocyte.heads",
+)
+"""(width, stride, MapSpecs, **options) → module, (B, D, H / s, W / s) → raw channels (B, C, H, W)."""
+
+REPRESENTATIONS: Registry[Representation] = Registry(
+    "representation",
+    {
+        "hover": "histocyte.representations.hover:Hover",
+    },
+    group="histocyte.representations",
+)
+"""(**options) → `Representation`."""
 
 
-def build_representation(part: Part) -> Hover:
+def build_representation(part: Part) -> Representation:
     """The representation a spec names.
 
     Raises:
         UnknownNameError: No such representation.
+        ModelError: Options that it does not take.
     """
-    if part.name not in REPRESENTATIONS:
-        raise UnknownNameError("representation", part.name, REPRESENTATIONS)
-    return _call(REPRESENTATIONS[part.name], part)
+    built: Representation = _call(REPRESENTATIONS[part.name], part)
+    return built
 
 
 def build_segmenter(spec: ModelSpec) -> Segmenter:
@@ -39,31 +75,18 @@ def build_segmenter(spec: ModelSpec) -> Segmenter:
     """
     from torch import nn
 
-    from histocyte.decoders.heads import PixelShuffleHeads, PointwiseHeads
-    from histocyte.decoders.unet import UNet
-    from histocyte.decoders.unetr import UNETR
-    from histocyte.encoders.timm_encoder import TimmPyramid, TimmViT
     from histocyte.model.segmenter import Segmenter
 
-    encoders: dict[str, Callable[..., nn.Module]] = {"timm_pyramid": TimmPyramid, "timm_vit": TimmViT}
-    decoders: dict[str, Callable[..., nn.Module]] = {"unet": UNet, "unetr": UNETR}
-    all_heads: dict[str, Callable[..., nn.Module]] = {"pixel_shuffle": PixelShuffleHeads, "pointwise": PointwiseHeads}
     specs = build_representation(spec.representation).maps
-    encoder = _part(encoders, "encoder", spec.encoder)
-    decoder = _part(decoders, "decoder", spec.decoder, encoder.info)
-    heads = _part(all_heads, "heads", spec.heads, decoder.width, decoder.stride, specs)
+    encoder = _call(ENCODERS[spec.encoder.name], spec.encoder)
+    decoder = _call(DECODERS[spec.decoder.name], spec.decoder, encoder.info)
+    heads = _call(HEADS[spec.heads.name], spec.heads, decoder.width, decoder.stride, specs)
     tissue = None
     if spec.tissues:
         if encoder.info.summary_width is None:
             raise ModelError(f"The encoder '{spec.encoder.name}' sums up no image, so it cannot tell tissues apart.")
         tissue = nn.Linear(encoder.info.summary_width, len(spec.tissues))
     return Segmenter(encoder, decoder, heads, specs, mean=spec.mean, std=spec.std, tissue=tissue)
-
-
-def _part(registry: dict[str, Callable[..., nn.Module]], kind: str, part: Part, *given: object) -> Any:
-    if part.name not in registry:
-        raise UnknownNameError(kind, part.name, registry)
-    return _call(registry[part.name], part, *given)
 
 
 def _call(factory: Callable[..., Any], part: Part, *given: object) -> Any:

@@ -15,13 +15,17 @@ __all__ = ["Segmenter", "activate"]
 
 
 def activate(raw: Tensor, specs: Sequence[MapSpec]) -> Tensor:
-    """Raw channels (B, C, H, W) of all maps → what `decode` reads, each map by its spec's activation."""
+    """Raw channels (B, C, H, W) of all maps → what `decode` reads, each by its activation, without training's own."""
     parts = []
     for spec, part in zip(specs, raw.split([s.channels for s in specs], dim=1), strict=True):
+        if spec.training_only:
+            continue
         if spec.activation == "sigmoid":
             parts.append(part.sigmoid())
         elif spec.activation == "softmax":
             parts.append(part.softmax(dim=1))
+        elif spec.activation == "relu":
+            parts.append(part.relu())
         else:
             parts.append(part)
     return torch.cat(parts, dim=1)

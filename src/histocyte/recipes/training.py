@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 
-from histocyte.core.errors import UnknownNameError
 from histocyte.core.taxonomy import CONSEP
 from histocyte.datasets.augment import Augmentation, blur, brightness_contrast, dihedral, downscale, noise, stain_jitter
 from histocyte.datasets.cards import DATASETS
@@ -17,19 +15,12 @@ from histocyte.encoders.weights import load_encoder_weights
 from histocyte.model.build import build_representation, build_segmenter
 from histocyte.model.segmenter import Segmenter
 from histocyte.model.spec import ModelSpec
-from histocyte.recipes.cellvit import cellvit
-from histocyte.recipes.hover_unet import hover_unet
+from histocyte.recipes.registry import RECIPES
 from histocyte.training.crops import CropSampler
-from histocyte.training.fit import TrainingOptions
 
-__all__ = ["RECIPES", "SHARES", "augmentation", "crop_sampler", "first_spec", "held_out", "options_for", "start"]
+__all__ = ["SHARES", "augmentation", "crop_sampler", "first_spec", "held_out", "start"]
 
-RECIPES: Mapping[str, Callable[..., ModelSpec]] = {
-    "hover_unet": hover_unet,
-    "cellvit": partial(cellvit, tissues=()),  # our data states no tissues, so nothing would teach that head
-}
-
-SHARES: Mapping[str, float] = {"consep": 0.40, "monuseg": 0.33, "tnbc": 0.12, "nuinsseg": 0.15}
+SHARES: Mapping[str, float] = {"consep": 0.40, "monuseg": 0.38, "tnbc": 0.12, "nuinsseg": 0.10}
 """Share of the crops by data set. CoNSeP has the classes and the hardest outlines; NuInsSeg teaches foreground only."""
 
 
@@ -39,9 +30,8 @@ def first_spec(recipe: str) -> ModelSpec:
     Raises:
         UnknownNameError: No such recipe.
     """
-    if recipe not in RECIPES:
-        raise UnknownNameError("recipe", recipe, RECIPES)
-    return RECIPES[recipe](taxonomy=CONSEP)
+    spec = RECIPES[recipe](taxonomy=CONSEP)
+    return spec.with_changes(tissues=())  # our data states no tissues, so nothing would teach that head
 
 
 def augmentation() -> Augmentation:
@@ -61,13 +51,6 @@ def crop_sampler(spec: ModelSpec, samples: Sequence[Sample], *, seed: int) -> Cr
     """Crops of 256 px at the model's resolution, zoomed by 0.8–1.25."""
     representation = build_representation(spec.representation)
     return CropSampler(samples, representation, augmentation(), mpp=spec.mpp, weights=SHARES, seed=seed)
-
-
-def options_for(spec: ModelSpec, *, pretrained: bool, **changes: object) -> TrainingOptions:
-    """The recipe's options; the stem and first stage of a pre-trained ResNet stay, as edges are edges everywhere."""
-    first = ("encoder.body.conv1", "encoder.body.bn1", "encoder.body.layer1")
-    resnet = str(spec.encoder.options.get("name", "")).startswith("resnet")
-    return TrainingOptions(**{"frozen": first if pretrained and resnet else (), **changes})  # type: ignore[arg-type]
 
 
 def start(spec: ModelSpec, encoder_weights: Path | None, *, seed: int) -> Segmenter:

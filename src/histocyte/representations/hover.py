@@ -92,6 +92,18 @@ class Hover:
         shape = (MapSpec("nucleus", self.nucleus_channels, activation), MapSpec("hover", 2, "linear"))
         return (*shape, MapSpec("types", self.classes + 1, "softmax")) if self.classes else shape
 
+    @property
+    def loss_weights(self) -> Mapping[str, float]:
+        """HoVer-Net's terms with CellViT's weights, but plain cross-entropy for both the nucleus and the types map."""
+        return {
+            "nucleus_bce": 1.0,
+            "nucleus_dice": 1.0,
+            "hover_mse": 2.5,
+            "hover_msge": 8.0,
+            "types_ce": 1.0,
+            "types_dice": 0.2,
+        }
+
     def encode(self, labels: Labels) -> Maps:
         """Write labels as target maps.
 

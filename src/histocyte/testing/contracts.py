@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from histocyte.core.instances import Instances, Labels
 from histocyte.core.labels import clean_instances
-from histocyte.core.maps import Maps, MapSpec
+from histocyte.core.maps import Maps, MapSpec, decoded_maps
 from histocyte.metrics.panoptic import panoptic_counts
 
 __all__ = ["RepresentationContract", "check_representation", "contract_scenes"]
@@ -78,14 +78,16 @@ def contract_scenes() -> dict[str, NDArray[np.int32]]:
 
 
 def _check_maps(representation: RepresentationContract, maps: Mapping[str, NDArray[np.float32]], scene: str) -> None:
-    specs = {spec.name: spec for spec in representation.maps}
+    specs = {spec.name: spec for spec in decoded_maps(representation.maps)}
     assert list(maps) == list(specs), f"{scene}: encode wrote {list(maps)}, maps promises {list(specs)}"
     for name, values in maps.items():
         expected = (specs[name].channels, _SIZE, _SIZE)
         assert values.shape == expected, f"{scene}: map {name} is {values.shape}, not {expected}"
         assert values.dtype == np.float32, f"{scene}: map {name} is {values.dtype}, not float32"
         assert np.isfinite(values).all(), f"{scene}: map {name} holds values that are not numbers"
-        if specs[name].activation != "linear":
+        if specs[name].activation == "relu":
+            assert values.min() >= 0, f"{scene}: map {name} is below 0"
+        elif specs[name].activation != "linear":
             assert 0 <= values.min() <= values.max() <= 1, f"{scene}: map {name} is no probability"
 
 

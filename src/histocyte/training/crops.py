@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from histocyte.core.instances import Labels
+from histocyte.core.maps import decoded_maps
 from histocyte.datasets.augment import Augmentation
 from histocyte.datasets.sample import Sample
-from histocyte.representations.hover import Hover
+from histocyte.representations.protocol import Representation
 
 __all__ = ["Batch", "CropSampler"]
 
@@ -55,7 +56,7 @@ class CropSampler:
     def __init__(
         self,
         samples: Sequence[Sample],
-        representation: Hover,
+        representation: Representation,
         augmentation: Augmentation,
         *,
         crop_px: int = 256,
@@ -77,7 +78,7 @@ class CropSampler:
     def batch(self, step: int, size: int) -> Batch:
         """The batch of a step: `size` crops."""
         crops = [self._crop(np.random.default_rng([self.seed, step, i])) for i in range(size)]
-        names = [spec.name for spec in self.representation.maps]
+        names = [spec.name for spec in decoded_maps(self.representation.maps)]
         return Batch(
             np.stack([image.transpose(2, 0, 1) for image, _, _ in crops]).astype(np.float32),
             {name: np.stack([maps[name] for _, maps, _ in crops]) for name in names},

@@ -20,22 +20,13 @@ from histocyte.core.errors import HistocyteError, InputError
 from histocyte.model.build import build_representation
 from histocyte.model.segmenter import Segmenter
 from histocyte.model.spec import ModelSpec
+from histocyte.representations.protocol import Representation
 from histocyte.training.crops import Batch, CropSampler
 from histocyte.training.ema import WeightAverage
 from histocyte.training.schedule import warmup_hold_cooldown
 from histocyte.training.state import load_state, save_state
 
-__all__ = ["LOSS_WEIGHTS", "TrainingError", "TrainingOptions", "fit"]
-
-LOSS_WEIGHTS: Mapping[str, float] = {
-    "nucleus_bce": 1.0,
-    "nucleus_dice": 1.0,
-    "hover_mse": 2.5,
-    "hover_msge": 8.0,
-    "types_ce": 1.0,
-    "types_dice": 0.2,
-}
-"""HoVer-Net's terms with CellViT's weights, but for the plain cross-entropy on both the nucleus and the types map."""
+__all__ = ["TrainingError", "TrainingOptions", "fit"]
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
@@ -49,17 +40,18 @@ class TrainingOptions:
     """How a run is done; saved with it."""
 
     steps: int = 4000
-    batch: int = 8
+    batch: int = 16
     learning_rate: float = 1e-3
     encoder_factor: float = 0.3
     """Learning rate of the pre-trained encoder, as a share of the decoder's: it needs to move less."""
     weight_decay: float = 1e-4
     clip: float = 5.0
     """Largest norm of the gradient; a rare crop full of tiny nuclei would throw the weights otherwise."""
-    average_decay: float = 0.998
+    average_decay: float = 0.999
     frozen: tuple[str, ...] = ()
     """Modules by name prefix that stay as they are, e.g. the first layers of a pre-trained encoder."""
-    loss_weights: Mapping[str, float] = field(default_factory=lambda: dict(LOSS_WEIGHTS))
+    loss_weights: Mapping[str, float] = field(default_factory=dict)
+    """Weight by loss term; the representation's own where empty."""
     seed: int = 0
     validate_every: int = 500
     checkpoint_every: int = 100
@@ -149,7 +141,7 @@ def save_weights(model: nn.Module, path: Path) -> None:
 
 def _step(
     model: Segmenter,
-    representation: Any,
+    representation: Representation,
     batch: Batch,
     options: TrainingOptions,
     optimiser: torch.optim.Optimizer,
@@ -165,8 +157,9 @@ def _step(
     with autocast():
         raw = model(images)
     terms = representation.loss_terms(raw.float(), target, separable)
-    terms = {name: terms[name] for name, weight in options.loss_weights.items() if weight and name in terms}
-    loss: Tensor = torch.stack([options.loss_weights[name] * term for name, term in terms.items()]).sum()
+    weights = options.loss_weights or representation.loss_weights
+    terms = {name: terms[name] for name, weight in weights.items() if weight and name in terms}
+    loss: Tensor = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
     if not torch.isfinite(loss):
         values = ", ".join(f"{name} {float(term.detach()):g}" for name, term in terms.items())
         raise TrainingError(

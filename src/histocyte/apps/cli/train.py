@@ -23,7 +23,7 @@ def train(
         Path | None, typer.Option(help="Pre-trained weights of the encoder, .safetensors with timm's names.")
     ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Batches to train for.")] = 4000,
-    batch: Annotated[int, typer.Option(min=1, help="Crops in a batch.")] = 8,
+    batch: Annotated[int, typer.Option(min=1, help="Crops in a batch.")] = 16,
     seed: Annotated[int, typer.Option(help="Of everything random, the split included.")] = 0,
     validation: Annotated[
         float, typer.Option(min=0.01, max=0.9, help="Share of the patients or slides held out.")

@@ -26,8 +26,8 @@ from histocyte.model.build import build_representation
 from histocyte.model.checkpoint import save_model
 from histocyte.model.segmenter import Segmenter
 from histocyte.pipeline import instances_on
-from histocyte.recipes.training import crop_sampler, data_facts, first_spec, held_out, options_for, start
-from histocyte.training.fit import fit
+from histocyte.recipes.training import crop_sampler, data_facts, first_spec, held_out, start
+from histocyte.training.fit import TrainingOptions, fit
 
 __all__ = ["TrainingRun"]
 
@@ -79,9 +79,7 @@ class TrainingRun:
 
     def fit(self, *, steps: int, batch: int, validate_every: int) -> None:
         """Train, then write model.safetensors with the best weights and their scores."""
-        options = options_for(
-            self.spec,
-            pretrained=self.encoder_weights is not None,
+        options = TrainingOptions(
             steps=steps,
             batch=batch,
             seed=self.seed,
