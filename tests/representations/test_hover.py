@@ -16,13 +16,15 @@ from histocyte.core.instances import Labels
 from histocyte.core.labels import clean_instances
 from histocyte.metrics.panoptic import PanopticCounts, panoptic_counts
 from histocyte.representations.hover import Hover
-from histocyte.representations.hover_decode import flood, seam_drop_map, separate, separate_as_published
+from histocyte.representations.hover_decode import separate, separate_as_published
 from histocyte.representations.hover_decode_plain import (
     flood_plain,
     seam_drop_map_plain,
     separate_as_published_plain,
     separate_plain,
 )
+from histocyte.representations.seams import seam_drop_map
+from histocyte.representations.watershed import flood
 from histocyte.testing.contracts import check_representation
 
 SHARED = Path(__file__).parents[2].parent / "shared"
