@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from histocyte.apps.cli import demo, doctor, evaluate, models, segment, train
+from histocyte.apps.cli import demo, doctor, evaluate, models, recipes, segment, train
 from histocyte.core.errors import HistocyteError
 from histocyte.core.version import __version__
 
@@ -47,6 +47,7 @@ app.command("segment")(segment.segment)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.add_typer(models.app, name="models")
+app.add_typer(recipes.app, name="recipes")
 app.command("doctor")(doctor.doctor)
 
 

@@ -35,13 +35,14 @@ def print_json(data: Mapping[str, Any]) -> None:
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table on standard output; all columns but the first are set to the right."""
+    """A table on standard output; columns of numbers are set to the right."""
     from rich.console import Console
     from rich.table import Table
 
     table = Table(title=title, title_justify="left")
     for i, column in enumerate(columns):
-        table.add_column(column, justify="left" if i == 0 else "right")
+        numbers = all(row[i][:1].isdigit() or row[i][:1] in ("", "–", "-") for row in rows)
+        table.add_column(column, justify="right" if numbers else "left")
     for row in rows:
         table.add_row(*row)
     Console(highlight=False).print(table)

@@ -1,0 +1,146 @@
+"""`histocyte recipes`."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from histocyte.model.spec import ModelSpec, Part
+
+__all__ = ["app"]
+
+app = typer.Typer(help="Recipes: the published methods, and how each is put together.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_recipes(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
+) -> None:
+    """List the recipes, those of other packages too.
+
+    Example: histocyte recipes list
+    """
+    from histocyte.apps.cli.output import print_json, print_table
+    from histocyte.recipes.registry import RECIPES
+
+    rows = [(name, RECIPES[name](), _summary(RECIPES[name])) for name in RECIPES]
+    if as_json:
+        found = [
+            {"name": name, "summary": summary, "from": RECIPES.origin(name), **_parts(spec)}
+            for name, spec, summary in rows
+        ]
+        print_json({"recipes": found})
+        return
+    print_table(
+        "Recipes",
+        ("name", "maps", "decoder", "encoder", "what"),
+        [
+            (name, spec.representation.name, spec.decoder.name, str(_encoder_name(spec.encoder)), summary)
+            for name, spec, summary in rows
+        ],
+    )
+
+
+@app.command()
+def show(
+    recipe: Annotated[str, typer.Argument(help="Name of a recipe (`histocyte recipes list`).", show_default=False)],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Show a recipe: method and source, parts with their options, maps and losses, size, and how to train it.
+
+    Example: histocyte recipes show cellvit_stardist
+    """
+    from histocyte.apps.cli.output import print_json
+    from histocyte.model.build import build_representation
+    from histocyte.recipes.registry import RECIPES
+
+    factory = RECIPES[recipe]
+    spec = factory()
+    representation = build_representation(spec.representation)
+    facts = {
+        "name": recipe,
+        "from": RECIPES.origin(recipe),
+        "summary": _summary(factory),
+        "method": inspect.getdoc(factory) or "",
+        "options": _options(factory),
+        **_parts(spec),
+        "mpp": spec.mpp,
+        "mean": list(spec.mean),
+        "std": list(spec.std),
+        "classes": list(spec.classes.names),
+        "tissues": len(spec.tissues),
+        "maps": [{"name": m.name, "channels": m.channels, "activation": m.activation} for m in representation.maps],
+        "losses": dict(representation.loss_weights),
+        "parameters": _parameters(spec),
+        "train": f"histocyte train DATA… --recipe {recipe} -o runs/{recipe}",
+    }
+    if as_json:
+        print_json(facts)
+        return
+    from rich.console import Console
+
+    Console(highlight=False).print("\n".join(_lines(facts)), soft_wrap=True, markup=False)
+
+
+def _lines(facts: Mapping[str, Any]) -> list[str]:
+    lines = [f"{facts['name']}: {facts['summary']}", "", *str(facts["method"]).splitlines(), ""]
+    for part in ("encoder", "decoder", "heads", "representation"):
+        options = ", ".join(f"{k}={json.dumps(v)}" for k, v in facts[part]["options"].items())
+        lines.append(f"{part:15} {facts[part]['name']}({options})")
+    maps = ", ".join(f"{m['name']} {m['channels']} ({m['activation']})" for m in facts["maps"])
+    lines += [
+        f"{'maps':15} {maps}",
+        f"{'losses':15} " + " + ".join(f"{w:g} {name}" for name, w in facts["losses"].items()),
+        f"{'classes':15} {', '.join(facts['classes'])}" + (f"; {facts['tissues']} tissues" if facts["tissues"] else ""),
+        f"{'resolution':15} {facts['mpp']:g} µm/px, pixels normalised by mean {facts['mean']}, std {facts['std']}",
+    ]
+    count = facts["parameters"]
+    if count is not None:
+        shares = ", ".join(f"{part} {n:,}" for part, n in count.items() if part != "all")
+        lines.append(f"{'parameters':15} {count['all']:,} ({shares})")
+    else:
+        lines.append(f"{'parameters':15} counted where torch is installed: pip install 'histocyte[torch]'")
+    return [*lines, "", f"Train it: {facts['train']}"]
+
+
+def _summary(factory: Any) -> str:
+    """First line of the recipe's module, or of its own description."""
+    module = inspect.getmodule(factory)
+    text = (module and inspect.getdoc(module)) or inspect.getdoc(factory) or ""
+    return text.split("\n")[0].rstrip(".:")
+
+
+def _options(factory: Any) -> dict[str, str]:
+    """Parameters of the recipe with their defaults, as text."""
+    parameters = inspect.signature(factory).parameters.values()
+    return {p.name: "" if p.default is p.empty else str(p.default) for p in parameters}
+
+
+def _parts(spec: ModelSpec) -> dict[str, dict[str, Any]]:
+    parts = {
+        "encoder": spec.encoder,
+        "decoder": spec.decoder,
+        "heads": spec.heads,
+        "representation": spec.representation,
+    }
+    return {kind: {"name": part.name, "options": dict(part.options)} for kind, part in parts.items()}
+
+
+def _encoder_name(part: Part) -> object:
+    return part.options.get("name", part.name)
+
+
+def _parameters(spec: ModelSpec) -> dict[str, int] | None:
+    """Parameters by part, counted on a network without memory; None without torch."""
+    import importlib.util
+
+    if importlib.util.find_spec("torch") is None:
+        return None
+    from histocyte.model.count import count_parameters
+
+    return count_parameters(spec)

@@ -1,0 +1,43 @@
+"""`histocyte recipes`: what is listed and shown."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from histocyte.apps.cli.recipes import app
+from histocyte.core.errors import UnknownNameError
+from histocyte.recipes.registry import RECIPES
+
+
+def test_every_recipe_is_listed_with_its_parts() -> None:
+    answer = CliRunner().invoke(app, ["list", "--json"])
+    assert answer.exit_code == 0
+    recipes = json.loads(answer.stdout)["recipes"]
+    assert [r["name"] for r in recipes] == list(RECIPES)
+    assert all(r["summary"] and r["encoder"]["name"] and r["representation"]["name"] for r in recipes)
+
+
+def test_show_says_method_parts_and_size() -> None:
+    answer = CliRunner().invoke(app, ["show", "cellvit"])
+    assert answer.exit_code == 0
+    for said in ("10.1016/j.media.2024.103143", "unetr", "hover 2 (linear)", "46,750,349", "--recipe cellvit"):
+        assert said in answer.stdout
+
+
+@pytest.mark.parametrize("name", list(RECIPES))
+def test_every_recipe_is_built_cited_and_its_losses_are_its_own(name: str) -> None:
+    answer = CliRunner().invoke(app, ["show", name, "--json"])
+    assert answer.exit_code == 0, answer.exception
+    facts = json.loads(answer.stdout)
+    assert facts["parameters"]["all"] == sum(n for part, n in facts["parameters"].items() if part != "all")
+    assert facts["losses"]
+    assert any(year in facts["method"] for year in map(str, range(2015, 2027))), "no source is cited"
+
+
+def test_an_unknown_recipe_is_refused_with_the_nearest() -> None:
+    answer = CliRunner().invoke(app, ["show", "cellvitt"])
+    assert isinstance(answer.exception, UnknownNameError)
+    assert "Did you mean 'cellvit'" in str(answer.exception)
