@@ -18,6 +18,8 @@ __all__ = ["DECODERS", "ENCODERS", "HEADS", "REPRESENTATIONS", "build_representa
 ENCODERS: Registry[Any] = Registry(
     "encoder",
     {
+        "hovernet": "histocyte.encoders.hovernet_encoder:HoverNetEncoder",
+        "sam": "histocyte.encoders.sam_encoder:SamEncoder",
         "timm_pyramid": "histocyte.encoders.timm_encoder:TimmPyramid",
         "timm_vit": "histocyte.encoders.timm_encoder:TimmViT",
     },
@@ -28,6 +30,7 @@ ENCODERS: Registry[Any] = Registry(
 DECODERS: Registry[Any] = Registry(
     "decoder",
     {
+        "hover_branches": "histocyte.decoders.hover_branches:HoverBranches",
         "unet": "histocyte.decoders.unet:UNet",
         "unetr": "histocyte.decoders.unetr:UNETR",
     },

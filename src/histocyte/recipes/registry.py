@@ -12,6 +12,7 @@ RECIPES: Registry[ModelSpec] = Registry(
     {
         "hover_unet": "histocyte.recipes.hover_unet:hover_unet",
         "cellvit": "histocyte.recipes.cellvit:cellvit",
+        "hovernet": "histocyte.recipes.hovernet:hovernet",
     },
     group="histocyte.recipes",
 )

@@ -1,0 +1,59 @@
+"""HoVer-Net: maps of nuclei, distances and types, each from a dense decoder of its own."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from histocyte.core.errors import UnknownNameError
+from histocyte.core.taxonomy import PANNUKE, Taxonomy
+from histocyte.model.spec import ModelSpec, Part
+
+__all__ = ["hovernet"]
+
+_KERNELS = {"fast": 3, "original": 5}
+
+
+def hovernet(
+    mode: Literal["fast", "original"] = "fast",
+    *,
+    taxonomy: Taxonomy = PANNUKE,
+    mpp: float = 0.25,
+    compatible: bool = False,
+) -> ModelSpec:
+    """Graham et al. 2019, HoVer-Net (doi 10.1016/j.media.2019.101563).
+
+    Args:
+        mode: The paper's network ("original", 5 × 5 convolutions in the decoder) or its authors' lighter one ("fast").
+        taxonomy: The cell classes; empty leaves out their branch.
+        mpp: Resolution, µm/px.
+        compatible: Unpadded convolutions, as in the published networks and for their weights: the image is mirrored
+            beyond its border by as much as they take off (half as much again to compute). Otherwise all are padded.
+
+    Raises:
+        UnknownNameError: No such mode.
+    """
+    if mode not in _KERNELS:
+        raise UnknownNameError("mode of HoVer-Net", mode, _KERNELS)
+    # They take off 46 px (fast) and 95 px (original); sides that are multiples of 8 need 48 px in the former.
+    padded = {"fast": {"mirror_px": 48}, "original": {"mirror_px": 95, "pad_stem": False}}
+    return ModelSpec(
+        name=f"hovernet-{mode}",
+        recipe="hovernet",
+        encoder=Part(name="hovernet", options=padded[mode] if compatible else {}),
+        decoder=Part(
+            name="hover_branches",
+            options={
+                "branches": 3 if len(taxonomy) else 2,
+                "kernel": _KERNELS[mode],
+                "padding": "valid" if compatible else "same",
+            },
+        ),
+        heads=Part(name="pointwise", options={"own_branch": True}),
+        representation=Part(name="hover", options={"classes": len(taxonomy), "nucleus_channels": 2}),
+        taxonomy=taxonomy.to_json(),
+        mpp=mpp,
+        mean=(0.0, 0.0, 0.0),
+        std=(1.0, 1.0, 1.0),
+        tile_px=512,  # 256 channels at full resolution: 1 MB for each 32 × 32 px, several times over
+        multiple=8,
+    )
