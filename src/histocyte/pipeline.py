@@ -185,8 +185,9 @@ def segment_block(
         else lambda box: region.intersects(_level_0(box.shift(block.field.x, block.field.y), slide, model)),
     )
     clock.append(time.perf_counter())
-    named = split_maps(maps, model.maps)
-    instances = model.representation.decode(named)
+    del image  # what is no longer needed goes before the next step takes its share
+    instances = model.representation.decode(split_maps(maps, model.maps))
+    del maps
     cells, in_band = measure(instances, block, grid, mpp=mpp, slide_mpp=slide.mpp, taxonomy=model.taxonomy)
     if region is not None:
         inside = region.contains(cells.xy)

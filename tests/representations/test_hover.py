@@ -16,14 +16,14 @@ from histocyte.core.instances import Labels
 from histocyte.core.labels import clean_instances
 from histocyte.metrics.panoptic import PanopticCounts, panoptic_counts
 from histocyte.representations.hover import Hover
-from histocyte.representations.hover_decode import separate, separate_as_published
+from histocyte.representations.hover_decode import _seam_levels, separate, separate_as_published
 from histocyte.representations.hover_decode_plain import (
     flood_plain,
     seam_drop_map_plain,
     separate_as_published_plain,
     separate_plain,
 )
-from histocyte.representations.seams import seam_drop_map
+from histocyte.representations.seams import seam_drop_map, seam_levels
 from histocyte.representations.watershed import flood
 from histocyte.testing.contracts import check_representation
 
@@ -114,6 +114,15 @@ def test_seam_drops_agree():
     hover[:, 30:33, 40:44] = np.nan
     fast = seam_drop_map(hover, (labels > 0).astype(np.int32), 0.8)
     assert np.allclose(fast, seam_drop_map_plain(hover, labels > 0, 0.8), atol=1e-5)
+
+
+def test_taken_in_strips_the_levels_are_the_same_to_the_bit():
+    labels = np.tile(_tissue(96, 1), (3, 1))
+    hover = np.tile(_predicted(_tissue(96, 1), 2)["hover"], (1, 3, 1))
+    hover[:, 126:131, 40:44] = np.nan
+    whole = seam_levels(seam_drop_map(hover, labels, 0.8), labels, 0.035)
+    assert whole.max() > 0
+    assert np.array_equal(_seam_levels(hover, labels, 0.8, 0.035), whole)
 
 
 @pytest.mark.parametrize("seed", range(4))

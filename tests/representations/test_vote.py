@@ -13,9 +13,9 @@ from histocyte.representations.vote import vote, vote_plain
 @pytest.fixture
 def field():
     rng = np.random.default_rng(3)
-    labels = np.repeat(np.repeat(rng.integers(0, 6, (8, 8)), 4, 0), 4, 1).astype(np.int32)
-    types = rng.dirichlet(np.ones(4), (32, 32)).transpose(2, 0, 1).astype(np.float32)
-    return labels, rng.random((32, 32), np.float32), types
+    labels = np.repeat(np.repeat(rng.integers(0, 6, (40, 8)), 4, 0), 4, 1).astype(np.int32)  # more than one strip
+    types = rng.dirichlet(np.ones(4), (160, 32)).transpose(2, 0, 1).astype(np.float32)
+    return labels, rng.random((160, 32), np.float32), types
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])

@@ -13,8 +13,8 @@ __all__ = ["Activation", "MapSpec", "Maps", "decoded_maps", "split_maps"]
 
 Activation = Literal["linear", "relu", "sigmoid", "softmax"]
 
-Maps = Mapping[str, NDArray[np.float32]]
-"""Map name → (C, H, W), after activation (probabilities, distances)."""
+Maps = Mapping[str, NDArray[np.floating]]
+"""Map name → (C, H, W), after activation (probabilities, distances); float32, or float16 as the pipeline has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ def decoded_maps(specs: Sequence[MapSpec]) -> tuple[MapSpec, ...]:
     return tuple(spec for spec in specs if not spec.training_only)
 
 
-def split_maps(stacked: NDArray[np.float32], specs: Sequence[MapSpec]) -> dict[str, NDArray[np.float32]]:
+def split_maps(stacked: NDArray[np.floating], specs: Sequence[MapSpec]) -> dict[str, NDArray[np.floating]]:
     """Cut a (C, H, W) stack of all maps, in the order of `specs`, into views by name.
 
     Raises:

@@ -140,8 +140,7 @@ class Hover:
             Solid one-piece instances; class probabilities are the mean over a nucleus' pixels, its score is the mean
             nucleus probability.
         """
-        nucleus = np.ascontiguousarray(maps["nucleus"][-1], np.float32)
-        hover = np.ascontiguousarray(maps["hover"], np.float32)
+        nucleus, hover = maps["nucleus"][-1], maps["hover"]
         if self.compat:
             labels = separate_as_published(
                 nucleus,

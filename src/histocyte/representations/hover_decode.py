@@ -14,15 +14,16 @@ from numpy.typing import NDArray
 
 from histocyte.core.compiled import compiled
 from histocyte.core.labels import fill_instances
-from histocyte.representations.seams import LEVELS, seam_drop_map, seam_levels
+from histocyte.representations.seams import LEVELS, gaussian, seam_drop_map, seam_levels
+from histocyte.representations.strips import strips
 from histocyte.representations.watershed import adopt_unmarked, fill_mask_holes, flood, foreground, without_small
 
 __all__ = ["separate", "separate_as_published"]
 
 
 def separate(
-    nucleus: NDArray[np.float32],
-    hover: NDArray[np.float32],
+    nucleus: NDArray[np.floating],
+    hover: NDArray[np.floating],
     *,
     nucleus_threshold: float,
     seam_drop: float,
@@ -35,8 +36,8 @@ def separate(
     pixel; what lies between is shared out by watershed on the drop.
 
     Args:
-        nucleus: (H, W) probability of lying in a nucleus.
-        hover: (2, H, W) distance to the centre, x then y.
+        nucleus: (H, W) probability of lying in a nucleus, float32 or float16.
+        hover: (2, H, W) distance to the centre, x then y, float32 or float16.
         nucleus_threshold: Foreground is this probability and more.
         seam_drop: Fall of the distance per px that is a seam.
         smoothing_px: Gaussian sigma over which the fall is averaged, px.
@@ -46,11 +47,24 @@ def separate(
         (H, W) int32 labels 1..N, solid one-piece instances.
     """
     pieces = foreground(nucleus, nucleus_threshold, min_area_px)
-    drops = seam_drop_map(hover, pieces, smoothing_px)
-    levels = seam_levels(drops, pieces, seam_drop)
+    levels = _seam_levels(hover, pieces, smoothing_px, seam_drop)
     markers = without_small(((levels == 0) & (pieces > 0)).astype(np.uint8), min_area_px)
     adopt_unmarked(markers, pieces)
-    return fill_instances(flood(markers, levels, pieces))
+    nuclei = flood(markers, levels, pieces)
+    del markers, levels, pieces  # each is as large as the result; a block's memory peaks here
+    return fill_instances(nuclei)
+
+
+def _seam_levels(
+    hover: NDArray[np.floating], inside: NDArray[np.int32], sigma_px: float, threshold: float
+) -> NDArray[np.uint16]:
+    """`seam_levels` of the `seam_drop_map`, to the bit, without ever holding its nine planes of the whole field."""
+    levels = np.empty(inside.shape, np.uint16)
+    for strip in strips(len(inside), halo=len(gaussian(sigma_px)) // 2 + 1):  # reach of the mean, and of a step
+        near = inside[strip.around]
+        drops = seam_drop_map(np.ascontiguousarray(hover[:, strip.around], np.float32), near, sigma_px)
+        levels[strip.rows] = seam_levels(drops[strip.inner], near[strip.inner], threshold)
+    return levels
 
 
 def _stretch_terms(plane: NDArray[np.float32]) -> tuple[np.float32, np.float32]:
@@ -79,8 +93,8 @@ def _edge_map(
 
 
 def separate_as_published(
-    nucleus: NDArray[np.float32],
-    hover: NDArray[np.float32],
+    nucleus: NDArray[np.floating],
+    hover: NDArray[np.floating],
     *,
     nucleus_threshold: float,
     edge_threshold: float,
@@ -93,8 +107,8 @@ def separate_as_published(
     small and thin nuclei. For comparison and for thresholds tuned on it.
 
     Args:
-        nucleus: (H, W) probability of lying in a nucleus.
-        hover: (2, H, W) distance to the centre, x then y.
+        nucleus: (H, W) probability of lying in a nucleus, float32 or float16.
+        hover: (2, H, W) distance to the centre, x then y, float32 or float16.
         nucleus_threshold: Foreground is this probability and more.
         edge_threshold: Share of the field's own range of gradients from which a pixel is an edge.
         sobel_px: Size of the Sobel kernel, odd.
@@ -106,6 +120,7 @@ def separate_as_published(
     pieces = foreground(nucleus, nucleus_threshold, min_area_px)
     if not pieces.any():
         return pieces
+    hover = np.asarray(hover, np.float32)
     if not np.isfinite(hover).all():
         hover = np.nan_to_num(hover, posinf=0.0, neginf=0.0)
     derive, smooth = cv2.getDerivKernels(1, 0, sobel_px, normalize=True, ktype=cv2.CV_32F)

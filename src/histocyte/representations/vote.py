@@ -7,15 +7,16 @@ from numpy.typing import NDArray
 
 from histocyte.core.compiled import compiled
 from histocyte.core.instances import Instances
+from histocyte.representations.strips import strips
 
 __all__ = ["vote", "vote_plain"]
 
 
 @compiled
-def _means(labels: NDArray[np.int32], maps: NDArray[np.float32], count: int) -> NDArray[np.float64]:
-    """(count, C) mean of each channel over each id's pixels, of those that are numbers; 0 without any."""
-    sums = np.zeros((count + 1, maps.shape[0]), np.float64)
-    pixels = np.zeros((count + 1, maps.shape[0]), np.int64)
+def _add(
+    sums: NDArray[np.float64], pixels: NDArray[np.int64], labels: NDArray[np.int32], maps: NDArray[np.float32]
+) -> None:
+    """Add each pixel's values, of those that are numbers, to its label's row of `sums`, and count them."""
     for row in range(labels.shape[0]):
         for column in range(labels.shape[1]):
             label = labels[row, column]
@@ -25,12 +26,20 @@ def _means(labels: NDArray[np.int32], maps: NDArray[np.float32], count: int) -> 
                     if np.isfinite(value):
                         sums[label, channel] += value
                         pixels[label, channel] += 1
+
+
+def _means(labels: NDArray[np.int32], maps: NDArray[np.floating], count: int) -> NDArray[np.float64]:
+    """(count, C) mean of each channel over each id's pixels, of those that are numbers; 0 without any."""
+    sums = np.zeros((count + 1, len(maps)), np.float64)
+    pixels = np.zeros((count + 1, len(maps)), np.int64)
+    for strip in strips(len(labels)):
+        _add(sums, pixels, labels[strip.rows], np.ascontiguousarray(maps[:, strip.rows], np.float32))
     return sums[1:] / np.maximum(pixels[1:], 1)
 
 
 def _shares(means: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Class means without the background's, each row made to sum to 1; equal shares where no class has any."""
-    classes = np.maximum(means[:, 1:], 0.0)
+    """Class means, each row made to sum to 1; equal shares where no class has any."""
+    classes = np.maximum(means, 0.0)
     total = classes.sum(axis=1, keepdims=True)
     equal = np.full_like(classes, 1.0 / max(1, classes.shape[1]))
     return np.divide(classes, total, out=equal, where=total > 0).astype(np.float32)
@@ -55,10 +64,10 @@ def vote(
     """
     labels = np.ascontiguousarray(labels, np.int32)
     count = int(labels.max(initial=0))
-    scores = _means(labels, np.ascontiguousarray(nucleus, np.float32)[None], count)[:, 0]
+    scores = _means(labels, np.asarray(nucleus)[None], count)[:, 0]
     probabilities = np.empty((count, 0), np.float32)
     if types is not None:
-        probabilities = _shares(_means(labels, np.ascontiguousarray(types, np.float32), count))
+        probabilities = _shares(_means(labels, types[1:], count))
     return Instances(labels, probabilities, np.clip(scores, 0.0, 1.0).astype(np.float32))
 
 
