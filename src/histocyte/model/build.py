@@ -51,6 +51,7 @@ HEADS: Registry[Any] = Registry(
 REPRESENTATIONS: Registry[Representation] = Registry(
     "representation",
     {
+        "distance": "histocyte.representations.distance:Distance",
         "hover": "histocyte.representations.hover:Hover",
     },
     group="histocyte.representations",

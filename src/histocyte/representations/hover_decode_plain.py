@@ -21,9 +21,14 @@ def _without_small(mask: NDArray[np.bool_], min_area_px: int) -> NDArray[np.int3
 
 
 def flood_plain(
-    markers: NDArray[np.int32], heights: NDArray[np.integer | np.floating], inside: NDArray[np.bool_]
+    markers: NDArray[np.int32],
+    heights: NDArray[np.integer | np.floating],
+    inside: NDArray[np.bool_],
+    *,
+    diagonal: bool = False,
 ) -> NDArray[np.int32]:
-    """Marker-controlled watershed through 4-neighbours with one heap: lowest first, of equals the earliest."""
+    """Marker-controlled watershed through 4 (or 8) neighbours with one heap: lowest first, of equals the earliest."""
+    around = [(-1, 0), (1, 0), (0, -1), (0, 1), *([(-1, -1), (-1, 1), (1, -1), (1, 1)] if diagonal else [])]
     labels = np.where(inside, markers, 0).astype(np.int32)
     heap: list[tuple[float, int, int, int]] = []
     for row, column in np.argwhere(labels > 0):
@@ -32,7 +37,7 @@ def flood_plain(
     arrivals = len(heap)
     while heap:
         height, _, row, column = heapq.heappop(heap)
-        for r, c in ((row - 1, column), (row + 1, column), (row, column - 1), (row, column + 1)):
+        for r, c in ((row + down, column + right) for down, right in around):
             on_field = 0 <= r < labels.shape[0] and 0 <= c < labels.shape[1]
             if on_field and inside[r, c] and labels[r, c] == 0:
                 labels[r, c] = labels[row, column]

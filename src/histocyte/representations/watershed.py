@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from histocyte.core.compiled import compiled
 
-__all__ = ["adopt_unmarked", "fill_mask_holes", "flood", "foreground", "without_small"]
+__all__ = ["adopt_unmarked", "drop_small", "fill_mask_holes", "flood", "foreground", "without_small"]
 
 
 def foreground(nucleus: NDArray[np.float32], threshold: float, min_area_px: int) -> NDArray[np.int32]:
@@ -24,12 +24,13 @@ def without_small(mask: NDArray[np.uint8], min_area_px: int) -> NDArray[np.int32
     """(H, W) the 4-connected pieces of a mask of 0 and 1, as `foreground` gives them."""
     count, pieces = cv2.connectedComponents(mask, connectivity=4, ltype=cv2.CV_32S)
     kept = np.asarray(pieces, np.int32)
-    _drop_small(kept, count, min_area_px)
+    drop_small(kept, count, min_area_px)
     return kept
 
 
 @compiled
-def _drop_small(pieces: NDArray[np.int32], count: int, min_area: int) -> None:
+def drop_small(pieces: NDArray[np.int32], count: int, min_area: int) -> None:
+    """Set to 0, in place, every id below `count` that has fewer pixels than `min_area`."""
     area = np.zeros(count, np.int64)
     flat = pieces.ravel()
     for i in range(len(flat)):
@@ -92,17 +93,17 @@ def _framed(
 
 
 @compiled
-def _flood(labels: NDArray[np.int32], levels: NDArray[np.uint16], width: int) -> None:
+def _flood(labels: NDArray[np.int32], levels: NDArray[np.uint16], width: int, around: tuple[int, ...]) -> None:
     count = int(levels.max()) + 1
     first = np.full(count, -1, np.int32)
     last = np.full(count, -1, np.int32)
     follower = np.empty(len(labels), np.int32)
     for pixel in range(width, len(labels) - width):
         if labels[pixel] > 0:
-            across = labels[pixel - 1] == 0 or labels[pixel + 1] == 0
-            if across or labels[pixel - width] == 0 or labels[pixel + width] == 0:
-                _push(first, last, follower, levels[pixel], pixel)
-    around = (-width, width, -1, 1)
+            for step in around:
+                if labels[pixel + step] == 0:
+                    _push(first, last, follower, levels[pixel], pixel)
+                    break
     level = 0
     while level < count:
         pixel = first[level]
@@ -127,7 +128,9 @@ def adopt_unmarked(markers: NDArray[np.int32], pieces: NDArray[np.int32]) -> Non
     _adopt(markers, pieces, int(markers.max(initial=0)))
 
 
-def flood(markers: NDArray[np.int32], levels: NDArray[np.uint16], inside: NDArray[np.int32]) -> NDArray[np.int32]:
+def flood(
+    markers: NDArray[np.int32], levels: NDArray[np.uint16], inside: NDArray[np.int32], *, diagonal: bool = False
+) -> NDArray[np.int32]:
     """Marker-controlled watershed: grow markers through 4-neighbours, lowest level first, first come first served.
 
     Meyer's algorithm with one queue per level, so it is linear in the number of pixels. Equal pixels are taken in the
@@ -137,13 +140,18 @@ def flood(markers: NDArray[np.int32], levels: NDArray[np.uint16], inside: NDArra
         markers: (H, W) 0 or the id to grow.
         levels: (H, W) height, 0..65535.
         inside: (H, W) non-zero where labels may go.
+        diagonal: Grow through all 8 neighbours; a grown region then need not be in one 4-connected piece.
 
     Returns:
         (H, W) int32 ids; 0 outside and where no marker leads.
     """
     height, width = markers.shape
     labels, heights = _framed(markers, levels, inside)
-    _flood(labels, heights, width + 2)
+    side = width + 2
+    around: tuple[int, ...] = (-side, side, -1, 1)
+    if diagonal:
+        around += (-side - 1, -side + 1, side - 1, side + 1)
+    _flood(labels, heights, side, around)
     return np.maximum(labels.reshape(height + 2, width + 2)[1:-1, 1:-1], 0)
 
 

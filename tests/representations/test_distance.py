@@ -1,0 +1,309 @@
+"""CISCA's distance maps: as published where they are written, local and faithful where they are read back."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from histocyte.core.errors import ResolutionError
+from histocyte.core.instances import Labels
+from histocyte.core.labels import clean_instances
+from histocyte.metrics.panoptic import PanopticCounts, panoptic_counts
+from histocyte.representations.distance import Distance
+from histocyte.representations.distance_decode import distance_drop_map, separate
+from histocyte.representations.distance_decode_plain import (
+    distance_drop_map_plain,
+    separate_as_published_plain,
+    separate_plain,
+)
+from histocyte.representations.distance_decode_published import PUBLISHED, separate_as_published
+from histocyte.representations.distance_targets import (
+    distance_map,
+    distance_map_plain,
+    semantic_map,
+    semantic_map_plain,
+)
+from histocyte.representations.hover_decode_plain import flood_plain
+from histocyte.representations.thinning import skeleton, skeleton_plain
+from histocyte.representations.watershed import flood
+from histocyte.testing.contracts import check_representation
+
+SHARED = Path(__file__).parents[2].parent / "shared"
+ORACLE = SHARED / "oracles" / "distance" / "oracle.npz"
+needs_oracle = pytest.mark.skipif(not ORACLE.exists(), reason="no shared oracles")
+needs_data = pytest.mark.skipif(not (SHARED / "data").exists(), reason="no shared data")
+
+OURS = {"cell_threshold": 0.5, "seam_drop": 0.035, "smoothing_px": 0.8, "contour_weight": 0.5, "min_area_px": 10}
+
+
+@cache
+def _tissue(size, seed):
+    """Crowded ellipses, many of them touching."""
+    rng = np.random.default_rng(seed)
+    rows, columns = np.mgrid[:size, :size]
+    labels = np.zeros((size, size), np.int32)
+    for i in range(1, size * size // 250):
+        x, y, a, b, t = *rng.uniform(0, size, 2), *rng.uniform(4, 12, 2), rng.uniform(0, np.pi)
+        near = np.s_[max(0, int(y) - 12) : int(y) + 13, max(0, int(x) - 12) : int(x) + 13]
+        dx, dy = columns[near] - x, rows[near] - y
+        u, v = dx * np.cos(t) + dy * np.sin(t), dy * np.cos(t) - dx * np.sin(t)
+        free = (labels[near] == 0) & ((u / a) ** 2 + (v / b) ** 2 <= 1)
+        if free.sum() > 40:
+            labels[near][free] = i
+    return clean_instances(labels)
+
+
+def _predicted(labels, seed, blur=1.2, noise=0.08):
+    """Maps as a network gives them: blurred, with smooth and rough noise."""
+    rng = np.random.default_rng(seed)
+    target = Distance().encode(Labels(labels))
+
+    def cloud(sigma):
+        field = cv2.GaussianBlur(rng.standard_normal(labels.shape).astype(np.float32), (0, 0), sigma)
+        return field / field.std()
+
+    distance = [cv2.GaussianBlur(p, (0, 0), blur) + noise * cloud(2.5) + 0.02 * cloud(0.5) for p in target["distance"]]
+    semantic = np.stack([cv2.GaussianBlur(p, (0, 0), blur) + noise * cloud(2.0) for p in target["semantic"]])
+    semantic = np.clip(semantic, 1e-3, None)
+    return {"semantic": (semantic / semantic.sum(0)).astype(np.float32), "distance": np.stack(distance)}
+
+
+def _quality(truth, found):
+    return float(panoptic_counts(truth, found).quality().pq)
+
+
+def _same_but_for_ids(first, second):
+    pairs = np.unique(np.stack([first.ravel(), second.ravel()]), axis=1)
+    return len(np.unique(pairs[0])) == len(np.unique(pairs[1])) == pairs.shape[1]
+
+
+@pytest.mark.parametrize("representation", [Distance(), Distance(2), Distance.at(0.5, classes=2)], ids=range(3))
+def test_keeps_the_contract(representation):
+    check_representation(representation)
+
+
+def test_published_way_keeps_it_but_for_small_cells():
+    check_representation(Distance(2, compat=True), skip=("many", "thin"), min_quality=0.9)
+
+
+# --- fast against plain ---
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10**6))
+def test_targets_agree(seed):
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 6, tuple(rng.integers(1, 8, 2)))
+    labels = np.repeat(np.repeat(labels, 3, 0), 2, 1).astype(np.int32)
+    assert np.allclose(distance_map(labels), distance_map_plain(labels), atol=1e-6)
+    for reach in (2**0.5, 2.0, 3.3):
+        assert np.array_equal(semantic_map(labels, reach), semantic_map_plain(labels, reach))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10**6))
+def test_floods_through_corners_agree(seed):
+    rng = np.random.default_rng(seed)
+    shape = tuple(rng.integers(1, 20, 2))
+    inside = rng.random(shape) < 0.6
+    markers = np.where(rng.random(shape) < 0.1, rng.integers(1, 9, shape), 0).astype(np.int32)
+    levels = rng.integers(0, 5, shape).astype(np.uint16)
+    found = flood(markers, levels, inside.astype(np.int32), diagonal=True)
+    assert np.array_equal(found, flood_plain(markers, levels, inside, diagonal=True))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10**6))
+def test_skeletons_agree(seed):
+    rng = np.random.default_rng(seed)
+    rough = rng.standard_normal(tuple(rng.integers(1, 40, 2)))
+    mask = (cv2.GaussianBlur(rough, (0, 0), rng.uniform(0.5, 3)) > 0).astype(np.uint8)
+    assert np.array_equal(skeleton(mask), skeleton_plain(mask))
+
+
+def test_a_skeleton_is_a_thin_middle_line():
+    bar = np.zeros((11, 30), np.uint8)
+    bar[3:8, 2:28] = 1
+    rows, columns = np.nonzero(skeleton(bar))
+    assert set(rows) == {5}
+    assert len(columns) > 18
+
+
+def test_drops_agree():
+    labels = _tissue(96, 1)
+    distance = _predicted(labels, 2)["distance"]
+    distance[:, 30:33, 40:44] = np.nan
+    fast = distance_drop_map(distance, (labels > 0).astype(np.int32), 0.8)
+    assert fast.max() > 0.1
+    assert np.allclose(fast, distance_drop_map_plain(distance, labels > 0, 0.8), atol=1e-5)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_both_ways_agree_with_the_plain_ones(seed):
+    maps = _predicted(_tissue(128, seed), seed)
+    pair = (maps["semantic"], maps["distance"])
+    # Heights are told apart to a thousandth; a pixel between two cells may go to either.
+    assert _quality(separate_plain(*pair, **OURS), separate(*pair, **OURS)) > 0.99
+    for constants in PUBLISHED.values():
+        plain = separate_as_published_plain(*pair, constants, min_area_px=10)
+        assert _quality(plain, separate_as_published(*pair, constants, min_area_px=10)) > 0.98
+
+
+# --- local, whatever else is in the field ---
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 60), st.integers(0, 60), st.integers(0, 2))
+def test_a_cell_does_not_depend_on_where_the_field_is_cut(top, left, seed):
+    maps = _predicted(_tissue(320, seed), seed)
+    whole = Distance().decode(maps).labels
+    window = (slice(top, top + 250), slice(left, left + 255))
+    part = Distance().decode({name: values[:, *window] for name, values in maps.items()}).labels
+    inner = (slice(64, 250 - 64), slice(64, 255 - 64))
+    assert whole[window][inner].any()
+    assert _same_but_for_ids(whole[window][inner], part[inner])
+
+
+def test_a_cell_does_not_depend_on_what_else_the_field_holds():
+    maps = _predicted(_tissue(256, 5), 5)
+    alone = Distance().decode(maps)
+    loud = {name: np.pad(values, ((0, 0), (0, 0), (0, 64))) for name, values in maps.items()}
+    loud["distance"][:, 100:130, 280:300] = 1e4
+    loud["semantic"][1, 90:140, 270:310] = 1
+    both = Distance().decode(loud)
+    assert np.array_equal(both.labels[:, :256] > 0, alone.labels > 0)
+    assert _same_but_for_ids(both.labels[:, :256], alone.labels)
+    assert len(both) == len(alone) + 1
+
+
+def test_cells_that_the_border_cuts_are_kept():
+    labels = np.zeros((64, 64), np.int32)
+    labels[20:40, :4], labels[:3, 30:50], labels[60:, 58:] = 1, 2, 3
+    found = Distance().decode(Distance().encode(Labels(labels)))
+    assert np.array_equal(found.labels > 0, labels > 0)
+    assert len(found) == 3
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("compat", [False, True])
+def test_cells_are_solid_and_in_one_piece(seed, compat):
+    found = Distance(compat=compat).decode(_predicted(_tissue(128, seed), seed, noise=0.3))
+    assert len(found) > 3
+    assert np.array_equal(found.labels, clean_instances(found.labels))
+
+
+def test_either_map_alone_still_parts_cells():
+    labels = np.zeros((40, 60), np.int32)
+    labels[8:32, 5:30], labels[8:32, 30:55] = 1, 2
+    maps = Distance().encode(Labels(labels))
+    blind = {"semantic": maps["semantic"], "distance": np.zeros_like(maps["distance"])}
+    whole = np.stack([np.zeros(labels.shape), labels > 0, labels == 0]).astype(np.float32)
+    for spoilt in (blind, {"semantic": whole, "distance": maps["distance"]}):
+        assert _quality(labels, Distance().decode(spoilt).labels) > 0.95
+
+
+# --- poor maps ---
+
+
+@pytest.mark.parametrize("compat", [False, True])
+def test_empty_maps_hold_no_cells(compat):
+    maps = {"semantic": np.zeros((3, 40, 50)), "distance": np.zeros((4, 40, 50)), "types": np.zeros((4, 40, 50))}
+    found = Distance(3, compat=compat).decode(maps)
+    assert len(found) == 0
+    assert found.labels.shape == (40, 50)
+    assert found.class_probabilities.shape == (0, 3)
+
+
+@pytest.mark.parametrize("compat", [False, True])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_values_that_are_no_numbers_do_no_harm_elsewhere(compat, value):
+    maps = _predicted(_tissue(160, 7), 7)
+    sound = Distance(compat=compat).decode(maps)
+    maps["distance"][:, :20, :20] = value
+    maps["semantic"][:, :10, :10] = np.nan
+    found = Distance(compat=compat).decode(maps)
+    assert np.isfinite(found.scores).all()
+    far = np.s_[84:, 84:]
+    if compat:
+        assert _quality(sound.labels[far], found.labels[far]) > 0.5
+    else:
+        assert _same_but_for_ids(sound.labels[far], found.labels[far])
+
+
+@pytest.mark.parametrize("compat", [False, True])
+def test_maps_of_one_value_everywhere(compat):
+    semantic = np.zeros((3, 30, 30), np.float16)
+    semantic[1] = 1
+    maps = {"semantic": semantic, "distance": np.zeros((4, 30, 30), np.float16)}
+    assert len(Distance(compat=compat).decode(maps)) <= 1
+
+
+def test_half_precision_finds_the_same_cells():
+    maps = _predicted(_tissue(200, 8), 8)
+    half = Distance().decode({name: values.astype(np.float16) for name, values in maps.items()})
+    assert _quality(Distance().decode(maps).labels, half.labels) > 0.98
+
+
+def test_constants_follow_the_resolution():
+    half = Distance.at(0.5, classes=3)
+    assert (half.classes, half.min_area_px, half.smoothing_px, half.magnification) == (3, 3, 0.4, 20)
+    assert half.contour_px == pytest.approx(2**0.5)
+    assert Distance.at(0.25) == Distance()
+    assert Distance.at(0.274, compat=True).magnification == 40
+    with pytest.raises(ResolutionError):
+        Distance.at(0.0)
+    with pytest.raises(ValueError, match="20 and 40"):
+        Distance(magnification=30)  # type: ignore[arg-type]
+
+
+# --- as published ---
+
+
+@needs_oracle
+@pytest.mark.parametrize("crop", range(4))
+def test_targets_are_those_of_the_published_code(crop):
+    """Maps by CISCA's code (cytoark repository 8b9f75e) of real CoNSeP crops."""
+    with np.load(ORACLE) as stored:
+        truth, distance, semantic = (stored[f"{crop}/{k}"] for k in ("truth", "distance_fullrange", "semantic"))
+    maps = Distance().encode(Labels(truth.astype(np.int32)))
+    assert np.abs(maps["distance"] - distance.astype(np.float32)).max() < 1e-3  # stored in half precision
+    assert np.array_equal(maps["semantic"].argmax(0), semantic)
+
+
+@needs_oracle
+@pytest.mark.parametrize("crop", range(4))
+def test_published_way_agrees_with_cisca(crop):
+    """Labels by CISCA's post-processing (cytoark repository 8b9f75e) on the same maps."""
+    with np.load(ORACLE) as stored:
+        semantic = stored[f"{crop}/semantic"]
+        maps = {
+            "semantic": np.equal(semantic, np.arange(3)[:, None, None]).astype(np.float32),
+            "distance": stored[f"{crop}/distance_x100"].astype(np.float32) / 100,
+        }
+        expected, truth = (stored[f"{crop}/{k}"].astype(np.int32) for k in ("label_40x", "truth"))
+    published, ours = Distance(compat=True).decode(maps), Distance().decode(maps)
+    assert _quality(expected, published.labels) >= 0.99
+    assert len(published) == len(np.unique(expected)) - 1
+    assert _quality(truth, ours.labels) > _quality(truth, published.labels)
+
+
+# --- real cells ---
+
+
+@needs_data
+@pytest.mark.parametrize("folder", ["consep", "monuseg", "tnbc", "nuinsseg", "pannuke_breast25"])
+def test_real_cells_come_back(folder):
+    total = PanopticCounts(0, 0, 0, 0.0)
+    for path in sorted((SHARED / "data" / folder).glob("*.npz"))[::9][:3]:
+        with np.load(path) as stored:
+            labels = stored["inst"][:512, :512]
+        found = Distance().decode(Distance().encode(Labels(labels)))
+        total = total + panoptic_counts(labels, found.labels)
+    assert total.tp > 0
+    assert float(total.quality().pq) >= 0.98
