@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from histocyte.core.errors import InputError, UnknownNameError
+from histocyte.core.errors import InputError, ModelError, UnknownNameError
 from histocyte.encoders.protocol import Encoder
 from histocyte.encoders.timm_encoder import TimmPyramid, TimmViT, _dino_positions
 
@@ -115,3 +115,46 @@ def test_wrong_names_and_blocks_are_said() -> None:
         TimmViT("deit3_small_patch16_224", position_resampling="dino")
     with pytest.raises(InputError, match="each twice the last"):
         TimmPyramid("resnet18", depths=(0, 2))
+
+
+def test_taps_come_in_order_however_they_are_given() -> None:
+    assert TimmViT(SMALL_VIT, taps=(12, 3)).taps == (3, 12)
+
+
+def test_a_swin_gives_its_maps_channels_first_at_any_size() -> None:
+    with torch.device("meta"):
+        encoder = TimmPyramid("swin_tiny_patch4_window7_224", arch_options={"strict_img_size": False}).eval()
+        features = encoder(torch.empty(1, 3, 96, 64))
+    assert encoder.info.strides == (4, 8, 16, 32)
+    assert [tuple(level.shape[1:]) for level in features.pyramid] == [
+        (96, 24, 16),
+        (192, 12, 8),
+        (384, 6, 4),
+        (768, 3, 2),
+    ]
+
+
+def test_published_departures_from_timm_are_plain_options() -> None:
+    options = {"embed_dim": 64, "depth": 4, "num_heads": 4, "mlp_layer": "SwiGLUPacked", "act_layer": "SiLU"}
+    registers = {"reg_tokens": 3, "no_embed_class": True, "init_values": 1e-5, "mlp_ratio": 2.0}
+    encoder = TimmViT("vit_tiny_patch16_224", arch_options={**options, **registers}).eval()
+    block = encoder.body.blocks[0]
+    assert type(block.mlp).__name__ == "GluMlp"
+    assert block.ls1.gamma.shape == (64,)
+    assert encoder.body.num_prefix_tokens == 4
+    assert [tuple(tap.shape) for tap in encoder(image(64)).pyramid] == [(1, 64, 4, 4)] * 4
+
+
+def test_options_that_could_fetch_or_run_something_are_refused() -> None:
+    with pytest.raises(ModelError, match="cannot be set for 'resnet18': checkpoint_path, pretrained"):
+        TimmPyramid("resnet18", arch_options={"pretrained": True, "checkpoint_path": "x.pth"})
+    with pytest.raises(UnknownNameError, match=r"No mlp_layer called 'os\.system'"):
+        TimmViT(SMALL_VIT, arch_options={"mlp_layer": "os.system"})
+
+
+def test_a_hybrids_stride_is_that_of_its_tokens() -> None:
+    with torch.device("meta"):
+        encoder = TimmViT("vit_tiny_r_s16_p8_224").eval()
+        features = encoder(torch.empty(1, 3, 256, 192))
+    assert encoder.info.strides == (32,) * 4
+    assert features.pyramid[0].shape[-2:] == (8, 6)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -12,22 +12,34 @@ from torch import Tensor, nn
 from histocyte.core.errors import InputError, UnknownNameError
 from histocyte.encoders.protocol import EncoderInfo, Features
 from histocyte.encoders.timm_import import import_timm
+from histocyte.encoders.timm_options import timm_options
 
-__all__ = ["TimmPyramid", "TimmViT"]
+__all__ = ["TimmPyramid", "TimmViT", "check_sides", "create_timm", "even_taps"]
 
 
-def _create(name: str, **options: object) -> nn.Module:
+_MOST_BLOCKS = 64
+"""More than any Hiera has (48)."""
+
+
+def create_timm(name: str, **options: object) -> Any:
+    """A timm model with random weights.
+
+    Raises:
+        UnknownNameError: timm has no such model.
+    """
     timm = import_timm()
     if name not in timm.list_models() and not timm.is_model(name):
         raise UnknownNameError(
             "timm model", name, timm.list_models(f"{name.split('_')[0]}*")[:8] or timm.list_modules()
         )
-    model: nn.Module = timm.create_model(name, pretrained=False, **options)
-    return model
+    return timm.create_model(name, pretrained=False, **options)
 
 
 def _cut_unused_stages(body: Any) -> tuple[str, ...]:
     """Cut stages beyond the last level, which timm leaves in EfficientNet's family and runs; gives their names."""
+    if isinstance(getattr(getattr(body, "model", None), "blocks", None), nn.ModuleList | nn.Sequential):
+        # Hiera: all stages' blocks in one list, which timm has cut already.
+        return tuple(f"model.blocks.{number}." for number in range(len(body.model.blocks), _MOST_BLOCKS))
     levels = body.feature_info.get_dicts()
     if not isinstance(getattr(body, "blocks", None), nn.Sequential) or "stage" not in levels[-1]:
         return ()
@@ -37,7 +49,12 @@ def _cut_unused_stages(body: Any) -> tuple[str, ...]:
     return unused
 
 
-def _check_sides(image: Tensor, multiple: int) -> None:
+def check_sides(image: Tensor, multiple: int) -> None:
+    """Refuse an image (B, C, H, W) whose sides are no multiples.
+
+    Raises:
+        InputError: They are none; says the next that are.
+    """
     height, width = image.shape[-2:]
     # While a graph is exported sides are symbols, and asking would tie the graph to the example's.
     if torch.compiler.is_exporting() or (height % multiple == 0 and width % multiple == 0):
@@ -48,12 +65,25 @@ def _check_sides(image: Tensor, multiple: int) -> None:
     )
 
 
+def even_taps(name: str, depth: int, taps: Sequence[int] | None) -> tuple[int, ...]:
+    """Blocks to tap, from 1, in order: the given ones, or the ends of the four quarters of the depth.
+
+    Raises:
+        InputError: A block that `name` does not have.
+    """
+    taps = tuple(depth * quarter // 4 for quarter in (1, 2, 3, 4)) if taps is None else tuple(sorted(taps))
+    if not taps or max(taps) > depth or min(taps) < 1:
+        raise InputError(f"'{name}' has blocks 1–{depth}; tapped were {list(taps)}.")
+    return taps
+
+
 class TimmPyramid(nn.Module):
-    """A convolutional timm model as a pyramid: image (B, 3, H, W) → maps at strides 2, 4, 8 and so on.
+    """A hierarchical timm model as a pyramid: image (B, 3, H, W) → maps at strides 2, 4, 8 and so on.
 
     Args:
-        name: timm's name, e.g. "resnet18".
+        name: timm's name, e.g. "resnet18"; also Swin's and Hiera's, whose maps come channels first like the others'.
         depths: Which of the model's feature levels to keep, counted from the finest (0).
+        arch_options: Of timm's constructor, as in `timm_options`.
 
     Attributes:
         unused: Prefixes of names in a weights file that this cut-off network has no use for.
@@ -63,13 +93,21 @@ class TimmPyramid(nn.Module):
         InputError: Strides that do not double.
     """
 
-    def __init__(self, name: str, depths: Sequence[int] = (0, 1, 2, 3)) -> None:
+    def __init__(
+        self,
+        name: str,
+        depths: Sequence[int] = (0, 1, 2, 3),
+        *,
+        arch_options: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__()
-        self.body = _create(name, features_only=True, out_indices=tuple(depths))
+        options = timm_options(name, arch_options)
+        self.body = create_timm(name, features_only=True, out_indices=tuple(depths), **options)
+        self.channels_last = str(getattr(self.body, "output_fmt", "NCHW")).endswith("NHWC")
         self.unused = _cut_unused_stages(self.body)
         facts = self.body.feature_info
-        strides = tuple(int(r) for r in facts.reduction())  # type: ignore[operator,union-attr]
-        widths = tuple(int(c) for c in facts.channels())  # type: ignore[operator,union-attr]
+        strides = tuple(int(r) for r in facts.reduction())
+        widths = tuple(int(c) for c in facts.channels())
         if any(b != 2 * a for a, b in zip(strides, strides[1:], strict=False)):
             raise InputError(
                 f"'{name}' at depths {list(depths)} has strides {strides}; a pyramid needs each twice the last."
@@ -82,8 +120,9 @@ class TimmPyramid(nn.Module):
         Raises:
             InputError: Height or width is no multiple of the coarsest stride.
         """
-        _check_sides(image, self.info.multiple)
-        return Features(tuple(self.body(image)))
+        check_sides(image, self.info.multiple)
+        levels = self.body(image)
+        return Features(tuple(level.permute(0, 3, 1, 2) for level in levels) if self.channels_last else tuple(levels))
 
 
 class TimmViT(nn.Module):
@@ -98,9 +137,10 @@ class TimmViT(nn.Module):
             was trained with: no smoothing, and a scale off by a tenth of a token.
         fit: Resize the image (area) to the nearest smaller multiple of the patch, as CellViT++ does for patches of
             14 px, where one of another size is an error otherwise.
+        arch_options: Of timm's constructor where a published model departs from timm's own, as in `timm_options`.
 
     Raises:
-        UnknownNameError: timm has no such model.
+        UnknownNameError: timm has no such model, or no such layer.
         InputError: It is no ViT, has no such blocks, or no positions that could be resampled DINO's way.
     """
 
@@ -112,21 +152,21 @@ class TimmViT(nn.Module):
         *,
         position_resampling: Literal["timm", "dino"] = "timm",
         fit: bool = False,
+        arch_options: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        self.body = _create_vit(name, image_size)
+        self.body = _create_vit(name, image_size, timm_options(name, arch_options))
         depth = len(self.body.blocks)
-        taps = tuple(depth * quarter // 4 for quarter in (1, 2, 3, 4)) if taps is None else tuple(taps)
-        if not taps or max(taps) > depth or min(taps) < 1:
-            raise InputError(f"'{name}' has blocks 1–{depth}; tapped were {list(taps)}.")
-        self.taps, self.fit, self.dino = taps, fit, position_resampling == "dino"
+        self.taps = taps = even_taps(name, depth, taps)
+        self.fit, self.dino = fit, position_resampling == "dino"
         self.summarises = getattr(self.body, "cls_token", None) is not None
         if self.dino and not (self.summarises and self.body.num_prefix_tokens == 1 and not self.body.no_embed_class):
             raise InputError(
                 f"'{name}' does not keep its positions as DINO does (a class token, then the grid); "
                 "use position_resampling='timm'."
             )
-        self.patch = int(self.body.patch_embed.patch_size[0])
+        # A hybrid's patches are of a CNN's feature map; what counts is their size on the image.
+        self.patch = int(self.body.patch_embed.feat_ratio())
         width = int(self.body.embed_dim)
         self.info = EncoderInfo(
             (width,) * len(taps),
@@ -147,7 +187,7 @@ class TimmViT(nn.Module):
 
     def _fitted(self, image: Tensor) -> Tensor:
         if not self.fit:
-            _check_sides(image, self.patch)
+            check_sides(image, self.patch)
             return image
         height, width = (side // self.patch * self.patch for side in image.shape[-2:])
         return image if (height, width) == image.shape[-2:] else F.interpolate(image, (height, width), mode="area")
@@ -175,15 +215,17 @@ class TimmViT(nn.Module):
         return taps, body.norm(x)
 
 
-def _create_vit(name: str, image_size: int | None) -> Any:
-    options: dict[str, object] = {} if image_size is None else {"img_size": image_size}
+def _create_vit(name: str, image_size: int | None, options: dict[str, Any]) -> Any:
+    options = options if image_size is None else {**options, "img_size": image_size}
     try:
-        body = _create(name, num_classes=0, dynamic_img_size=True, **options)
-    except TypeError:
-        body = None
-    if body is None or not hasattr(body, "blocks") or not hasattr(body, "forward_intermediates"):
+        body = create_timm(name, num_classes=0, dynamic_img_size=True, **options)
+    except TypeError as error:
+        body, why = None, f" ({error})"
+    else:
+        why = ""
+    if not all(hasattr(body, part) for part in ("blocks", "patch_embed", "forward_intermediates")):
         raise InputError(
-            f"'{name}' is no vision transformer with blocks to tap; use the encoder 'timm_pyramid' for it."
+            f"'{name}' is no vision transformer with blocks to tap{why}; use the encoder 'timm_pyramid' for it."
         )
     return body
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from histocyte.core.taxonomy import PANNUKE, Taxonomy
+from histocyte.encoders.catalog import CARDS
 from histocyte.model.spec import ModelSpec, Part
 
 __all__ = ["PANNUKE_TISSUES", "cellvit"]
@@ -17,7 +19,7 @@ PANNUKE_TISSUES = (
 
 
 def cellvit(
-    encoder: str = "vit_small_patch16_224",
+    encoder: str = "vit256",
     *,
     taps: Sequence[int] | None = None,
     patch_px: int = 16,
@@ -30,26 +32,46 @@ def cellvit(
     """Hörst et al. 2024, CellViT (doi 10.1016/j.media.2024.103143); the default encoder makes it CellViT-256.
 
     Args:
-        encoder: A timm ViT.
-        taps: Blocks to tap, from 1; four at even distances where None.
-        patch_px: The encoder's patch; images are resized to fit one other than 16.
+        encoder: A vision transformer of the catalog: "sam-b", "sam-l" and "sam-h" make the paper's other models, "uni"
+            and "virchow" those of CellViT++ (doi 10.1016/j.cmpb.2025.109206). Or any of timm's by its own name.
+        taps: Blocks to tap, from 1; those of its card where None, or four at even distances.
+        patch_px: The patch of one without a card; images are resized to fit one other than 16.
         shared: One way up for all maps, as in the paper's ablation.
         taxonomy: The cell classes.
         tissues: For the head on the whole image; empty leaves it out.
         mpp: Resolution, µm/px.
-        compatible: Positional embeddings as in the published CellViT-256, for its weights.
+        compatible: Positional embeddings as in the published code, for its weights.
     """
-    options = {"name": encoder, "taps": taps and list(taps), "fit": patch_px != 16}
+    part, mean, std = _encoder(encoder, taps, patch_px, compatible=compatible)
     return ModelSpec(
         name="cellvit",
         recipe="cellvit",
-        encoder=Part(name="timm_vit", options={**options, "position_resampling": "dino" if compatible else "timm"}),
+        encoder=part,
         decoder=Part(name="unetr", options={"branches": 1 if shared else 3 if len(taxonomy) else 2}),
         heads=Part(name="pointwise", options={"own_branch": not shared}),
         representation=Part(name="hover", options={"classes": len(taxonomy), "nucleus_channels": 2}),
         taxonomy=taxonomy.to_json(),
         tissues=tuple(tissues),
         mpp=mpp,
-        mean=(0.5, 0.5, 0.5),
-        std=(0.5, 0.5, 0.5),
+        mean=mean,
+        std=std,
     )
+
+
+_RGB = tuple[float, float, float]
+
+
+def _encoder(name: str, taps: Sequence[int] | None, patch_px: int, *, compatible: bool) -> tuple[Part, _RGB, _RGB]:
+    """The encoder's part, and the mean and standard deviation that it wants images by."""
+    card = CARDS.get(name)
+    if card is None:
+        options: dict[str, Any] = {"name": name, "taps": taps and list(taps), "fit": patch_px != 16}
+        kind, mean, std = "timm_vit", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
+    else:
+        options = {**card.options, **({"taps": list(taps)} if taps else {})}
+        kind, mean, std = card.part, card.mean, card.std
+    if compatible and kind == "sam":
+        options["position_resampling"] = "crop"
+    elif compatible and (card is None or name in ("vit256", "uni")):
+        options["position_resampling"] = "dino"
+    return Part(name=kind, options=options), mean, std
