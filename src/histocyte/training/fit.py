@@ -7,7 +7,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,16 +17,18 @@ import torch
 from torch import Tensor, nn
 
 from histocyte.core.errors import HistocyteError, InputError
+from histocyte.model.adapters import ATTENTION, DOWN, UP
 from histocyte.model.build import build_representation
 from histocyte.model.segmenter import Segmenter
 from histocyte.model.spec import ModelSpec
 from histocyte.representations.protocol import Representation
+from histocyte.training.adapt import Fixed, adapt
 from histocyte.training.crops import Batch, CropSampler
 from histocyte.training.ema import WeightAverage
 from histocyte.training.schedule import warmup_hold_cooldown
-from histocyte.training.state import load_state, save_state
+from histocyte.training.state import load_state, moving, save_state
 
-__all__ = ["TrainingError", "TrainingOptions", "fit"]
+__all__ = ["TrainingError", "TrainingOptions", "fit", "prepare"]
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
@@ -48,8 +50,14 @@ class TrainingOptions:
     clip: float = 5.0
     """Largest norm of the gradient; a rare crop full of tiny nuclei would throw the weights otherwise."""
     average_decay: float = 0.999
+    adapt: str = "full"
+    """How much of the encoder is trained: full, frozen, last-N or lora (`training.adapt`)."""
     frozen: tuple[str, ...] = ()
-    """Modules by name prefix that stay as they are, e.g. the first layers of a pre-trained encoder."""
+    """Further modules that stay as they are, by name prefix, e.g. the first layers of a pre-trained encoder."""
+    lora_rank: int = 8
+    lora_alpha: float = 16.0
+    lora_targets: tuple[str, ...] = ATTENTION
+    """Linear layers of the encoder that get an adapter, by pattern."""
     loss_weights: Mapping[str, float] = field(default_factory=dict)
     """Weight by loss term; the representation's own where empty."""
     seed: int = 0
@@ -73,11 +81,11 @@ def fit(
     """Train, or go on with the run in the folder.
 
     Args:
-        model: With its starting weights.
+        model: With its starting weights; made ready in place (`training.adapt`), with adapters put in for "lora".
         spec: What the model is; written into every model file.
         sampler: Draws the batches.
         run: Folder of the run: last.safetensors (state), best.safetensors (averaged weights of the best validation),
-            log.csv, validation.csv, options.json, progress.json.
+            both without what stays as it is; log.csv, validation.csv, options.json, progress.json.
         options: How.
         validate: Averaged model → named scores.
         score: The score by which the best is kept.
@@ -91,26 +99,27 @@ def fit(
         InputError: The folder holds a run with other options.
     """
     run.mkdir(parents=True, exist_ok=True)
-    _check_same_run(run, options)
+    representation = build_representation(spec.representation)
+    _check_same_run(run, options, representation)
+    fixed = prepare(model, options)
     device = torch.device(options.device)
     model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = _optimiser(model, options)
-    average = WeightAverage(model, options.average_decay)
+    average = WeightAverage(model, options.average_decay, fixed.names)
     last = run / "last.safetensors"
     torch.manual_seed(options.seed)
     done, best = 0, -math.inf
     if last.exists():
-        state = load_state(last, model, average, optimiser)
+        state = load_state(last, model, average, optimiser, fixed)
         done, best = state["step"], state["best"]
         _truncate_log(run / "log.csv", done)
-    representation = build_representation(spec.representation)
     autocast = _autocast(options, device)
     began, first = time.monotonic(), done
     for step, batch in enumerate(sampler.batches(done, options.steps, options.batch), start=done):
         factor = warmup_hold_cooldown(step, options.steps)
         for group in optimiser.param_groups:
             group["lr"] = group["base_lr"] * factor
-        terms = _step(model, representation, batch, options, optimiser, autocast, device)
+        terms = _step(model, fixed, representation, batch, options, optimiser, autocast, device)
         average.update(model)
         done = step + 1
         rate = (done - first) * options.batch / (time.monotonic() - began)
@@ -123,24 +132,38 @@ def fit(
             _log(run / "validation.csv", {"step": done, **scores})
             if scores[score] > best:
                 best = scores[score]
-                save_weights(average.model, run / "best.safetensors")
+                save_weights(moving(average.model, fixed), run / "best.safetensors")
         if done % options.checkpoint_every == 0 or finished:
-            save_state(last, model, average, optimiser, {"step": done, "best": best})
+            save_state(last, model, average, optimiser, {"step": done, "best": best}, fixed)
             _write_json(run / "progress.json", {"step": done, "of": options.steps, "best": best, "crops_per_s": rate})
     return last
 
 
-def save_weights(model: nn.Module, path: Path) -> None:
-    """Write a model's weights alone, all or nothing."""
+def prepare(model: Segmenter, options: TrainingOptions) -> Fixed:
+    """Make a model ready as the options say (`training.adapt.adapt`); `fit` does it itself."""
+    return adapt(
+        model,
+        options.adapt,
+        frozen=options.frozen,
+        targets=options.lora_targets,
+        rank=options.lora_rank,
+        alpha=options.lora_alpha,
+        seed=options.seed,
+    )
+
+
+def save_weights(weights: Mapping[str, Tensor], path: Path) -> None:
+    """Write weights alone, all or nothing."""
     from safetensors.torch import save_file
 
     temporary = path.with_suffix(".part")
-    save_file({k: v.detach().contiguous().clone() for k, v in model.state_dict().items()}, temporary)
+    save_file({k: v.detach().contiguous().clone() for k, v in weights.items()}, temporary)
     os.replace(temporary, path)
 
 
 def _step(
     model: Segmenter,
+    fixed: Fixed,
     representation: Representation,
     batch: Batch,
     options: TrainingOptions,
@@ -151,9 +174,7 @@ def _step(
     images = torch.from_numpy(batch.images).to(device, memory_format=torch.channels_last)
     target = {name: torch.from_numpy(t).to(device) for name, t in batch.maps.items()}
     separable = torch.from_numpy(batch.separable).to(device)
-    model.train()
-    for module in _frozen(model, options.frozen):
-        module.eval()
+    fixed.train(model)
     with autocast():
         raw = model(images)
     terms = representation.loss_terms(raw.float(), target, separable)
@@ -172,29 +193,26 @@ def _step(
     return {"loss": float(loss.detach()), **{name: float(term.detach()) for name, term in terms.items()}}
 
 
-def _frozen(model: nn.Module, prefixes: tuple[str, ...]) -> Iterator[nn.Module]:
-    for name, module in model.named_modules():
-        if any(name == p or name.startswith(p + ".") for p in prefixes):
-            yield module
-
-
 def _optimiser(model: nn.Module, options: TrainingOptions) -> torch.optim.Optimizer:
-    for module in _frozen(model, options.frozen):
-        module.requires_grad_(False)
     groups = []
     for encoder in (True, False):
+        # Adapters start from nothing, as a decoder does, and learn at its rate.
         lr = options.learning_rate * (options.encoder_factor if encoder else 1.0)
         for decays in (True, False):
             # Biases and norms are not pulled to zero: it would only shift what the next layer sees.
             chosen = [
                 p
                 for n, p in model.named_parameters()
-                if p.requires_grad and n.startswith("encoder.") == encoder and (p.ndim > 1) == decays
+                if p.requires_grad and _pretrained(n) == encoder and (p.ndim > 1) == decays
             ]
             groups.append(
                 {"params": chosen, "lr": lr, "base_lr": lr, "weight_decay": options.weight_decay if decays else 0.0}
             )
     return torch.optim.AdamW(groups)
+
+
+def _pretrained(name: str) -> bool:
+    return name.startswith("encoder.") and name.rpartition(".")[2] not in {DOWN, UP}
 
 
 def _autocast(options: TrainingOptions, device: torch.device) -> Callable[[], AbstractContextManager[object]]:
@@ -208,16 +226,19 @@ def _autocast(options: TrainingOptions, device: torch.device) -> Callable[[], Ab
     return lambda: torch.autocast(device.type, torch.bfloat16)
 
 
-def _check_same_run(run: Path, options: TrainingOptions) -> None:
+def _check_same_run(run: Path, options: TrainingOptions, representation: Representation) -> None:
     """A longer run may follow from a shorter one; anything else that differs is another run."""
     path = run / "options.json"
     mine = json.loads(json.dumps(asdict(options)))
+    mine["loss_weights"] = dict(options.loss_weights or representation.loss_weights)
     if path.exists():
         free = {"steps", "device", "precision", "validate_every", "checkpoint_every"}
-        theirs = json.loads(path.read_text())
-        other = [k for k in mine if k not in free and mine[k] != theirs.get(k)]
+        # A run of an earlier version has not heard of newer options: it was done by their defaults.
+        theirs = {**json.loads(json.dumps(asdict(TrainingOptions()))), **json.loads(path.read_text())}
+        theirs["loss_weights"] = theirs["loss_weights"] or dict(representation.loss_weights)
+        other = [k for k in mine if k not in free and mine[k] != theirs[k]]
         if other:
-            listed = ", ".join(f"{k} {theirs.get(k)} there, {mine[k]} now" for k in other)
+            listed = ", ".join(f"{k} {theirs[k]} there, {mine[k]} now" for k in other)
             raise InputError(f"'{run}' holds a run with other options ({listed}). Use them, or another folder.")
     _write_json(path, mine)
 

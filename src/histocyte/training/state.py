@@ -14,9 +14,12 @@ from safetensors.torch import save_file
 from torch import nn
 
 from histocyte.core.errors import DiskError, ModelError
+from histocyte.training.adapt import Fixed
 from histocyte.training.ema import WeightAverage
 
-__all__ = ["load_state", "save_state"]
+__all__ = ["load_moving", "load_state", "moving", "save_state"]
+
+_NOTHING = Fixed()
 
 
 def save_state(
@@ -25,17 +28,22 @@ def save_state(
     average: WeightAverage,
     optimiser: torch.optim.Optimizer,
     progress: Mapping[str, Any],
+    fixed: Fixed = _NOTHING,
 ) -> None:
     """Write weights, averaged weights, the optimiser's moments, torch's generator and the progress, all or nothing.
 
-    The batches need no state: they follow from the step (`training.crops`).
+    The batches need no state: they follow from the step (`training.crops`). What training leaves as it is (`fixed`) is
+    not written, but named by its hash.
     """
-    tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
-    tensors |= {f"average.{k}": v for k, v in average.model.state_dict().items()}
+    tensors = {f"model.{k}": v for k, v in moving(model, fixed).items()}
+    tensors |= {f"average.{k}": v for k, v in moving(average.model, fixed).items()}
     state = optimiser.state_dict()["state"]
     tensors |= {f"optimiser.{i}.{k}": torch.as_tensor(v) for i, entry in state.items() for k, v in entry.items()}
     tensors["generator"] = torch.get_rng_state()
-    metadata = {"progress": json.dumps({**progress, "average_updates": average.updates})}
+    metadata = {
+        "progress": json.dumps({**progress, "average_updates": average.updates}),
+        **({"fixed_sha256": fixed.sha256} if fixed.names else {}),
+    }
     temporary = path.with_suffix(".part")
     try:
         save_file({k: v.detach().contiguous().clone() for k, v in tensors.items()}, temporary, metadata=metadata)
@@ -48,24 +56,27 @@ def save_state(
 
 
 def load_state(
-    path: Path, model: nn.Module, average: WeightAverage, optimiser: torch.optim.Optimizer
+    path: Path, model: nn.Module, average: WeightAverage, optimiser: torch.optim.Optimizer, fixed: Fixed = _NOTHING
 ) -> dict[str, Any]:
     """Put back what `save_state` wrote, into parts of the same build; returns the progress.
 
     Raises:
-        ModelError: Not such a file, or of another model.
+        ModelError: Not such a file, of another model, or of one whose fixed weights are others.
     """
     try:
         with safe_open(path, framework="pt") as file:
-            progress: dict[str, Any] = json.loads(file.metadata()["progress"])
+            metadata = file.metadata()
+            progress: dict[str, Any] = json.loads(metadata["progress"])
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
     except (SafetensorError, KeyError, TypeError, OSError) as error:
         raise ModelError(f"'{path}' is no checkpoint of a training run ({error}).") from error
-    try:
-        model.load_state_dict(_under(tensors, "model."))
-        average.model.load_state_dict(_under(tensors, "average."))
-    except RuntimeError as error:
-        raise ModelError(f"'{path}' belongs to another model: {str(error).splitlines()[1].strip()}") from error
+    if metadata.get("fixed_sha256", fixed.sha256) != fixed.sha256:
+        raise ModelError(
+            f"'{path}' belongs to a run whose fixed weights are others than these. Go on with the encoder weights that "
+            "it began with, or use another folder."
+        )
+    load_moving(model, _under(tensors, "model."), fixed, where=path)
+    load_moving(average.model, _under(tensors, "average."), fixed, where=path)
     average.updates = progress.pop("average_updates")
     state = optimiser.state_dict()
     moments: dict[int, dict[str, torch.Tensor]] = {}
@@ -76,6 +87,29 @@ def load_state(
     optimiser.load_state_dict(state)
     torch.set_rng_state(tensors["generator"])
     return progress
+
+
+def moving(model: nn.Module, fixed: Fixed) -> dict[str, torch.Tensor]:
+    """The tensors of a model that training may change."""
+    return {k: v for k, v in model.state_dict().items() if k not in fixed.names}
+
+
+def load_moving(model: nn.Module, tensors: Mapping[str, torch.Tensor], fixed: Fixed, *, where: Path) -> None:
+    """Load what `moving` gave; fixed tensors may be among them.
+
+    Raises:
+        ModelError: Missing, left over or of another shape.
+    """
+    try:
+        missing, left_over = model.load_state_dict(dict(tensors), strict=False)
+    except RuntimeError as error:
+        raise ModelError(f"'{where}' belongs to another model: {str(error).splitlines()[1].strip()}") from error
+    missing = [k for k in missing if k not in fixed.names]
+    if missing or left_over:
+        raise ModelError(
+            f"'{where}' belongs to another model. Missing: {', '.join(missing[:8]) or 'nothing'}; "
+            f"left over: {', '.join(left_over[:8]) or 'nothing'}."
+        )
 
 
 def _under(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
