@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from histocyte.core.errors import ResolutionError
+from histocyte.core.errors import InputError, ResolutionError
 from histocyte.core.instances import Labels
 from histocyte.core.labels import clean_instances
 from histocyte.metrics.panoptic import PanopticCounts, panoptic_counts
@@ -258,7 +258,7 @@ def test_constants_follow_the_resolution():
     assert Distance.at(0.274, compat=True).magnification == 40
     with pytest.raises(ResolutionError):
         Distance.at(0.0)
-    with pytest.raises(ValueError, match="20 and 40"):
+    with pytest.raises(InputError, match="20 and 40"):
         Distance(magnification=30)  # type: ignore[arg-type]
 
 

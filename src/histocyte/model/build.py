@@ -53,6 +53,7 @@ REPRESENTATIONS: Registry[Representation] = Registry(
     {
         "distance": "histocyte.representations.distance:Distance",
         "hover": "histocyte.representations.hover:Hover",
+        "semantic": "histocyte.representations.semantic:Semantic",
     },
     group="histocyte.representations",
 )

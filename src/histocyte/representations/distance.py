@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from histocyte.core.errors import InputError
 from histocyte.core.geometry import check_mpp
 from histocyte.core.instances import Instances, Labels
 from histocyte.core.maps import Maps, MapSpec
@@ -69,7 +70,7 @@ class Distance:
 
     def __post_init__(self) -> None:
         if self.magnification not in PUBLISHED:
-            raise ValueError(f"magnification {self.magnification}: constants are published for 20 and 40.")
+            raise InputError(f"Constants are published for magnifications 20 and 40, asked was {self.magnification}.")
 
     @classmethod
     def at(cls, mpp: float, *, classes: int = 0, compat: bool = False) -> Distance:
