@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ def main() -> None:
     parser.add_argument("name")
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="the folders it was trained on")
     parser.add_argument("--decode", nargs="*", default=[], help="options of the representation, e.g. seam_drop=0.01")
+    parser.add_argument("--external", type=Path, nargs="*", default=[], help="folders never trained or selected on")
     arguments = parser.parse_args()
     spec, network = load_model(arguments.model)
     options = {**spec.representation.options, **{k: json.loads(v) for k, v in (d.split("=") for d in arguments.decode)}}
@@ -53,10 +54,11 @@ def main() -> None:
     )
     ZOO.mkdir(exist_ok=True)
     publish(spec, network)
-    spec = spec.with_changes(metrics=measured(spec, arguments.data))
+    spec = spec.with_changes(metrics=measured(spec, arguments.data, arguments.external))
     publish(spec, network)
     parameters = sum(p.numel() for p in network.parameters())
-    (ZOO / f"{spec.name}.md").write_text("\n".join(card(spec, parameters)) + "\n", encoding="utf-8")
+    lines = card(spec, parameters, [folder.name for folder in arguments.external])
+    (ZOO / f"{spec.name}.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     for path in sorted(ZOO.glob(f"{spec.name}.*")):
         print(f"{path.name:40} {path.stat().st_size / 1e6:6.2f} MB")
 
@@ -67,24 +69,25 @@ def publish(spec: ModelSpec, network: Segmenter) -> None:
     export_onnx(spec, network, ZOO / f"{spec.name}.onnx")
 
 
-def measured(spec: ModelSpec, folders: list[Path]) -> dict[str, Any]:
-    """Scores of the released file, in the runtime that users get, on the images held out of training."""
+def measured(spec: ModelSpec, folders: list[Path], external: list[Path]) -> dict[str, Any]:
+    """Scores of the released file, in the runtime that users get, on the images held out of training and others."""
     model = load(spec.name, runtime="openvino")
     held_out = spec.training["held_out"]
     samples = [s for s in load_folders(folders, taxonomy=spec.classes) if s.name in held_out.get(s.source, ())]
+    samples += load_folders(external, taxonomy=spec.classes) if external else []
     report = evaluate(lambda image, mpp: instances_on(image, model, mpp=mpp), samples, spec.classes.names)
     sources: Any = report.to_json()["sources"]
     return dict(sources)
 
 
-def card(spec: ModelSpec, parameters: int) -> Iterator[str]:
+def card(spec: ModelSpec, parameters: int, external: Sequence[str]) -> Iterator[str]:
     """Lines of the model card."""
     yield f"# {spec.name}\n"
     yield f"{spec.description}\n"
     yield f"- Network: U-Net over ResNet-18 (to its third stage), hover maps, {parameters / 1e6:.2f} M parameters."
     yield f"- Resolution: {spec.mpp:g} µm/px. Classes: {', '.join(spec.classes.names)}."
     yield f"- Licence: {spec.licence}."
-    yield "- Encoder started from ResNet-18 on ImageNet-1k (torchvision, BSD-3-Clause); stem, first stage kept.\n"
+    yield "- Encoder started from ResNet-18 on ImageNet-1k (torchvision, BSD-3-Clause).\n"
     yield "## Data\n\n| Set | Images | Nuclei | Licence | Source |\n|---|---|---|---|---|"
     for entry in spec.data:
         cells = (entry["name"], entry["images"], f"{entry['nuclei']:,}", entry["licence"], entry["citation"])
@@ -98,13 +101,16 @@ def card(spec: ModelSpec, parameters: int) -> Iterator[str]:
     for source, names in spec.training["held_out"].items():
         yield f"- {source}: {', '.join(names)}"
     decode = {k: v for k, v in spec.representation.options.items() if k not in ("classes", "nucleus_channels")}
-    yield "\nThe weights are the running average at the end of the run. The held-out images were used to choose"
+    yield "\nThe weights are the running average at the best of the validations in the run. The held-out images chose it and"
     constants = ", ".join(f"{k} {v:g}" for k, v in decode.items())
-    yield f"the constants of decoding ({constants}) and for nothing else;"
-    yield "so the scores below flatter the model a little.\n"
+    yield f"the constants of decoding ({constants}), and nothing else; so their scores flatter the model a little."
+    yield "External sets were never trained or selected on.\n"
     yield "## Validation, held-out images\n"
     yield "With 95 % bootstrap interval over patients or slides. `histocyte evaluate` gives these again.\n"
-    yield from scores(spec.metrics)
+    yield from scores({k: v for k, v in spec.metrics.items() if k not in external})
+    if external:
+        yield "\n## External images\n"
+        yield from scores({k: v for k, v in spec.metrics.items() if k in external}, classes=False)
     yield "\n## Peers, as published\n"
     yield PEERS
     yield "Other test images and training data than ours, so a guide to the level and no head-to-head comparison"
@@ -115,13 +121,15 @@ def card(spec: ModelSpec, parameters: int) -> Iterator[str]:
     yield "Not for diagnosis."
 
 
-def scores(metrics: Any) -> Iterator[str]:
+def scores(metrics: Any, *, classes: bool = True) -> Iterator[str]:
     """One table for the sets, one for the classes."""
     yield "| Set | n | " + " | ".join(SCORES) + " |"
     yield "|---|---|" + "---|" * len(SCORES)
     for source, entry in metrics.items():
         values = [estimate(entry["scores"].get(key)) for key in SCORES]
         yield f"| {source} | {entry['n_images']} | " + " | ".join(values) + " |"
+    if not classes:
+        return
     yield "\n| Set | Class | True | F1 | PQ, pooled |\n|---|---|---|---|---|"
     for source, entry in metrics.items():
         for c in entry["classes"]:
