@@ -15,7 +15,17 @@ from torch import Tensor, nn
 
 from histocyte.core.errors import InputError, ModelError
 
-__all__ = ["ATTENTION", "MLP", "LowRankLinear", "add_adapters", "apply_low_rank", "merge_adapters", "scaled_adapters"]
+__all__ = [
+    "ATTENTION",
+    "DOWN",
+    "MLP",
+    "UP",
+    "LowRankLinear",
+    "add_adapters",
+    "apply_low_rank",
+    "merge_adapters",
+    "scaled_adapters",
+]
 
 ATTENTION = (
     *("*attn.qkv", "*attn.[qkv]", "*attn.[qkvo]_proj", "*attn.proj", "*attn.out_proj"),  # timm, SAM, CLIP
@@ -31,6 +41,7 @@ MLP = (
 """Names of the matrices of the feed-forward part of a block."""
 
 DOWN, UP = "lora_a", "lora_b"
+"""Names of A and B among a layer's weights."""
 
 
 class LowRankLinear(nn.Linear):
@@ -59,7 +70,8 @@ class LowRankLinear(nn.Linear):
             )
         self.in_features, self.out_features, self.scale = base.in_features, base.out_features, alpha / rank
         like: dict[str, Any] = {"dtype": base.weight.dtype, "device": base.weight.device}
-        self._parameters["weight"] = base._parameters["weight"]  # past `register_parameter`, which the property stands in the way of
+        # Past `register_parameter`, which the property stands in the way of.
+        self._parameters["weight"] = base._parameters["weight"]
         self.register_parameter("bias", base.bias)
         # As linear layers start (Kaiming, a = √5), drawn on the CPU: the same numbers on any device.
         bound = base.in_features**-0.5

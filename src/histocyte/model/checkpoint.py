@@ -72,21 +72,37 @@ def read_spec(path: str | Path) -> ModelSpec:
     return ModelSpec.parse(metadata[SPEC_KEY], where=str(path))
 
 
-def load_model(path: str | Path) -> tuple[ModelSpec, Segmenter]:
+def load_model(path: str | Path, encoder_weights: str | Path | None = None) -> tuple[ModelSpec, Segmenter]:
     """Build the network of a model file and load its weights, every one accounted for.
 
+    A file without its encoder's published weights (`model.delta`) is completed from them: low-rank adapters are merged,
+    and the spec says of the network given, as of any other, that it includes them.
+
+    Args:
+        path: The model file.
+        encoder_weights: Where the encoder's published weights are, for a file that lacks them; looked for beside the
+            model, in the folder that HISTOCYTE_ENCODERS names and in the hub's cache where None.
+
     Raises:
-        InputError: No such file.
-        ModelError: Not a model file, or weights missing or left over.
+        InputError: No such file, or the published weights that it lacks are not to be found; says which and how to get
+            them.
+        ModelError: Not a model file, weights missing or left over, or other published weights than it was trained with.
     """
     from safetensors.torch import load_file
 
     from histocyte.model.build import build_segmenter
 
+    path = Path(path)
     spec = read_spec(path)
     model = build_segmenter(spec)
     try:
-        missing, left_over = model.load_state_dict(load_file(path), strict=False)
+        weights = load_file(path)
+        if spec.encoder_weights is not None and not spec.encoder_weights.included:
+            from histocyte.model.delta import complete
+
+            weights = complete(spec, model, weights, path, encoder_weights)
+            spec = spec.with_changes(encoder_weights=spec.encoder_weights.model_copy(update={"included": True}))
+        missing, left_over = model.load_state_dict(weights, strict=False)
     except (RuntimeError, SafetensorError) as error:
         raise ModelError(
             f"The weights in '{path}' do not fit its spec: {str(error).splitlines()[-1].strip()}"

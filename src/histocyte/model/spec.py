@@ -14,7 +14,7 @@ from histocyte.core.errors import ModelError
 from histocyte.core.taxonomy import Taxonomy
 from histocyte.core.version import __version__
 
-__all__ = ["ModelSpec", "Part"]
+__all__ = ["EncoderWeights", "ModelSpec", "Part"]
 
 
 class Part(BaseModel):
@@ -24,6 +24,22 @@ class Part(BaseModel):
 
     name: str
     options: Mapping[str, Any] = Field(default_factory=dict)
+
+
+class EncoderWeights(BaseModel):
+    """The published weights that an encoder began with."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sha256: str
+    """Over the encoder's tensors (`encoders.fingerprint`), whatever file they came in."""
+    file: str
+    """Name of that file."""
+    source: str = ""
+    """Name of the encoder's card, or "hub:owner/name"; empty for a file of the user's own."""
+    included: bool = True
+    """Whether the model file holds them, as far as training left them. If not, it cannot be used without them
+    (`model.delta`)."""
 
 
 class ModelSpec(BaseModel):
@@ -59,6 +75,8 @@ class ModelSpec(BaseModel):
     """Training data: name, licence, citation, number of images and nuclei."""
     metrics: Mapping[str, Any] = Field(default_factory=dict)
     """Measured validation results, as `histocyte evaluate` gives them."""
+    encoder_weights: EncoderWeights | None = None
+    """Where the encoder's weights come from, as far as that is known."""
     training: Mapping[str, Any] = Field(default_factory=dict)
     """How it was trained: command, steps, seed, split."""
     histocyte: str = __version__
