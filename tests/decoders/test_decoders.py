@@ -80,7 +80,7 @@ def test_unet_goes_on_to_the_image_with_one_more_width() -> None:
     assert (decoder.width, decoder.stride) == (6, 1)
     image[..., 8, 8] += 1
     assert not torch.equal(decoder(features, image), decoded)  # the pixels are looked at again
-    with pytest.raises(InputError, match="finest has stride 4"):
+    with pytest.raises(InputError, match="needs 1 widths and depths, or 3"):
         UNet(EncoderInfo((8, 12), (4, 8), 8), widths=(10, 6), depths=(1, 1))
 
 

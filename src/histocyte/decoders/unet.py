@@ -10,24 +10,28 @@ from torch import Tensor, nn
 
 from histocyte.core.errors import InputError
 from histocyte.decoders.blocks import conv_block
+from histocyte.decoders.levels import TapsToPyramid, fits_the_image, level_strides, resized_like, share_a_stride
 from histocyte.encoders.protocol import EncoderInfo, Features
 
 __all__ = ["UNet"]
 
 _IMAGE_WIDTH = 16
-"""Channels worked out of the image where it is the last skip."""
+"""Channels worked out of the image where it is the last skip; twice as many at half its size, and so on."""
+_TAP_WIDTH, _TAP_WIDTH_MOST = 32, 512
+"""Channels that taps of one grid are brought to: times the stride they are spread to, up to the most."""
 
 
 class UNet(nn.Module):
     """Features of a pyramid whose strides double → (B, D, H / s, W / s).
 
     The climb stops at the finest feature level (s its stride), and the heads bring the maps to the image's size; or,
-    with one more width, it goes on to the image itself (s = 1), whose own pixels are then the last skip.
+    with more widths, it goes on to the image itself (s = 1), whose own pixels are then the last skip. A vision
+    transformer's taps are first spread to a pyramid, the deepest at the grid and each shallower one twice as fine.
 
     Args:
-        encoder: Facts of the pyramid.
-        widths: Channels after each step up, coarse to fine; one less than the pyramid has levels, or as many where the
-            last step shall reach the image's resolution (the finest stride must then be 2).
+        encoder: Facts of the pyramid or taps.
+        widths: Channels after each step up, coarse to fine; one less than the pyramid has levels, or, to reach the
+            image's resolution, one more for each doubling between the finest level and the image.
         depths: Convolutions in each step.
 
     Raises:
@@ -38,36 +42,63 @@ class UNet(nn.Module):
         self, encoder: EncoderInfo, *, widths: Sequence[int] = (128, 64, 48), depths: Sequence[int] = (2, 2, 1)
     ) -> None:
         super().__init__()
-        levels = len(encoder.widths)
-        if len(widths) != len(depths) or len(widths) not in {levels - 1, levels}:
+        strides = level_strides(encoder)
+        beyond = strides[0].bit_length() - 1  # doublings from the finest level to the image
+        fewest = len(strides) - 1
+        if len(widths) != len(depths) or len(widths) not in {fewest, fewest + beyond}:
             raise InputError(
-                f"A U-Net over {levels} levels needs {levels - 1} widths and depths, or {levels} to end at the image's "
-                f"resolution, got {len(widths)} and {len(depths)}."
+                f"A U-Net over {len(strides)} levels needs {fewest} widths and depths, or {fewest + beyond} to end at "
+                f"the image's resolution, got {len(widths)} and {len(depths)}."
             )
-        self.to_image = len(widths) == levels
-        if self.to_image and encoder.strides[0] != 2:
+        self.exact = fits_the_image(encoder)
+        self.to_image = len(widths) > fewest
+        if not self.exact and not self.to_image:
             raise InputError(
-                f"A U-Net ends at the image's resolution from a level of stride 2; this encoder's finest has stride "
-                f"{encoder.strides[0]}. Leave the last width out."
+                f"This encoder's levels do not cover the image exactly (strides {list(encoder.strides)}), so a U-Net "
+                f"over them must end at the image's resolution: give it {fewest + beyond} widths and depths."
             )
-        skips = [*encoder.widths[-2::-1], *([_IMAGE_WIDTH] if self.to_image else [])]
+        levels: Sequence[int] = encoder.widths
+        self.spread: TapsToPyramid | None = None
+        if share_a_stride(encoder):
+            levels = [min(_TAP_WIDTH_MOST, _TAP_WIDTH * stride) for stride in strides]
+            self.spread = TapsToPyramid(encoder, levels)
+        seen = [_IMAGE_WIDTH << doubling for doubling in range(beyond if self.to_image else 0)]
         self.image = conv_block(3, _IMAGE_WIDTH) if self.to_image else None
+        self.halvings = nn.ModuleList([_halving(a, b) for a, b in zip(seen, seen[1:], strict=False)])
         steps = []
-        below = encoder.widths[-1]
-        for skip, width, depth in zip(skips, widths, depths, strict=True):
+        below = levels[-1]
+        for skip, width, depth in zip([*levels[-2::-1], *seen[::-1]], widths, depths, strict=True):
             layers = [conv_block(below + skip, width), *(conv_block(width, width) for _ in range(depth - 1))]
             steps.append(nn.Sequential(*layers))
             below = width
         self.steps = nn.ModuleList(steps)
         self.width = below
-        self.stride = 1 if self.to_image else encoder.strides[0]
+        self.stride = 1 if self.to_image else strides[0]
 
     def forward(self, features: Features, image: Tensor) -> Tensor:
         """Decode; `image` is the normalised one that the encoder saw."""
-        *skips, x = features.pyramid
-        if self.image is not None:
-            skips = [self.image(image), *skips]
-        for skip, step in zip(reversed(skips), self.steps, strict=True):
-            x = F.interpolate(x, scale_factor=2.0, mode="nearest")
+        levels = features.pyramid if self.spread is None else self.spread(features.pyramid)
+        *skips, x = levels
+        seen = self._seen(image)
+        for number, (skip, step) in enumerate(zip([*skips[::-1], *seen[::-1]], self.steps, strict=True)):
+            if self.exact or number < len(skips):
+                x = F.interpolate(x, scale_factor=2.0, mode="nearest")
+            else:
+                x = resized_like(x, skip)
             x = step(torch.cat([x, skip], dim=1))
         return x
+
+    def _seen(self, image: Tensor) -> list[Tensor]:
+        """What is worked out of the image, at its size, half of it, and so on."""
+        if self.image is None:
+            return []
+        seen = [self.image(image)]
+        for halving in self.halvings:
+            seen.append(halving(seen[-1]))
+        return seen
+
+
+def _halving(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)
+    )

@@ -30,6 +30,8 @@ ENCODERS: Registry[Any] = Registry(
 DECODERS: Registry[Any] = Registry(
     "decoder",
     {
+        "dpt": "histocyte.decoders.dpt:DPT",
+        "fcn": "histocyte.decoders.fcn:FCN",
         "hover_branches": "histocyte.decoders.hover_branches:HoverBranches",
         "unet": "histocyte.decoders.unet:UNet",
         "unetr": "histocyte.decoders.unetr:UNETR",
@@ -43,6 +45,7 @@ HEADS: Registry[Any] = Registry(
     {
         "pixel_shuffle": "histocyte.decoders.heads:PixelShuffleHeads",
         "pointwise": "histocyte.decoders.heads:PointwiseHeads",
+        "residual": "histocyte.decoders.residual_heads:ResidualHeads",
     },
     group="histocyte.heads",
 )
@@ -52,6 +55,7 @@ REPRESENTATIONS: Registry[Representation] = Registry(
     "representation",
     {
         "distance": "histocyte.representations.distance:Distance",
+        "flow": "histocyte.representations.flow:Flow",
         "hover": "histocyte.representations.hover:Hover",
         "semantic": "histocyte.representations.semantic:Semantic",
     },
