@@ -23,6 +23,7 @@ NEED_TORCH = (
     "histocyte.model.onnx_export",
     "histocyte.model.segmenter",
     "histocyte.recipes.training",
+    "histocyte.representations.flow_loss",
     "histocyte.representations.hover_loss",
     "histocyte.training.",
 )
