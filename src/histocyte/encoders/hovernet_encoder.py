@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from histocyte.core.errors import InputError
 from histocyte.encoders.protocol import EncoderInfo, Features
+from histocyte.encoders.timm_encoder import check_sides
 
 __all__ = ["HoverNetEncoder", "mirror"]
 
@@ -60,7 +61,10 @@ class HoverNetEncoder(nn.Module):
         Raises:
             InputError: Height or width is no multiple of 8.
         """
-        _check_sides(image)
+        if torch.compiler.is_exporting():
+            image = _in_whole_steps(image)
+        else:
+            check_sides(image, self.info.multiple)
         return Features(tuple(self.pyramid(mirror(image, self.mirror_px) if self.mirror_px else image)))
 
     def pyramid(self, image: Tensor) -> list[Tensor]:
@@ -137,12 +141,8 @@ class _Unit(nn.Module):
         return out
 
 
-def _check_sides(image: Tensor) -> None:
-    height, width = image.shape[-2:]
-    # While a graph is exported sides are symbols, and asking would tie the graph to the example's.
-    if torch.compiler.is_exporting() or (height % 8 == 0 and width % 8 == 0):
-        return
-    raise InputError(
-        f"An image of {height} × {width} px does not fit HoVer-Net's encoder; make both sides a multiple of 8, e.g. "
-        f"{-(-height // 8) * 8} × {-(-width // 8) * 8}."
-    )
+def _in_whole_steps(image: Tensor) -> Tensor:
+    """The same image, in a way that tells torch, for which sides are symbols while it exports, that 8 divides them."""
+    batch, channels, height, width = image.shape
+    rows, columns = height // 8, width // 8
+    return image.reshape(batch, channels, rows, 8, columns, 8).reshape(batch, channels, 8 * rows, 8 * columns)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from histocyte.apps.cli import demo, doctor, evaluate, models, recipes, segment, train
+from histocyte.apps.cli import demo, doctor, encoders, evaluate, models, recipes, segment, train
 from histocyte.core.errors import HistocyteError
 from histocyte.core.version import __version__
 
@@ -48,6 +48,7 @@ app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.add_typer(models.app, name="models")
 app.add_typer(recipes.app, name="recipes")
+app.add_typer(encoders.app, name="encoders")
 app.command("doctor")(doctor.doctor)
 
 
