@@ -12,7 +12,12 @@ RECIPES: Registry[ModelSpec] = Registry(
     {
         "hover_unet": "histocyte.recipes.hover_unet:hover_unet",
         "cellvit": "histocyte.recipes.cellvit:cellvit",
+        "cisca": "histocyte.recipes.cisca:cisca",
+        "frozen_encoder": "histocyte.recipes.frozen_encoder:frozen_encoder",
         "hovernet": "histocyte.recipes.hovernet:hovernet",
+        "cellpose": "histocyte.recipes.cellpose:cellpose",
+        "lightweight_teacher": "histocyte.recipes.lightweight_teacher:lightweight_teacher",
+        "lightweight_student": "histocyte.recipes.lightweight_student:lightweight_student",
     },
     group="histocyte.recipes",
 )
