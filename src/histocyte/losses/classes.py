@@ -1,7 +1,7 @@
 """Losses of a class map beyond plain cross-entropy. Shapes: B batch, C classes, H W pixels.
 
-As the lightweight model of Shvetsov et al. (see `recipes.lightweight_teacher`) trains its class map, with the constants
-of the library it builds on.
+As Shvetsov et al. 2025 (arXiv 2502.19217, see `recipes.lightweight_teacher`) train their class map, with the constants
+of the library they build on.
 """
 
 from __future__ import annotations

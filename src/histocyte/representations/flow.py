@@ -169,7 +169,7 @@ class Flow:
             nucleus probability.
         """
         nucleus, inside = self._foreground(maps)
-        flow = np.asarray(maps["flow"], np.float32)
+        flow = np.ascontiguousarray(maps["flow"], np.float32)
         if self.compat:
             labels = separate_as_published(
                 inside,
