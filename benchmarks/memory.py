@@ -27,9 +27,11 @@ CHILD = """
 import json, sys
 from dataclasses import replace
 import numpy as np
+from histocyte.apps.cli.memory import return_freed_memory
 from histocyte.inference.load import load
 from histocyte.results import Options, segment_to_folder
 slide, out, stand_in = sys.argv[1:4]
+return_freed_memory()  # as the command does
 model = load()
 if stand_in == "1":
     class Threshold:

@@ -15,30 +15,19 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from histocyte.core.blocks import BlockGrid
 from histocyte.inference.load import Model, load
+from histocyte.inference.plan import Plan
 from histocyte.inference.predict import predict_field
-from histocyte.pipeline import Settings, wanted_blocks
 from histocyte.results import Options, segment_to_folder
 from histocyte.slides.open import open_slide
-from histocyte.slides.protocol import working_size
 from histocyte.slides.tissue import find_tissue
 
 
 def forward_seconds(slide: Path, mpp: float | None, model: Model) -> float:
     """Wall seconds of the network alone, on all blocks that the pipeline would predict."""
-    settings = Settings()
     with open_slide(slide, mpp=mpp) as reader:
-        region = find_tissue(reader).region
-        scale = model.spec.mpp / reader.mpp
-        grid = BlockGrid(working_size(reader, model.spec.mpp), settings.block_px, settings.halo_px, settings.band_px)
-
-        def touches(x: float, y: float, right: float, bottom: float) -> bool:
-            return region.intersects((x * scale, y * scale, right * scale, bottom * scale))
-
-        fields = []
-        for block in wanted_blocks(reader, model, grid, region):
-            fields.append((block.field, reader.read(block.field, mpp=model.spec.mpp)))
+        plan = Plan.of(reader, model, find_tissue(reader).region)
+        fields = [(block.field, reader.read(block.field, mpp=model.spec.mpp)) for block in plan.blocks()]
 
     def forward(item) -> None:  # type: ignore[no-untyped-def]
         field, image = item
@@ -46,9 +35,9 @@ def forward_seconds(slide: Path, mpp: float | None, model: Model) -> float:
             image,
             model.runtime,
             channels=model.channels,
-            tile_px=model.spec.tile_px,
-            margin_px=model.spec.margin_px,
-            wanted=lambda b: touches(b.x + field.x, b.y + field.y, b.right + field.x, b.bottom + field.y),
+            tile_px=plan.layout.tile_px,
+            margin_px=plan.layout.margin_px,
+            wanted=plan.wanted_on(field),
         )
 
     with ThreadPoolExecutor(model.runtime.parallel) as pool:

@@ -1,6 +1,7 @@
 """The spine, as code: slide → blocks → maps → instances → cells → settled cells. Read this first.
 
-    for block in wanted blocks of the slide:        core.blocks, slides.tissue
+    plan = Plan.of(slide, model, region)            inference.plan: which blocks, and where
+    for block in plan.blocks():
         image     = slide.read(block.field)         slides
         maps      = predict_field(image)            inference.predict, by a Runtime
         instances = representation.decode(maps)     representations
@@ -14,77 +15,50 @@ worker, whatever the size of the slide; finished cells are on disk.
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
-import shapely
 from numpy.typing import NDArray
 
-from histocyte.core.blocks import Block, BlockGrid
+from histocyte.core.blocks import Block
 from histocyte.core.cells import Cells
 from histocyte.core.errors import ResolutionError
 from histocyte.core.geometry import Box
 from histocyte.core.instances import Instances, relabel_sequential
 from histocyte.core.maps import split_maps
-from histocyte.core.version import __version__
 from histocyte.inference.load import Model, load
 from histocyte.inference.measure import measure
 from histocyte.inference.parallel import map_unordered
+from histocyte.inference.plan import Plan, Settings
 from histocyte.inference.predict import predict_field
 from histocyte.model.zoo import DEFAULT_MODEL
 from histocyte.slides.array_reader import open_array
 from histocyte.slides.open import open_slide
-from histocyte.slides.protocol import SlideReader, working_size
+from histocyte.slides.protocol import SlideReader
 from histocyte.slides.tissue import Region, find_tissue
-from histocyte.store.journal import Journal
+from histocyte.store.journal import Journal, StoredBlock
 from histocyte.store.settle import settle
 
 __all__ = [
+    "Plan",
     "Progress",
     "Settings",
-    "check_resolution",
+    "finish_blocks",
     "instances_on",
     "segment",
+    "segment_block",
     "segment_image",
     "segment_slide",
     "settled",
-    "wanted_blocks",
-    "signature",
 ]
-
-MAX_UPSAMPLING = 4.5
-"""On a slide this many times coarser than the model a nucleus is still a few px; beyond, there is nothing to find."""
 
 Progress = Callable[[int, int, int], None]
 """Called after each block: blocks done, blocks in all, cells found so far."""
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """How the slide is cut; none of it changes the cells, but for a network whose context is wider than the margin.
-
-    Attributes:
-        block_px: Side of a block's core, working px.
-        halo_px: What is decoded around it. A nucleus up to twice this wide is seen whole.
-        band_px: Reach of the settlement along block borders.
-        tile_px: Side of the network's tiles; the model's own where None.
-        margin_px: Margin of a tile; the model's own where None.
-        batch: Tiles predicted together.
-    """
-
-    block_px: int = 2048
-    halo_px: int = 64
-    band_px: int = 12
-    tile_px: int | None = None
-    margin_px: int | None = None
-    batch: int = 1
 
 
 def segment_slide(
@@ -116,92 +90,77 @@ def segment_slide(
         SlideError: A place on the slide cannot be read.
         DiskError: A block cannot be written.
     """
-    settings = settings or Settings()
-    check_resolution(slide.mpp, model.spec.mpp)
-    grid = _grid(slide, model, settings)
-    blocks = wanted_blocks(slide, model, grid, region)
-    done = journal.done()
-    found = sum(len(journal.read(i).cells) for i in done) if progress is not None else 0
+    plan = Plan.of(slide, model, region, settings)
+    finish_blocks(plan, journal, workers=workers, progress=progress)
+    yield from settled(plan, journal)
+
+
+def finish_blocks(
+    plan: Plan, journal: Journal, *, workers: int | None = None, progress: Progress | None = None
+) -> None:
+    """Bring every wanted block that the journal does not hold yet from pixels to cells.
+
+    Args:
+        plan: What to search, with what.
+        journal: Where finished blocks go.
+        workers: Blocks under way at a time; as many as the runtime can use where None.
+        progress: Called after each block.
+
+    Raises:
+        SlideError: A place on the slide cannot be read.
+        DiskError: A block cannot be written.
+    """
+    blocks, done = plan.blocks(), journal.done()
     todo = [b for b in blocks if b.index not in done]
-    work = map_unordered(
-        lambda block: segment_block(slide, model, grid, block, region, settings),
-        todo,
-        workers=workers or model.runtime.parallel,
-    )
-    for count, (block, cells, in_band, stats) in enumerate(work, start=1 + len(blocks) - len(todo)):
-        journal.append(block.index, cells, in_band, stats)
-        found += len(cells)
+    count, found = len(blocks) - len(todo), 0
+    if progress is not None:
+        found = sum(len(journal.read(i).cells) for i in done)
+    for block, result in map_unordered(
+        lambda block: (block, segment_block(plan, block)), todo, workers=workers or plan.model.runtime.parallel
+    ):
+        journal.append(block.index, result.cells, result.in_band, result.stats)
+        count, found = count + 1, found + len(result.cells)
         if progress is not None:
             progress(count, len(blocks), found)
-    yield from settled(slide, model, journal, settings)
 
 
-def wanted_blocks(slide: SlideReader, model: Model, grid: BlockGrid, region: Region | None) -> list[Block]:
-    """The blocks that meet the region, those with most of it first.
-
-    With the largest pieces of work first and the smallest last, all workers end at about the same time.
-    """
-    if region is None:
-        return list(grid)
-    cores = shapely.box(*np.array([_level_0(b.core, slide, model) for b in grid]).T)
-    shares = shapely.area(shapely.intersection(region.geometry, cores))
-    meets = shapely.intersects(region.geometry, cores)
-    return [grid[int(i)] for i in np.argsort(-shares, kind="stable") if meets[i]]
-
-
-def settled(slide: SlideReader, model: Model, journal: Journal, settings: Settings | None = None) -> Iterator[Cells]:
-    """The cells of all blocks in a journal, each once, in Hilbert order; what `segment_slide` ends with."""
-    grid = _grid(slide, model, settings or Settings())
-    return settle(journal, grid, scale=slide.mpp / model.spec.mpp)
-
-
-def _grid(slide: SlideReader, model: Model, settings: Settings) -> BlockGrid:
-    size = working_size(slide, model.spec.mpp)
-    return BlockGrid(size, settings.block_px, settings.halo_px, settings.band_px)
-
-
-def segment_block(
-    slide: SlideReader, model: Model, grid: BlockGrid, block: Block, region: Region | None, settings: Settings
-) -> tuple[Block, Cells, NDArray[np.bool_], dict[str, float]]:
+def segment_block(plan: Plan, block: Block) -> StoredBlock:
     """One block from pixels to cells.
 
     Returns:
-        The block, the cells it reports (its own and those in the band around it), (N,) which of them lie in the
-        band, and what it took: seconds by stage, tiles, share of foreground.
+        The cells the block reports (its own and those in the band around it), which of them lie in the band, and what
+        it took: seconds by stage, tiles, share of foreground.
     """
-    mpp = model.spec.mpp
+    model, mpp, region = plan.model, plan.model.spec.mpp, plan.region
     clock = [time.perf_counter()]
-    image = slide.read(block.field, mpp=mpp)
+    image = plan.slide.read(block.field, mpp=mpp)
     clock.append(time.perf_counter())
     maps = predict_field(
         image,
         model.runtime,
         channels=model.channels,
-        tile_px=settings.tile_px or model.spec.tile_px,
-        margin_px=model.spec.margin_px if settings.margin_px is None else settings.margin_px,
-        batch=settings.batch,
-        wanted=None
-        if region is None
-        else lambda box: region.intersects(_level_0(box.shift(block.field.x, block.field.y), slide, model)),
+        tile_px=plan.layout.tile_px,
+        margin_px=plan.layout.margin_px,
+        batch=plan.layout.batch,
+        wanted=plan.wanted_on(block.field),
     )
     clock.append(time.perf_counter())
     del image  # what is no longer needed goes before the next step takes its share
     instances = model.representation.decode(split_maps(maps, model.maps))
     del maps
-    cells, in_band = measure(instances, block, grid, mpp=mpp, slide_mpp=slide.mpp, taxonomy=model.taxonomy)
+    cells, in_band = measure(instances, block, plan.grid, mpp=mpp, slide_mpp=plan.slide.mpp, taxonomy=model.taxonomy)
     if region is not None:
         inside = region.contains(cells.xy)
         cells, in_band = cells.take(inside), in_band[inside]
     clock.append(time.perf_counter())
-    read, forward, decode = np.diff(clock)
-    stats: dict[str, float] = {
-        "read_s": float(read),
-        "forward_s": float(forward),
-        "decode_s": float(decode),
-        "pixels": float(block.core.area),
-        "foreground": float((instances.labels > 0).mean()),
-    }
-    return block, cells, in_band, stats
+    seconds = dict(zip(("read_s", "forward_s", "decode_s"), map(float, np.diff(clock)), strict=True))
+    foreground = float((instances.labels > 0).mean())
+    return StoredBlock(cells, in_band, {**seconds, "pixels": float(block.core.area), "foreground": foreground})
+
+
+def settled(plan: Plan, journal: Journal) -> Iterator[Cells]:
+    """The cells of all blocks in a journal, each once, in Hilbert order; what `segment_slide` ends with."""
+    return settle(journal, plan.grid, scale=plan.scale)
 
 
 def segment(
@@ -258,52 +217,23 @@ def instances_on(image: NDArray[np.uint8], model: Model, *, mpp: float) -> Insta
         model: Loaded model.
         mpp: Resolution of the image, µm/px.
     """
-    check_resolution(mpp, model.spec.mpp)
     with open_array(image, mpp=mpp) as slide:
-        size = working_size(slide, model.spec.mpp)
-        pixels = slide.read(Box(0, 0, *size), mpp=model.spec.mpp)
+        plan = Plan.of(slide, model)
+        pixels = slide.read(Box(0, 0, *plan.grid.size), mpp=model.spec.mpp)
     maps = predict_field(
         pixels,
         model.runtime,
         channels=model.channels,
-        tile_px=model.spec.tile_px,
-        margin_px=model.spec.margin_px,
+        tile_px=plan.layout.tile_px,
+        margin_px=plan.layout.margin_px,
     )
     found = model.representation.decode(split_maps(maps, model.maps))
     height, width = image.shape[:2]
-    if (width, height) == size:
+    if (width, height) == plan.grid.size:
         return found
     resized = cv2.resize(found.labels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
     labels, kept = relabel_sequential(np.asarray(resized, np.int32))
     return Instances(labels, found.class_probabilities[kept[1:] - 1], found.scores[kept[1:] - 1])
-
-
-def check_resolution(slide_mpp: float, model_mpp: float) -> None:
-    """Refuse a slide that is too coarse for a model.
-
-    Raises:
-        ResolutionError: More than `MAX_UPSAMPLING` times coarser.
-    """
-    if slide_mpp > model_mpp * MAX_UPSAMPLING:
-        raise ResolutionError(
-            f"The slide has {slide_mpp:g} µm/px at its finest and the model works at {model_mpp:g} µm/px: at more than "
-            f"{model_mpp * MAX_UPSAMPLING:g} µm/px cells are too few pixels to be told apart. Scan the slide finer, or "
-            "pass the true resolution with --mpp if the file states it wrongly."
-        )
-
-
-def signature(slide: SlideReader, model: Model, region: Region | None, settings: Settings) -> dict[str, object]:
-    """Everything that decides the result: a journal with another signature is of no use."""
-    return {
-        "histocyte": __version__,
-        "slide": slide.fingerprint,
-        "mpp": slide.mpp,
-        "model": model.spec.name,
-        "model_sha256": model.sha256,
-        "runtime": model.runtime.name,
-        "region": None if region is None else hashlib.sha256(region.geometry.wkb).hexdigest(),
-        "settings": asdict(settings),
-    }
 
 
 @contextmanager
@@ -311,9 +241,3 @@ def _scratch_journal() -> Iterator[Journal]:
     """A journal that goes away with the call."""
     with tempfile.TemporaryDirectory() as folder, Journal.open(Path(folder), signature={}) as journal:
         yield journal
-
-
-def _level_0(box: Box, slide: SlideReader, model: Model) -> tuple[float, float, float, float]:
-    """A box of the working frame as (xmin, ymin, xmax, ymax) in level-0 px."""
-    scale = model.spec.mpp / slide.mpp
-    return box.x * scale, box.y * scale, box.right * scale, box.bottom * scale

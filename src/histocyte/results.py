@@ -24,14 +24,16 @@ from histocyte.core.cells import Cells
 from histocyte.core.errors import InputError
 from histocyte.core.geometry import Box
 from histocyte.core.version import __version__
-from histocyte.export.atomic import write_atomically
+from histocyte.export.cell_writer import CellWriter
 from histocyte.export.geojson import GeoJsonWriter
 from histocyte.export.geoparquet import GeoParquetWriter
 from histocyte.export.manifest import write_manifest
 from histocyte.export.overview import draw_overview
 from histocyte.export.summary import Summary
+from histocyte.files.atomic import write_atomically
 from histocyte.inference.load import Model
-from histocyte.pipeline import Progress, Settings, check_resolution, segment_slide, settled, signature
+from histocyte.inference.plan import Plan, Settings, check_resolution
+from histocyte.pipeline import Progress, finish_blocks, settled
 from histocyte.slides.open import open_slide
 from histocyte.slides.protocol import SlideReader
 from histocyte.slides.tissue import Region, find_tissue, read_roi
@@ -100,35 +102,16 @@ def segment_to_folder(
     with open_slide(slide, mpp=options.mpp) as reader:
         check_resolution(reader.mpp, model.spec.mpp)
         region, notes = _where(reader, options.roi)
-        key = json.loads(json.dumps(signature(reader, model, region, options.settings)))
+        plan = Plan.of(reader, model, region, options.settings)
         folder = Path(out) / (name or reader.name)
-        before = None if options.force else _finished(folder, key, options.formats)
+        before = None if options.force else _finished(folder, _key(plan), options.formats)
         if before is not None:
             return before
-        folder.mkdir(parents=True, exist_ok=True)
-        with Journal.open(
-            folder / JOURNAL, signature={**key, "force": time.time()} if options.force else key
-        ) as journal:
+        with _journal(folder, plan, force=options.force) as journal:
             resumed = len(journal.done())
-            cells = segment_slide(
-                reader,
-                model,
-                journal,
-                region=region,
-                settings=options.settings,
-                workers=options.workers,
-                progress=progress,
-            )
-            record = _write(
-                folder,
-                cells,
-                lambda: settled(reader, model, journal, options.settings),
-                reader,
-                model,
-                region,
-                [] if options.roi is None else _drawn(region, reader.mpp),
-                options.formats,
-            )
+            finish_blocks(plan, journal, workers=options.workers, progress=progress)
+            named = [] if options.roi is None else _drawn(region, reader.mpp)
+            record = _write(folder, plan, journal, region, named, options.formats)
             stats = [journal.read(i).stats for i in sorted(journal.done())]
             record |= {
                 "histocyte": __version__,
@@ -139,12 +122,23 @@ def segment_to_folder(
                 "workers": options.workers or model.runtime.parallel,
                 "peak_memory_mb": _peak_memory_mb(),
                 "runtime": {"name": model.runtime.name, "device": model.runtime.device},
-                "signature": key,
+                "signature": _key(plan),
                 "notes": notes + _findings(record, stats, reader, model),
             }
             write_manifest(folder / "run.json", record)
             journal.discard()
     return record
+
+
+def _key(plan: Plan) -> dict[str, Any]:
+    """The plan's signature as it reads back from run.json."""
+    return dict(json.loads(json.dumps(plan.signature())))
+
+
+def _journal(folder: Path, plan: Plan, *, force: bool) -> Journal:
+    """The journal of finished blocks; with force one that nothing is taken over into."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return Journal.open(folder / JOURNAL, signature={**_key(plan), "force": time.time()} if force else _key(plan))
 
 
 def _where(reader: SlideReader, roi: Path | None) -> tuple[Region, list[str]]:
@@ -179,54 +173,71 @@ def _finished(folder: Path, key: Mapping[str, object], formats: Iterable[str]) -
 
 def _write(
     folder: Path,
-    cells: Iterator[Cells],
-    again: Callable[[], Iterator[Cells]],
-    reader: SlideReader,
-    model: Model,
+    plan: Plan,
+    journal: Journal,
     region: Region,
-    drawn: list[tuple[str, BaseGeometry, float]],
+    named: list[tuple[str, BaseGeometry, float]],
     formats: tuple[str, ...],
 ) -> dict[str, Any]:
-    """Stream the cells into every output; the overview takes them a second time, when it is known where to look."""
-    taxonomy, mpp = model.taxonomy, reader.mpp
+    """Stream the settled cells into every output, and draw what they look like."""
+    reader, model = plan.slide, plan.model
+    area_mm2 = region.area_mm2(reader.mpp)
     outputs = {name: folder / file for name, file in _FILES.items() if name not in FORMATS or name in formats}
-    summary = Summary(taxonomy, [("all", None, region.area_mm2(mpp)), *drawn])
-    medians: list[tuple[int, float]] = []
-    densest: Cells | None = None
+    summary, glance = Summary(model.taxonomy, [("all", None, area_mm2), *named]), _Glance()
     with ExitStack() as stack:
-        writers: list[Callable[[Cells], object]] = [summary.add]
-        if "parquet" in formats:
-            facts = {"slide": reader.name, "model": model.spec.name, "model_sha256": model.sha256}
-            writers.append(stack.enter_context(GeoParquetWriter(outputs["parquet"], taxonomy, mpp, facts)).write)
-        if "geojson" in formats:
-            writers.append(
-                stack.enter_context(GeoJsonWriter(outputs["geojson"], taxonomy, seed=reader.fingerprint)).write
-            )
-        for part in cells:
-            for write in writers:
-                write(part)
-            if len(part):
-                medians.append((len(part), float(np.median(part.area_um2))))
-            if len(part) > (0 if densest is None else len(densest)):
-                densest = part
+        takers: list[Callable[[Cells], None]] = [summary.add, glance.add]
+        takers += [stack.enter_context(writer).write for writer in _writers(outputs, plan)]
+        for part in settled(plan, journal):
+            for take in takers:
+                take(part)
     summary.write(outputs["summary"])
     with write_atomically(outputs["tissue"]) as file:
         file.write(json.dumps(region.to_geojson()).encode())
     counts = summary.counts()
     with write_atomically(outputs["overview"]) as file:
-        file.write(_overview(reader, model, region, again(), counts, densest))
-    found = sum(n for n, _ in medians)
+        # A second time through the cells, now that it is known how many there are and where to look.
+        file.write(_overview(reader, model, region, settled(plan, journal), counts, glance.densest))
     return {
         "name": reader.name,
-        "mpp": mpp,
+        "mpp": reader.mpp,
         "size_px": list(reader.size),
         "model": model.spec.name,
-        "tissue_mm2": round(region.area_mm2(mpp), 6),
-        "cells": found,
+        "tissue_mm2": round(area_mm2, 6),
+        "cells": glance.cells,
         "classes": counts,
-        "median_area_um2": round(sum(n * m for n, m in medians) / found, 2) if found else None,
+        "median_area_um2": glance.median_area_um2(),
         "outputs": {**{name: str(path) for name, path in outputs.items()}, "run": str(folder / "run.json")},
     }
+
+
+def _writers(outputs: Mapping[str, Path], plan: Plan) -> Iterator[CellWriter]:
+    """Of the formats of cells that were asked for."""
+    reader, model = plan.slide, plan.model
+    if "parquet" in outputs:
+        facts = {"slide": reader.name, "model": model.spec.name, "model_sha256": model.sha256}
+        yield GeoParquetWriter(outputs["parquet"], model.taxonomy, reader.mpp, facts)
+    if "geojson" in outputs:
+        yield GeoJsonWriter(outputs["geojson"], model.taxonomy, seed=reader.fingerprint)
+
+
+class _Glance:
+    """What is noted of the cells as they stream by."""
+
+    def __init__(self) -> None:
+        self.cells = 0
+        self.densest: Cells | None = None
+        self._medians: list[tuple[int, float]] = []
+
+    def add(self, part: Cells) -> None:
+        if len(part):
+            self.cells += len(part)
+            self._medians.append((len(part), float(np.median(part.area_um2))))
+        if len(part) > (0 if self.densest is None else len(self.densest)):
+            self.densest = part
+
+    def median_area_um2(self) -> float | None:
+        """Mean of the parts' medians by their numbers of cells: near the median, with nothing held."""
+        return round(sum(n * m for n, m in self._medians) / self.cells, 2) if self.cells else None
 
 
 def _drawn(region: Region, mpp: float) -> list[tuple[str, BaseGeometry, float]]:

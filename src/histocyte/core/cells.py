@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,9 +9,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from histocyte.core.registry import Registry
 from histocyte.core.taxonomy import Taxonomy
 
-__all__ = ["Cells"]
+__all__ = ["CELL_FORMATS", "Cells"]
+
+CELL_FORMATS: Registry[None] = Registry(
+    "cell format",
+    {"geojson": "histocyte.export.geojson:write_geojson", "parquet": "histocyte.export.geoparquet:write_parquet"},
+    group="histocyte.cell_formats",
+)
+"""Format → function(path, cells) that writes it. Named and not imported: core knows no files. Others may add theirs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +105,22 @@ class Cells:
             None if self.embeddings is None else self.embeddings[index],
         )
 
+    def write(self, path: str | Path, format: str) -> None:
+        """Write the cells to a file, in any of `CELL_FORMATS`.
+
+        Raises:
+            UnknownNameError: There is no such format.
+            DiskError: The file cannot be written.
+        """
+        CELL_FORMATS[format](Path(path), self)
+
     def to_geojson(self, path: str | Path) -> None:
         """Write the cells for QuPath (see `export.geojson`); gzipped if the name ends in .gz."""
-        # Found by name: this room knows no files, and whoever has cells has the package that writes them.
-        importlib.import_module("histocyte.export.geojson").write_geojson(Path(path), self)
+        self.write(path, "geojson")
 
     def to_parquet(self, path: str | Path) -> None:
         """Write the cells as GeoParquet (see `export.geoparquet`)."""
-        importlib.import_module("histocyte.export.geoparquet").write_parquet(Path(path), self)
+        self.write(path, "parquet")
 
     @classmethod
     def empty(cls, taxonomy: Taxonomy, mpp: float) -> Cells:

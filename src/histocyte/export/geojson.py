@@ -10,8 +10,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Any, Self, cast
+from typing import IO, Any, cast
 
 import numpy as np
 import orjson
@@ -21,8 +20,9 @@ from histocyte.core.cells import Cells
 from histocyte.core.errors import InputError, UnknownNameError
 from histocyte.core.geometry import check_mpp
 from histocyte.core.taxonomy import CellClass, Taxonomy
-from histocyte.export.atomic import write_atomically
+from histocyte.export.cell_writer import CellWriter
 from histocyte.export.wkb import closed_rings
+from histocyte.files.atomic import write_atomically
 
 __all__ = ["GeoJsonWriter", "read_geojson", "write_geojson"]
 
@@ -33,7 +33,7 @@ _GZIP_LEVEL = 1
 _UNKNOWN_COLOUR = (128, 128, 128)
 
 
-class GeoJsonWriter:
+class GeoJsonWriter(CellWriter):
     """Writes cells as they stream by; a context manager at whose end the file appears.
 
     Args:
@@ -56,15 +56,6 @@ class GeoJsonWriter:
             self._measured += [_CLASS_PROBABILITY, *(f"P({name})" for name in taxonomy.names)]
         self._rows = 0
 
-    def __enter__(self) -> Self:
-        self._context = self._opened()
-        return self._context.__enter__()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._context.__exit__(kind, error, trace)
-
     def write(self, cells: Cells) -> None:
         """Append cells.
 
@@ -79,7 +70,7 @@ class GeoJsonWriter:
             self._rows += len(some)
 
     @contextmanager
-    def _opened(self) -> Iterator[Self]:
+    def _opened(self) -> Iterator[None]:
         with ExitStack() as stack:
             file: IO[bytes] = stack.enter_context(write_atomically(self._path))
             if self._path.suffix == ".gz":
@@ -88,7 +79,7 @@ class GeoJsonWriter:
                 file = cast(IO[bytes], stack.enter_context(packed))
             self._file = file
             file.write(b'{"type":"FeatureCollection","features":[')
-            yield self
+            yield
             file.write(b"\n]}\n")
 
     def _features(self, cells: Cells) -> list[dict[str, Any]]:

@@ -20,8 +20,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
-from typing import BinaryIO, Self
+from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -33,8 +32,9 @@ from histocyte.core.cells import Cells
 from histocyte.core.errors import DiskError, InputError
 from histocyte.core.taxonomy import Taxonomy
 from histocyte.core.version import __version__
-from histocyte.export.atomic import write_atomically
+from histocyte.export.cell_writer import CellWriter
 from histocyte.export.wkb import from_wkb, to_wkb
+from histocyte.files.atomic import write_atomically
 
 __all__ = ["GeoParquetWriter", "iter_cells", "read_cells", "write_parquet"]
 
@@ -57,7 +57,7 @@ _GEO = {
 """The file's "geo" key, see the GeoParquet 1.1.0 specification."""
 
 
-class GeoParquetWriter:
+class GeoParquetWriter(CellWriter):
     """Writes cells as they stream by; a context manager at whose end the file appears.
 
     Args:
@@ -81,15 +81,6 @@ class GeoParquetWriter:
         self._file: BinaryIO | None = None
         self._writer: pq.ParquetWriter | None = None
 
-    def __enter__(self) -> Self:
-        self._context = self._opened()
-        return self._context.__enter__()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._context.__exit__(kind, error, trace)
-
     def write(self, cells: Cells) -> None:
         """Append cells. The file does not depend on how they are cut into tables.
 
@@ -107,10 +98,10 @@ class GeoParquetWriter:
                 self._pending = [table[group:]]
 
     @contextmanager
-    def _opened(self) -> Iterator[Self]:
+    def _opened(self) -> Iterator[None]:
         with write_atomically(self._path) as self._file:
             try:
-                yield self
+                yield
                 self._finish()
             except BaseException:
                 if self._writer is not None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import orjson
 
-from histocyte.export.atomic import write_atomically
+from histocyte.files.atomic import write_atomically
 
 __all__ = ["write_manifest"]
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from histocyte.core.cells import Cells
 from histocyte.core.errors import InputError
 from histocyte.core.taxonomy import Taxonomy
-from histocyte.export.atomic import write_atomically
+from histocyte.files.atomic import write_atomically
 
 __all__ = ["Summary"]
 

@@ -20,8 +20,9 @@ from histocyte.slides.resample import resample, source_span
 
 __all__ = ["PyramidReader"]
 
-_MAX_SOURCE_PX = 1 << 24
-"""A larger read is done in parts, so that a thumbnail of a slide without pyramid does not fill the memory."""
+_MAX_SOURCE_PX = 1 << 22
+"""A larger read is done in parts: libraries take some ten bytes a pixel while they decode, which for a thumbnail of a
+slide without pyramid would fill the memory."""
 _COARSER_THAN_ASKED = 1.01
 """A level up to this factor coarser than asked is still taken for it."""
 

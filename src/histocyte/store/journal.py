@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from histocyte.core.cells import Cells
 from histocyte.core.errors import DiskError
+from histocyte.files.atomic import publish
 from histocyte.store.lock import FolderLock
 from histocyte.store.table import pack, unpack
 
@@ -69,7 +70,7 @@ class Journal:
         for leftover in folder.glob(f"*{_PART}"):
             leftover.unlink()
         if not (folder / _SIGNATURE).exists():
-            _publish(folder / _SIGNATURE, orjson.dumps(wanted, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS))
+            _write(folder / _SIGNATURE, orjson.dumps(wanted, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS))
         self._done = {index for index, path in self._block_files().items() if _is_whole(path)}
 
     @classmethod
@@ -116,7 +117,7 @@ class Journal:
         """
         if len(in_band) != len(cells):
             raise ValueError(f"{len(in_band)} flags for {len(cells)} cells.")
-        _publish(self._block_path(index), pack(cells, in_band, stats))
+        _write(self._block_path(index), pack(cells, in_band, stats))
         self._done.add(index)
 
     def read(self, index: int) -> StoredBlock:
@@ -189,7 +190,7 @@ def _is_whole(path: Path) -> bool:
     return True
 
 
-def _publish(path: Path, content: bytes) -> None:
+def _write(path: Path, content: bytes) -> None:
     """Write a file so that it is there whole, even after a power cut, or not at all."""
     part = path.with_name(path.name + _PART)
     try:
@@ -197,21 +198,10 @@ def _publish(path: Path, content: bytes) -> None:
             handle.write(content)
             handle.flush()
             os.fsync(handle.fileno())
-        os.replace(part, path)
-        _flush_folder(path.parent)
+        publish(part, path)
     except OSError as error:
         part.unlink(missing_ok=True)
         raise _disk_error(path, error) from error
-
-
-def _flush_folder(folder: Path) -> None:
-    if os.name == "nt":  # no handle on a folder there; NTFS journals renames itself
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _disk_error(path: Path, error: OSError) -> DiskError:

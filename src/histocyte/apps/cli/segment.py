@@ -79,9 +79,11 @@ def segment_one(
     path: Path, out: Path, model: Model, options: Options, *, name: str | None = None, quiet: bool = False
 ) -> dict[str, Any]:
     """Segment one slide under a progress bar and say what came of it."""
+    from histocyte.apps.cli.memory import return_freed_memory
     from histocyte.apps.cli.output import progress_bar, say
     from histocyte.results import segment_to_folder
 
+    return_freed_memory()
     with progress_bar("blocks", hidden=quiet) as bar:
         task = bar.add_task(path.name, total=None, note="")
         record = segment_to_folder(

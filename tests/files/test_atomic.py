@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from histocyte.core.errors import DiskError, InputError
-from histocyte.export.atomic import write_atomically
+from histocyte.files.atomic import write_atomically
 
 
 def names(folder):

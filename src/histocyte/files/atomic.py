@@ -14,7 +14,7 @@ from histocyte.core.errors import DiskError
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-__all__ = ["write_atomically"]
+__all__ = ["publish", "write_atomically"]
 
 
 @contextmanager
@@ -42,12 +42,27 @@ def write_atomically(path: Path) -> Iterator[BinaryIO]:
             with _saying_where(path):
                 os.fsync(handle.fileno())
         with _saying_where(path):
-            os.replace(part, path)
-            _flush_folder(path.parent)
+            publish(part, path)
     except BaseException:
         with suppress(OSError):
             part.unlink()
         raise
+
+
+def publish(part: Path, path: Path) -> None:
+    """Give a file that is written and flushed its name, for good: also after a power cut.
+
+    Raises:
+        OSError: It cannot be renamed, or the folder not flushed.
+    """
+    os.replace(part, path)
+    if os.name == "nt":  # no handle on a folder there; NTFS journals renames itself
+        return
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 class _Target(io.FileIO):
@@ -90,13 +105,3 @@ def _is_running(process: int) -> bool:
     except OSError:  # someone else's
         return True
     return True
-
-
-def _flush_folder(folder: Path) -> None:
-    if os.name == "nt":  # no handle on a folder there; NTFS journals renames itself
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
