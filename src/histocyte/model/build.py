@@ -58,6 +58,7 @@ REPRESENTATIONS: Registry[Representation] = Registry(
         "flow": "histocyte.representations.flow:Flow",
         "hover": "histocyte.representations.hover:Hover",
         "semantic": "histocyte.representations.semantic:Semantic",
+        "star": "histocyte.representations.star:Star",
     },
     group="histocyte.representations",
 )
