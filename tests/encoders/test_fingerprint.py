@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from histocyte.encoders.fingerprint import weights_sha256
+from histocyte.encoders.fingerprint import encoder_sha256, weights_sha256
 
 WEIGHTS = {"b.weight": torch.arange(6, dtype=torch.float32).reshape(2, 3), "a": torch.tensor(7)}
 
@@ -49,3 +49,10 @@ def test_any_difference_shows(other: dict[str, torch.Tensor]) -> None:
 
 def test_half_precision_has_a_hash_too() -> None:
     assert weights_sha256({"a": torch.ones(3, dtype=torch.bfloat16)}) != weights_sha256({"a": torch.ones(3).half()})
+
+
+def test_positions_and_counters_do_not_count_for_an_encoder() -> None:
+    """They are resampled or recomputed when they are read."""
+    more = {"body.pos_embed": torch.ones(1, 5, 2), "body.bn1.num_batches_tracked": torch.tensor(3)}
+    assert encoder_sha256({**WEIGHTS, **more}) == encoder_sha256(WEIGHTS) == weights_sha256(WEIGHTS)
+    assert encoder_sha256({**WEIGHTS, "body.pos_embedding_of_ours": torch.ones(1)}) != encoder_sha256(WEIGHTS)

@@ -13,7 +13,7 @@ from torch import nn
 
 from histocyte.core.errors import InputError, ModelError
 from histocyte.core.taxonomy import CONSEP
-from histocyte.encoders.fingerprint import tensor_sha256, weights_sha256
+from histocyte.encoders.fingerprint import encoder_sha256, tensor_sha256
 from histocyte.model.adapters import add_adapters, merge_adapters
 from histocyte.model.build import build_segmenter
 from histocyte.model.checkpoint import load_model, read_spec, save_model
@@ -55,7 +55,7 @@ def published(base: Segmenter, tmp_path: Path) -> Path:
 
 def write(spec: ModelSpec, base: Segmenter, trained: Segmenter, path: Path, **named: str) -> Path:
     state = base.encoder.state_dict()
-    facts = EncoderWeights(sha256=weights_sha256(state), file="vit.safetensors", included=False, **named)
+    facts = EncoderWeights(sha256=encoder_sha256(state), file="vit.safetensors", included=False, **named)
     delta = delta_of(trained, {k: tensor_sha256(v) for k, v in state.items()})
     save_model(path, spec.with_changes(encoder_weights=facts), delta)
     return path

@@ -123,7 +123,7 @@ def test_files_hold_what_trains_alone(base: Segmenter, tmp_path: Path) -> None:
         assert not any("encoder." in k for k in keys)
         assert any(k.endswith("running_mean") for k in keys)
     other = copy.deepcopy(base)
-    nn.init.ones_(other.encoder.body.pos_embed)
+    nn.init.ones_(other.encoder.body.cls_token)
     with pytest.raises(ModelError, match="fixed weights are others"):
         train(other, tmp_path, adapt="frozen")
     with pytest.raises(InputError, match="adapt frozen there, lora now"):

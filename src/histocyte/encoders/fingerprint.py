@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
-__all__ = ["combined_sha256", "tensor_sha256", "weights_sha256"]
+__all__ = ["encoder_sha256", "tensor_sha256", "weights_sha256"]
+
+_NOT_COUNTED = re.compile(
+    r"(^|\.)(pos_embed|rel_pos_[hw]|relative_position_\w+|relative_coords_table|attn_mask|num_batches_tracked)$"
+)
+"""Positions, which are resampled to the model's grid when they are read, with last bits that differ between processors;
+and what a model counts or computes by itself."""
 
 _CHUNK = 64 * 2**20
 """Bytes brought to the CPU at a time."""
+
+
+def encoder_sha256(tensors: Mapping[str, Tensor]) -> str:
+    """One hash of an encoder's weights as they were published: of all but positions and counters."""
+    return weights_sha256({name: tensor for name, tensor in tensors.items() if not _NOT_COUNTED.search(name)})
 
 
 def weights_sha256(tensors: Mapping[str, Tensor]) -> str:
@@ -20,12 +32,7 @@ def weights_sha256(tensors: Mapping[str, Tensor]) -> str:
     Every tensor counts with its name, dtype, shape and bytes (row-major, as the processor orders them), in the order of
     the names.
     """
-    return combined_sha256({name: tensor_sha256(tensor) for name, tensor in tensors.items()})
-
-
-def combined_sha256(hashes: Mapping[str, str]) -> str:
-    """`weights_sha256` from the `tensor_sha256` of each tensor."""
-    lines = "".join(f"{name}\t{digest}\n" for name, digest in sorted(hashes.items()))
+    lines = "".join(f"{name}\t{tensor_sha256(tensors[name])}\n" for name in sorted(tensors))
     return hashlib.sha256(lines.encode()).hexdigest()
 
 

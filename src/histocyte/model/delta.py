@@ -63,7 +63,7 @@ def complete(
         InputError: The published weights are nowhere to be found; says what to do.
         ModelError: They are others than the model was trained with, or the file's adapters fit nothing.
     """
-    from histocyte.encoders.fingerprint import weights_sha256
+    from histocyte.encoders.fingerprint import encoder_sha256
     from histocyte.encoders.weights import load_encoder_weights
     from histocyte.model.adapters import DOWN, UP, apply_low_rank
 
@@ -71,7 +71,7 @@ def complete(
     assert named is not None
     where = encoder_weights or find_base(spec, path)
     load_encoder_weights(model.encoder, where)
-    found = weights_sha256(model.encoder.state_dict())
+    found = encoder_sha256(model.encoder.state_dict())
     if found != named.sha256:
         raise ModelError(
             f"'{where}' holds other weights than '{path}' was trained with: their SHA-256 is {found[:16]}…, not "

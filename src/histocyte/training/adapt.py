@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from histocyte.core.errors import InputError
-from histocyte.encoders.fingerprint import weights_sha256
+from histocyte.encoders.fingerprint import encoder_sha256
 from histocyte.model.adapters import ATTENTION, DOWN, UP, add_adapters
 from histocyte.model.segmenter import Segmenter
 
@@ -29,7 +29,7 @@ class Fixed:
     Attributes:
         modules: Whose own weights stay; they are run as at inference: no dropout, no batch statistics.
         names: Of the tensors that stay, among the model's.
-        sha256: Of those tensors (`encoders.fingerprint`), empty for none.
+        sha256: Of those tensors (`encoders.fingerprint.encoder_sha256`), empty for none.
     """
 
     modules: tuple[nn.Module, ...] = ()
@@ -98,7 +98,7 @@ def adapt(
                 parameter.requires_grad_(False)
         names |= {f"{name}.{key}" if name else key for key in own}
     state = model.state_dict()
-    return Fixed(tuple(held.values()), frozenset(names), weights_sha256({n: state[n] for n in names}) if names else "")
+    return Fixed(tuple(held.values()), frozenset(names), encoder_sha256({n: state[n] for n in names}) if names else "")
 
 
 def encoder_blocks(encoder: nn.Module) -> tuple[str, list[str]]:

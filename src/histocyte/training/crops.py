@@ -6,9 +6,10 @@ have seen, and workers need not share any state.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -20,7 +21,7 @@ from histocyte.datasets.augment import Augmentation
 from histocyte.datasets.sample import Sample
 from histocyte.representations.protocol import Representation
 
-__all__ = ["Batch", "CropSampler"]
+__all__ = ["Batch", "BatchSource", "Crop", "CropSampler", "prepared_ahead"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +32,47 @@ class Batch:
         images: (B, 3, H, W) float32, 0–255.
         maps: Target maps by name, (B, C, H, W) float32.
         separable: (B,) float32, 0 where touching nuclei are not apart in the labels.
+        features: What a frozen encoder made of the images, by name, each with a batch axis
+            (`training.feature_cache`); None where it has to be run.
     """
 
     images: NDArray[np.float32]
     maps: Mapping[str, NDArray[np.float32]]
     separable: NDArray[np.float32]
+    features: Mapping[str, NDArray[np.float16]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Crop:
+    """One augmented crop, before its labels are written as maps.
+
+    Attributes:
+        image: (H, W, 3) uint8.
+        instances: (H, W) int32, with the ids of the whole image.
+        sample: Index of the image it is cut from.
+    """
+
+    image: NDArray[np.uint8]
+    instances: NDArray[np.int32]
+    sample: int
+
+
+class BatchSource(Protocol):
+    """Where batches come from; a step's is decided by its number."""
+
+    def batches(self, start: int, stop: int, size: int) -> Iterator[Batch]:
+        """The batches of steps start … stop - 1."""
+        ...
+
+
+def prepared_ahead(batch: Callable[[int], Batch], start: int, stop: int) -> Iterator[Batch]:
+    """Batches of steps start … stop - 1, two of them prepared ahead in a thread of their own."""
+    with ThreadPoolExecutor(1, thread_name_prefix="crops") as pool:
+        waiting = [pool.submit(batch, step) for step in range(start, min(stop, start + 2))]
+        for step in range(start, stop):
+            if step + 2 < stop:
+                waiting.append(pool.submit(batch, step + 2))
+            yield waiting.pop(0).result()
 
 
 class CropSampler:
@@ -77,25 +114,27 @@ class CropSampler:
 
     def batch(self, step: int, size: int) -> Batch:
         """The batch of a step: `size` crops."""
-        crops = [self._crop(np.random.default_rng([self.seed, step, i])) for i in range(size)]
-        names = [spec.name for spec in decoded_maps(self.representation.maps)]
+        return self.batch_of([self.crop(np.random.default_rng([self.seed, step, i])) for i in range(size)])
+
+    def batch_of(self, crops: Sequence[Crop]) -> Batch:
+        """Crops with their labels written as maps."""
+        samples = [self.samples[crop.sample] for crop in crops]
+        labels = [Labels(crop.instances, sample.types) for crop, sample in zip(crops, samples, strict=True)]
+        maps = [self.representation.encode(each) for each in labels]
         return Batch(
-            np.stack([image.transpose(2, 0, 1) for image, _, _ in crops]).astype(np.float32),
-            {name: np.stack([maps[name] for _, maps, _ in crops]) for name in names},
-            np.array([sample.separable for _, _, sample in crops], np.float32),
+            np.stack([crop.image.transpose(2, 0, 1) for crop in crops]).astype(np.float32),
+            {spec.name: np.stack([m[spec.name] for m in maps]) for spec in decoded_maps(self.representation.maps)},
+            np.array([sample.separable for sample in samples], np.float32),
         )
 
     def batches(self, start: int, stop: int, size: int) -> Iterator[Batch]:
         """The batches of steps start … stop - 1, two prepared ahead in a thread of their own."""
-        with ThreadPoolExecutor(1, thread_name_prefix="crops") as pool:
-            waiting = [pool.submit(self.batch, step, size) for step in range(start, min(stop, start + 2))]
-            for step in range(start, stop):
-                if step + 2 < stop:
-                    waiting.append(pool.submit(self.batch, step + 2, size))
-                yield waiting.pop(0).result()
+        return prepared_ahead(lambda step: self.batch(step, size), start, stop)
 
-    def _crop(self, rng: np.random.Generator) -> tuple[NDArray[np.uint8], Mapping[str, NDArray[np.float32]], Sample]:
-        sample = self.samples[rng.choice(len(self.samples), p=self.shares)]
+    def crop(self, rng: np.random.Generator) -> Crop:
+        """One crop, drawn, zoomed and augmented."""
+        number = int(rng.choice(len(self.samples), p=self.shares))
+        sample = self.samples[number]
         height, width = sample.instances.shape
         scale = sample.mpp / self.mpp * np.exp(rng.uniform(np.log(self.zoom[0]), np.log(self.zoom[1])))
         # Never wider than the image: a small image is seen larger rather than with an invented border.
@@ -109,4 +148,4 @@ class CropSampler:
             image = cv2.resize(image, target, interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
             instances = cv2.resize(instances, target, interpolation=cv2.INTER_NEAREST_EXACT)
         image, instances = self.augmentation(image, instances, rng)
-        return image, self.representation.encode(Labels(instances, sample.types)), sample
+        return Crop(image, instances, number)

@@ -8,12 +8,14 @@ import math
 import os
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from histocyte.core.errors import HistocyteError, InputError
@@ -23,14 +25,14 @@ from histocyte.model.segmenter import Segmenter
 from histocyte.model.spec import ModelSpec
 from histocyte.representations.protocol import Representation
 from histocyte.training.adapt import Fixed, adapt
-from histocyte.training.crops import Batch, CropSampler
+from histocyte.training.crops import Batch, BatchSource
 from histocyte.training.ema import WeightAverage
+from histocyte.training.feature_cache import restored
+from histocyte.training.precision import Precision, autocast
 from histocyte.training.schedule import warmup_hold_cooldown
 from histocyte.training.state import load_state, moving, save_state
 
 __all__ = ["TrainingError", "TrainingOptions", "fit", "prepare"]
-
-Precision = Literal["auto", "float32", "bfloat16"]
 
 
 class TrainingError(HistocyteError):
@@ -58,6 +60,8 @@ class TrainingOptions:
     lora_alpha: float = 16.0
     lora_targets: tuple[str, ...] = ATTENTION
     """Linear layers of the encoder that get an adapter, by pattern."""
+    cached_crops: int = 0
+    """Number of crops whose features are kept (`training.feature_cache`); 0 where the encoder runs in every step."""
     loss_weights: Mapping[str, float] = field(default_factory=dict)
     """Weight by loss term; the representation's own where empty."""
     seed: int = 0
@@ -70,7 +74,7 @@ class TrainingOptions:
 def fit(
     model: Segmenter,
     spec: ModelSpec,
-    sampler: CropSampler,
+    sampler: BatchSource,
     run: Path,
     options: TrainingOptions,
     *,
@@ -83,7 +87,7 @@ def fit(
     Args:
         model: With its starting weights; made ready in place (`training.adapt`), with adapters put in for "lora".
         spec: What the model is; written into every model file.
-        sampler: Draws the batches.
+        sampler: Draws the batches: a `CropSampler`, or a `CachedSampler` for a frozen encoder.
         run: Folder of the run: last.safetensors (state), best.safetensors (averaged weights of the best validation),
             both without what stays as it is; log.csv, validation.csv, options.json, progress.json.
         options: How.
@@ -96,10 +100,12 @@ def fit(
 
     Raises:
         TrainingError: The loss is not finite.
-        InputError: The folder holds a run with other options.
+        InputError: The folder holds a run with other options, or they do not go together.
     """
     run.mkdir(parents=True, exist_ok=True)
     representation = build_representation(spec.representation)
+    if options.cached_crops and options.adapt != "frozen":
+        raise InputError(f"Cached features are those of a frozen encoder; with adapt '{options.adapt}' it changes.")
     _check_same_run(run, options, representation)
     fixed = prepare(model, options)
     device = torch.device(options.device)
@@ -113,13 +119,13 @@ def fit(
         state = load_state(last, model, average, optimiser, fixed)
         done, best = state["step"], state["best"]
         _truncate_log(run / "log.csv", done)
-    autocast = _autocast(options, device)
+    computing = autocast(options.precision, device)
     began, first = time.monotonic(), done
     for step, batch in enumerate(sampler.batches(done, options.steps, options.batch), start=done):
         factor = warmup_hold_cooldown(step, options.steps)
         for group in optimiser.param_groups:
             group["lr"] = group["base_lr"] * factor
-        terms = _step(model, fixed, representation, batch, options, optimiser, autocast, device)
+        terms = _step(model, fixed, representation, batch, options, optimiser, computing, device)
         average.update(model)
         done = step + 1
         rate = (done - first) * options.batch / (time.monotonic() - began)
@@ -168,15 +174,15 @@ def _step(
     batch: Batch,
     options: TrainingOptions,
     optimiser: torch.optim.Optimizer,
-    autocast: Callable[[], AbstractContextManager[object]],
+    computing: Callable[[], AbstractContextManager[object]],
     device: torch.device,
 ) -> dict[str, float]:
     images = torch.from_numpy(batch.images).to(device, memory_format=torch.channels_last)
     target = {name: torch.from_numpy(t).to(device) for name, t in batch.maps.items()}
     separable = torch.from_numpy(batch.separable).to(device)
     fixed.train(model)
-    with autocast():
-        raw = model(images)
+    with computing():
+        raw = model(images) if batch.features is None else _from_features(model, images, batch.features)
     terms = representation.loss_terms(raw.float(), target, separable)
     weights = options.loss_weights or representation.loss_weights
     terms = {name: terms[name] for name, weight in weights.items() if weight and name in terms}
@@ -191,6 +197,12 @@ def _step(
     nn.utils.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], options.clip)
     optimiser.step()
     return {"loss": float(loss.detach()), **{name: float(term.detach()) for name, term in terms.items()}}
+
+
+def _from_features(model: Segmenter, images: Tensor, stored: Mapping[str, NDArray[np.float16]]) -> Tensor:
+    """As the model's own `forward`, but for the encoder."""
+    raw: Tensor = model.heads(model.decoder(restored(stored, images.device), model.normalise(images)))
+    return raw
 
 
 def _optimiser(model: nn.Module, options: TrainingOptions) -> torch.optim.Optimizer:
@@ -213,17 +225,6 @@ def _optimiser(model: nn.Module, options: TrainingOptions) -> torch.optim.Optimi
 
 def _pretrained(name: str) -> bool:
     return name.startswith("encoder.") and name.rpartition(".")[2] not in {DOWN, UP}
-
-
-def _autocast(options: TrainingOptions, device: torch.device) -> Callable[[], AbstractContextManager[object]]:
-    precision = options.precision
-    if precision == "auto":
-        # On a CPU without bf16 units, bf16 is emulated and several times slower.
-        quick = torch.cuda.is_bf16_supported() if device.type == "cuda" else torch.cpu._is_avx512_bf16_supported()
-        precision = "bfloat16" if quick else "float32"
-    if precision == "float32":
-        return nullcontext
-    return lambda: torch.autocast(device.type, torch.bfloat16)
 
 
 def _check_same_run(run: Path, options: TrainingOptions, representation: Representation) -> None:
