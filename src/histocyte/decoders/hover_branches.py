@@ -112,11 +112,14 @@ class _Branch(nn.Module):
             ]
         )
         self.norm = nn.BatchNorm2d(widths[-1] + _GROWTH * units[-1])
+        # Px that x has lost on each side when it meets each level.
+        self.lost = [0]
+        for count in units[:-1]:
+            self.lost.append(2 * (self.lost[-1] + (kernel // 2 * (1 + count) if valid else 0)))
 
     def forward(self, x: Tensor, skips: Sequence[Tensor]) -> Tensor:
-        for step, skip in zip(self.steps, skips, strict=True):
-            x = double(x)
-            x = step(x + _centre(skip, x.shape[-2], x.shape[-1]))
+        for step, skip, lost in zip(self.steps, skips, self.lost, strict=True):
+            x = step(double(x) + _without_border(skip, lost))
         return F.relu(self.norm(x))
 
 
@@ -144,11 +147,11 @@ class _Dense(nn.Module):
         super().__init__()
         self.units = nn.ModuleList([_DenseUnit(width + _GROWTH * i, kernel, valid=valid) for i in range(units)])
         self.norm = nn.BatchNorm2d(width + _GROWTH * units)
+        self.lost = kernel // 2 if valid else 0
 
     def forward(self, x: Tensor) -> Tensor:
         for unit in self.units:
-            new = unit(x)
-            x = torch.cat([_centre(x, new.shape[-2], new.shape[-1]), new], dim=1)
+            x = torch.cat([_without_border(x, self.lost), unit(x)], dim=1)
         return F.relu(self.norm(x))
 
 
@@ -169,6 +172,10 @@ class _DenseUnit(nn.Module):
 def double(x: Tensor) -> Tensor:
     """Twice the size, each pixel becoming four."""
     return F.interpolate(x, scale_factor=2.0, mode="nearest")
+
+
+def _without_border(x: Tensor, border: int) -> Tensor:
+    return x[..., border:-border, border:-border] if border else x
 
 
 def _centre(x: Tensor, height: int, width: int) -> Tensor:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
-from histocyte.core.errors import InputError, ModelError
+from histocyte.core.errors import ModelError
+from histocyte.model.foreign_file import read_foreign
 
-__all__ = ["cellvit_weights", "load_cellvit", "load_exactly", "read_pth"]
+__all__ = ["cellvit_weights", "check_exactly", "load_cellvit", "load_exactly", "read_pth"]
 
 _CELLVIT_BRANCHES = ("nuclei_binary_map_decoder", "hv_map_decoder", "nuclei_type_maps_decoder")
 """In the order of our maps: nucleus, hover, types."""
@@ -29,23 +28,7 @@ def read_pth(path: str | Path) -> dict[str, Tensor]:
         InputError: No such file.
         ModelError: No PyTorch file, one that holds more than plain data, or no tensors.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"There is no weights file '{path}'.")
-    try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        raise ModelError(
-            f"'{path}' holds no plain weights ({str(error).splitlines()[0]}); "
-            "code inside weights files is never run, so ask its authors for a file with tensors only."
-        ) from error
-    for key in ("model_state_dict", "state_dict", "desc", "teacher"):
-        if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
-            found = found[key]
-    tensors = {k: v for k, v in found.items() if isinstance(v, Tensor)} if isinstance(found, Mapping) else {}
-    if not tensors:
-        raise ModelError(f"'{path}' is a PyTorch file without weights by name.")
-    return tensors
+    return read_foreign(path).weights
 
 
 def load_exactly(model: nn.Module, weights: Mapping[str, Tensor], *, where: str) -> None:
@@ -59,7 +42,21 @@ def load_exactly(model: nn.Module, weights: Mapping[str, Tensor], *, where: str)
     Raises:
         ModelError: Missing, left over or of another shape; lists them.
     """
-    wanted = model.state_dict()
+    check_exactly(model.state_dict(), weights, where=where)
+    model.load_state_dict(dict(weights))
+
+
+def check_exactly(wanted: Mapping[str, Tensor], weights: Mapping[str, Tensor], *, where: str) -> None:
+    """Whether weights are those of a model, none too many or too few.
+
+    Args:
+        wanted: Its state; tensors without memory (of the meta device) will do.
+        weights: As `load_exactly` takes them.
+        where: What to call their source in an error.
+
+    Raises:
+        ModelError: Missing, left over or of another shape; lists them.
+    """
     shapes = [
         f"{k} {tuple(weights[k].shape)} for {tuple(v.shape)}"
         for k, v in wanted.items()
@@ -73,7 +70,6 @@ def load_exactly(model: nn.Module, weights: Mapping[str, Tensor], *, where: str)
     listed = [f"{what}: {', '.join(keys[:8])}{' …' if len(keys) > 8 else ''}" for what, keys in faults if keys]
     if listed:
         raise ModelError(f"The weights in '{where}' do not fit this model. {'; '.join(listed)}.")
-    model.load_state_dict(dict(weights))
 
 
 def load_cellvit(model: nn.Module, path: str | Path) -> None:

@@ -109,3 +109,61 @@ def export(
     spec, network = load_model(files.safetensors)
     export_onnx(spec, network, target)
     say(f"Wrote {target} ({target.stat().st_size / 1e6:.1f} MB).")
+
+
+@app.command()
+def convert(
+    file: Annotated[Path, typer.Argument(help="A published checkpoint: .pth, .pt, .tar, .ckpt.", show_default=False)],
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="The .safetensors file; beside the checkpoint where not given.")
+    ] = None,
+    kind: Annotated[str | None, typer.Option(help="What it is, where its weights' names do not tell.")] = None,
+    mpp: Annotated[float | None, typer.Option(help="µm/px it was trained at, where the file does not say.")] = None,
+    classes: Annotated[str | None, typer.Option(help="Names of its cell classes in order: a,b,c.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the model.")] = None,
+    own_decoding: Annotated[
+        bool, typer.Option("--own-decoding", help="Read the maps as histocyte does, not as the publishers do.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Make a model file of a checkpoint that others published; nothing in it is run.
+
+    Example: histocyte models convert CellViT-256-x40.pth -o cellvit-256.safetensors
+    """
+    from histocyte.apps.cli.output import print_json, say
+    from histocyte.core.errors import InputError, require
+
+    target = out or file.with_suffix(".safetensors")
+    if target.suffix != ".safetensors":
+        raise InputError(f"A model file ends in .safetensors, '{target}' does not.")
+    require("torch", extra="torch")
+    from histocyte.model.checkpoint import save_model
+    from histocyte.recipes.convert import convert as convert_checkpoint
+    from histocyte.recipes.published_facts import taxonomy_of
+
+    taxonomy = None if classes is None else taxonomy_of([c.strip() for c in classes.split(",")])
+    spec, weights = convert_checkpoint(file, kind=kind, taxonomy=taxonomy, mpp=mpp, name=name, compat=not own_decoding)
+    save_model(target, spec, weights)
+    converted = spec.training["converted"]
+    if as_json:
+        print_json(
+            {
+                "path": str(target),
+                "bytes": target.stat().st_size,
+                "name": spec.name,
+                "kind": converted["kind"],
+                "mpp": spec.mpp,
+                "mean": list(spec.mean),
+                "std": list(spec.std),
+                "classes": list(spec.classes.names),
+                "tissues": list(spec.tissues),
+                "notes": list(converted["notes"]),
+            }
+        )
+        return
+    say(f"{spec.description}: {spec.mpp:g} µm/px, classes {', '.join(spec.classes.names) or 'none'}.")
+    for note in converted["notes"]:
+        say(f"Note: {note}.")
+    say(f"Wrote {target} ({target.stat().st_size / 1e6:.1f} MB).")
+    say(f"Next: histocyte segment SLIDE --model {target}")
+    say(f"      histocyte models export {target}   (an ONNX file, which runs without torch and faster on a CPU)")
