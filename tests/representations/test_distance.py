@@ -16,7 +16,7 @@ from histocyte.core.instances import Labels
 from histocyte.core.labels import clean_instances
 from histocyte.metrics.panoptic import PanopticCounts, panoptic_counts
 from histocyte.representations.distance import Distance
-from histocyte.representations.distance_decode import distance_drop_map, separate
+from histocyte.representations.distance_decode import _seams, distance_drop_map, separate
 from histocyte.representations.distance_decode_plain import (
     distance_drop_map_plain,
     separate_as_published_plain,
@@ -30,6 +30,7 @@ from histocyte.representations.distance_targets import (
     semantic_map_plain,
 )
 from histocyte.representations.hover_decode_plain import flood_plain
+from histocyte.representations.seams import seam_levels
 from histocyte.representations.thinning import skeleton, skeleton_plain
 from histocyte.representations.watershed import flood
 from histocyte.testing.contracts import check_representation
@@ -142,6 +143,18 @@ def test_drops_agree():
     fast = distance_drop_map(distance, (labels > 0).astype(np.int32), 0.8)
     assert fast.max() > 0.1
     assert np.allclose(fast, distance_drop_map_plain(distance, labels > 0, 0.8), atol=1e-5)
+
+
+def test_taken_in_strips_the_seams_are_the_same_to_the_bit():
+    labels = np.tile(_tissue(96, 1), (3, 1))
+    maps = {name: np.tile(values, (1, 3, 1)) for name, values in _predicted(_tissue(96, 1), 2).items()}
+    maps["distance"][:, 126:131, 40:44] = np.nan
+    levels, calm = _seams(maps["semantic"], maps["distance"], labels, 0.8, 0.035, 0.5)
+    drops = distance_drop_map(maps["distance"], labels, 0.8)
+    excess = np.maximum(maps["semantic"][0] - maps["semantic"][1], 0)
+    assert np.array_equal(calm, (drops <= 0.035) & (labels > 0))
+    assert 0 < calm.mean() < 1
+    assert np.array_equal(levels, seam_levels(drops + np.float32(0.5) * excess, labels, 0.035))
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -22,7 +22,7 @@ from histocyte.core.errors import InputError
 from histocyte.core.geometry import check_mpp
 from histocyte.core.instances import Instances, Labels
 from histocyte.core.maps import Maps, MapSpec
-from histocyte.representations.distance_decode import separate
+from histocyte.representations.distance_decode import cell_probability, separate
 from histocyte.representations.distance_decode_published import PUBLISHED, separate_as_published
 from histocyte.representations.distance_targets import distance_map, semantic_map
 from histocyte.representations.types_map import types_map
@@ -147,11 +147,13 @@ class Distance:
             Solid one-piece instances; class probabilities are the mean over a cell's pixels, its score is the mean
             probability of contour and body together.
         """
-        semantic = np.ascontiguousarray(maps["semantic"], np.float32)
-        distance = np.ascontiguousarray(maps["distance"], np.float32)
+        semantic, distance = maps["semantic"], maps["distance"]
         if self.compat:
             labels = separate_as_published(
-                semantic, distance, PUBLISHED[self.magnification], min_area_px=self.compat_min_area_px or None
+                np.asarray(semantic, np.float32),
+                np.asarray(distance, np.float32),
+                PUBLISHED[self.magnification],
+                min_area_px=self.compat_min_area_px or None,
             )
         else:
             labels = separate(
@@ -163,7 +165,7 @@ class Distance:
                 contour_weight=self.contour_weight,
                 min_area_px=self.min_area_px,
             )
-        return vote(labels, semantic[0] + semantic[1], maps["types"] if self.classes else None)
+        return vote(labels, cell_probability(semantic), maps["types"] if self.classes else None)
 
     def loss_terms(self, raw: Tensor, target: Mapping[str, Tensor], separable: Tensor) -> dict[str, Tensor]:
         """Unweighted loss terms by name (see `distance_loss.distance_loss_terms`).

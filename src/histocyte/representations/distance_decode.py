@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from histocyte.core.compiled import compiled
 from histocyte.core.labels import fill_instances
 from histocyte.representations.seams import gaussian, seam_levels, smooth
+from histocyte.representations.strips import strips
 from histocyte.representations.watershed import adopt_unmarked, flood, foreground, without_small
 
-__all__ = ["distance_drop_map", "separate"]
+__all__ = ["cell_probability", "distance_drop_map", "separate"]
 
 
 @compiled
@@ -93,8 +94,8 @@ def _with_contours(
 
 
 def separate(
-    semantic: NDArray[np.float32],
-    distance: NDArray[np.float32],
+    semantic: NDArray[np.floating],
+    distance: NDArray[np.floating],
     *,
     cell_threshold: float,
     seam_drop: float,
@@ -109,8 +110,8 @@ def separate(
     cell beside another, is a marker too. What lies between is shared out by watershed on the seams.
 
     Args:
-        semantic: (3, H, W) probabilities of contour, body and background.
-        distance: (4, H, W) to the right, down, from the top left and from the bottom left.
+        semantic: (3, H, W) probabilities of contour, body and background, float32 or float16.
+        distance: (4, H, W) to the right, down, from the top left and from the bottom left, float32 or float16.
         cell_threshold: Foreground is this probability, of contour and body together, and more.
         seam_drop: Fall of the distance per px that is a seam.
         smoothing_px: Gaussian sigma over which the fall is averaged, px.
@@ -120,10 +121,36 @@ def separate(
     Returns:
         (H, W) int32 labels 1..N, solid one-piece instances.
     """
-    pieces = foreground(semantic[0] + semantic[1], cell_threshold, min_area_px)
-    drops = distance_drop_map(distance, pieces, smoothing_px)
-    levels = seam_levels(_with_contours(drops, semantic[0], semantic[1], contour_weight), pieces, seam_drop)
+    pieces = foreground(cell_probability(semantic), cell_threshold, min_area_px)
+    levels, calm = _seams(semantic, distance, pieces, smoothing_px, seam_drop, contour_weight)
     markers = without_small(((levels == 0) & (pieces > 0)).astype(np.uint8), min_area_px)
-    adopt_unmarked(markers, without_small(((drops <= seam_drop) & (pieces > 0)).astype(np.uint8), min_area_px))
+    adopt_unmarked(markers, without_small(calm, min_area_px))
     adopt_unmarked(markers, pieces)
-    return fill_instances(flood(markers, levels, pieces))
+    cells = flood(markers, levels, pieces)
+    del markers, levels, calm, pieces  # each is as large as the result; a block's memory peaks here
+    return fill_instances(cells)
+
+
+def cell_probability(semantic: NDArray[np.floating]) -> NDArray[np.float32]:
+    """(H, W) probability of contour and body together."""
+    return np.add(semantic[0], semantic[1], dtype=np.float32)
+
+
+def _seams(
+    semantic: NDArray[np.floating],
+    distance: NDArray[np.floating],
+    inside: NDArray[np.int32],
+    sigma_px: float,
+    threshold: float,
+    contour_weight: float,
+) -> tuple[NDArray[np.uint16], NDArray[np.uint8]]:
+    """Heights to flood by, and 1 where no distance falls, a strip at a time: float32 of all maps would be large."""
+    levels, calm = np.empty(inside.shape, np.uint16), np.empty(inside.shape, np.uint8)
+    for strip in strips(len(inside), halo=len(gaussian(sigma_px)) // 2 + 1):  # reach of the mean, and of a step
+        near = inside[strip.around]
+        drops = distance_drop_map(np.ascontiguousarray(distance[:, strip.around], np.float32), near, sigma_px)
+        drops, near = drops[strip.inner], near[strip.inner]
+        contour, body = np.ascontiguousarray(semantic[:2, strip.rows], np.float32)
+        levels[strip.rows] = seam_levels(_with_contours(drops, contour, body, contour_weight), near, threshold)
+        calm[strip.rows] = (drops <= threshold) & (near > 0)
+    return levels, calm
