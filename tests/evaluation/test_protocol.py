@@ -131,6 +131,20 @@ def test_detection_radius_is_physical():
     assert (value(near, "f1"), value(far, "f1")) == (1, 0)
 
 
+def test_two_ways_of_pairing_stand_beside_each_other():
+    # 60 px are 3 µm here. Together the near pair (5 px) and a far one (67 px) are shorter than 60 and 13 px.
+    truth, found = (squares(*corners, side=2, shape=(64, 96)) for corners in ([(10, 10), (28, 6)], [(15, 8), (10, 70)]))
+    report = evaluate(answers(instances(found, [1, 1])), [sample("0", truth, None, mpp=0.05)], NAMES, replicates=20)
+    assert (value(report, "f1"), value(report, "f1_most_pairs")) == (0.5, 1)
+    image = report.to_json()["images"][0]
+    assert (image["f1"], image["f1_most_pairs"]) == (0.5, 1)
+    assert [(row.score, row.value) for row in report.table() if "F1" in row.score] == [
+        ("Detection F1", "0.500"),
+        ("Detection F1, most pairs", "1.000"),
+        ("Detection F1, image mean", "0.500"),
+    ]
+
+
 def test_data_sets_are_summarised_apart_and_intervals_rest_on_patients():
     found = [instances(LABELS, [1, 2, 2, 1]), instances(squares(*GRID[:2]), [1, 2]), instances(NOTHING, [])]
     samples = [sample(str(i), LABELS, [0, 1, 2, 2, 1], group="ab"[i % 2]) for i in range(3)]

@@ -80,7 +80,8 @@ class ImageScores:
     Attributes:
         info: Where it is from.
         panoptic: Matches by IoU > 0.5, classes aside.
-        detection: Matches by centroids within 3 µm, classes aside.
+        detection: Matches by centroids within 3 µm, classes aside, paired as the mode says.
+        most_pairs: The same with as many pairs as there can be within 3 µm, whatever the mode.
         aji: Aggregated Jaccard index.
         aji_plus: Its one-to-one form.
         dice: Dice of the foreground.
@@ -91,6 +92,7 @@ class ImageScores:
     info: ImageInfo
     panoptic: PanopticCounts
     detection: DetectionCounts
+    most_pairs: DetectionCounts
     aji: float
     aji_plus: float
     dice: float
@@ -135,12 +137,9 @@ def score_image(
     """
     try:
         overlap = overlap_of(truth.instances, found.labels)
-        match = match_centroids(
-            centroids(truth.instances)[1],
-            centroids(found.labels)[1],
-            radius_px=detection_radius_px(info.mpp),
-            mode=mode,
-        )
+        points, radius_px = (centroids(truth.instances)[1], centroids(found.labels)[1]), detection_radius_px(info.mpp)
+        match = match_centroids(*points, radius_px=radius_px, mode=mode)
+        most_pairs = match_centroids(*points, radius_px=radius_px, mode="max_cardinality")
         classes = _class_scores(truth, found, overlap, match, n_classes)
     except InputError as error:
         raise InputError(f"Image '{info.name}' of {info.source}: {error}") from error
@@ -148,6 +147,7 @@ def score_image(
         info,
         count_matches(overlap),
         match.counts(),
+        most_pairs.counts(),
         aji_of(overlap),
         aji_plus_of(overlap),
         dice_of(overlap),

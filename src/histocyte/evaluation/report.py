@@ -41,7 +41,7 @@ class Report:
         skipped: By data set, the images that were not scored since their truth does not part touching nuclei.
         replicates: Bootstrap resamples behind each interval.
         seed: Their seed.
-        mode: How centroids were paired.
+        mode: How centroids were paired, but for the score that says that it makes the most pairs.
     """
 
     class_names: tuple[str, ...]
@@ -149,6 +149,7 @@ def _image_json(row: ImageScores) -> dict[str, object]:
         "detected_falsely": detection.fp,
         "detection_missed": detection.fn,
         "f1": _defined(detection.f1),
+        "f1_most_pairs": _defined(row.most_pairs.f1),
         "mpq": _defined(row.mpq),
     }
     if row.classes is not None:

@@ -37,6 +37,7 @@ SCORES: Mapping[str, tuple[str, str]] = {
     "precision": ("Detection precision", "centroids within 3 µm, counts summed over all images"),
     "recall": ("Detection recall", "centroids within 3 µm, counts summed over all images"),
     "f1": ("Detection F1", "centroids within 3 µm, counts summed over all images"),
+    "f1_most_pairs": ("Detection F1, most pairs", "the same with as many pairs as there can be within 3 µm"),
     "precision_mean": ("Detection precision, image mean", "mean over images where something was found"),
     "recall_mean": ("Detection recall, image mean", "mean over images that have true nuclei"),
     "f1_mean": ("Detection F1, image mean", "mean over images that have true or found nuclei"),
@@ -151,6 +152,7 @@ def summarise(
 def _instance_scores(rows: Sequence[ImageScores], weights: NDArray[np.float64]) -> dict[str, Estimate]:
     panoptic = np.array([(r.panoptic.tp, r.panoptic.fp, r.panoptic.fn, r.panoptic.iou_sum) for r in rows], np.float64)
     detection = np.array([(r.detection.tp, r.detection.fp, r.detection.fn) for r in rows], np.float64)
+    most_pairs = np.array([(r.most_pairs.tp, r.most_pairs.fp, r.most_pairs.fn) for r in rows], np.float64)
     quality = panoptic_quality(*panoptic.T, convention="pannuke")
     means = {
         "bpq": quality.pq,
@@ -163,7 +165,8 @@ def _instance_scores(rows: Sequence[ImageScores], weights: NDArray[np.float64]) 
         "pq_pooled": weighted_pool(panoptic, lambda t: panoptic_quality(*np.moveaxis(t, -1, 0)).pq),
         "precision": weighted_pool(detection, lambda t: _ratio(t[:, 0], t[:, 0] + t[:, 1])),
         "recall": weighted_pool(detection, lambda t: _ratio(t[:, 0], t[:, 0] + t[:, 2])),
-        "f1": weighted_pool(detection, lambda t: _ratio(2 * t[:, 0], 2 * t[:, 0] + t[:, 1] + t[:, 2])),
+        "f1": weighted_pool(detection, _pooled_f1),
+        "f1_most_pairs": weighted_pool(most_pairs, _pooled_f1),
     }
     totals = np.array([(r.n_truth, r.n_found) for r in rows], np.int64)
     total_r2 = weighted_r_squared(totals[:, :1], totals[:, 1:])
@@ -172,6 +175,11 @@ def _instance_scores(rows: Sequence[ImageScores], weights: NDArray[np.float64]) 
         **{key: estimate(statistic, weights) for key, statistic in pooled.items()},
         "r2_total": estimate(lambda w: total_r2(w)[:, 0], weights),
     }
+
+
+def _pooled_f1(totals: NDArray[np.float64]) -> NDArray[np.float64]:
+    hits, false, missed = totals.T
+    return _ratio(2 * hits, 2 * hits + false + missed)
 
 
 def _class_scores(
