@@ -78,6 +78,7 @@ def fit(
     run: Path,
     options: TrainingOptions,
     *,
+    fixed: Fixed | None = None,
     validate: Callable[[nn.Module], Mapping[str, float]] | None = None,
     score: str = "bpq",
     progress: Callable[[int, Mapping[str, float]], None] | None = None,
@@ -91,6 +92,7 @@ def fit(
         run: Folder of the run: last.safetensors (state), best.safetensors (averaged weights of the best validation),
             both without what stays as it is; log.csv, validation.csv, options.json, progress.json.
         options: How.
+        fixed: What `prepare` gave, where the model has been made ready before.
         validate: Averaged model → named scores.
         score: The score by which the best is kept.
         progress: Called after each step with the step and its losses.
@@ -107,7 +109,7 @@ def fit(
     if options.cached_crops and options.adapt != "frozen":
         raise InputError(f"Cached features are those of a frozen encoder; with adapt '{options.adapt}' it changes.")
     _check_same_run(run, options, representation)
-    fixed = prepare(model, options)
+    fixed = fixed or prepare(model, options)
     device = torch.device(options.device)
     model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = _optimiser(model, options)
@@ -146,7 +148,7 @@ def fit(
 
 
 def prepare(model: Segmenter, options: TrainingOptions) -> Fixed:
-    """Make a model ready as the options say (`training.adapt.adapt`); `fit` does it itself."""
+    """Make a model ready as the options say (`training.adapt.adapt`), once; `fit` does it itself if need be."""
     return adapt(
         model,
         options.adapt,

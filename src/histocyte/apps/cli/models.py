@@ -102,13 +102,19 @@ def export(
     files = find_model(model)
     if files.safetensors is None:
         raise InputError(f"'{model}' has no .safetensors file to export from.")
-    from histocyte.model.checkpoint import load_model
+    from histocyte.model.checkpoint import load_model, read_spec
     from histocyte.model.onnx_export import export_onnx
 
     target = out or files.safetensors.with_suffix(".onnx")
+    lacking = read_spec(files.safetensors).encoder_weights
     spec, network = load_model(files.safetensors)
     export_onnx(spec, network, target)
     say(f"Wrote {target} ({target.stat().st_size / 1e6:.1f} MB).")
+    if lacking is not None and not lacking.included:
+        say(
+            f"[yellow]note[/yellow] It now holds its encoder's published weights ({lacking.source or lacking.file}), "
+            "under their licence: do not hand it on where that forbids it."
+        )
 
 
 @app.command()

@@ -19,8 +19,30 @@ def train(
         Path, typer.Option("-o", "--out", help="Folder of the run; an unfinished run there goes on.")
     ] = Path("runs/model"),
     recipe: Annotated[str, typer.Option(help="What to train.")] = "hover_unet",
+    encoder: Annotated[
+        str | None, typer.Option(help="Encoder in place of the recipe's own (`histocyte encoders list`).")
+    ] = None,
     encoder_weights: Annotated[
-        Path | None, typer.Option(help="Pre-trained weights of the encoder, .safetensors with timm's names.")
+        str | None,
+        typer.Option(help="Its pre-trained weights: a file or folder, a card's name, or hub:owner/name."),
+    ] = None,
+    adapt: Annotated[
+        str,
+        typer.Option(help="What of the encoder is trained: full, frozen, last-N (its last N blocks), lora (adapters)."),
+    ] = "full",
+    lora_rank: Annotated[int, typer.Option(min=1, help="Rank of the adapters.")] = 8,
+    lora_mlp: Annotated[bool, typer.Option("--lora-mlp", help="Adapters on the MLPs too, not on attention alone.")] = (
+        False
+    ),
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder to keep a frozen encoder's features in; training is quick from there.")
+    ] = None,
+    cache_passes: Annotated[int, typer.Option(min=1, help="How often the images' area is kept, varied anew.")] = 8,
+    delta: Annotated[
+        bool | None,
+        typer.Option(
+            "--delta/--whole", help="Write the model without its encoder's published weights; so unless --adapt full."
+        ),
     ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Batches to train for.")] = 4000,
     batch: Annotated[int, typer.Option(min=1, help="Crops in a batch.")] = 16,
@@ -44,8 +66,9 @@ def train(
     from histocyte.core.errors import require
 
     require("torch", extra="torch")
-    from histocyte.apps.cli.training_run import TrainingRun
+    from histocyte.apps.cli.training_run import Adaptation, TrainingRun
 
-    run = TrainingRun(out, recipe, name, encoder_weights, seed, device, threads)
+    ways = Adaptation(adapt, lora_rank, lora_mlp, cache, cache_passes, delta)
+    run = TrainingRun(out, recipe, name, encoder, encoder_weights, ways, seed, device, threads)
     run.load_data(data, validation=validation, mpp=mpp)
     run.fit(steps=steps, batch=batch, validate_every=validate_every)

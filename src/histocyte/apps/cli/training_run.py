@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -17,19 +18,69 @@ from histocyte.datasets.cards import DATASETS
 from histocyte.datasets.folder import load_folders
 from histocyte.datasets.sample import Sample
 from histocyte.datasets.splits import split_by_group
+from histocyte.encoders.fingerprint import tensor_sha256
 from histocyte.evaluation.protocol import evaluate
 from histocyte.evaluation.report import Report
 from histocyte.inference.cpus import available_cpus
 from histocyte.inference.load import Model
 from histocyte.inference.torch_runtime import TorchRuntime, pick_device
+from histocyte.model.adapters import ATTENTION, MLP, merge_adapters
 from histocyte.model.build import build_representation
 from histocyte.model.checkpoint import save_model
+from histocyte.model.delta import FOLDER_VARIABLE, delta_of
 from histocyte.model.segmenter import Segmenter
 from histocyte.pipeline import instances_on
-from histocyte.recipes.training import crop_sampler, data_facts, first_spec, held_out, start
-from histocyte.training.fit import TrainingOptions, fit
+from histocyte.recipes.training import crop_sampler, data_facts, first_spec, held_out, origin, start
+from histocyte.training.adapt import check_adaptation
+from histocyte.training.crops import BatchSource
+from histocyte.training.feature_cache import CachedSampler, FeatureCache, crops_of_passes
+from histocyte.training.fit import TrainingOptions, fit, prepare
+from histocyte.training.state import load_moving
 
-__all__ = ["TrainingRun"]
+__all__ = ["Adaptation", "TrainingRun"]
+
+
+@dataclass(frozen=True, slots=True)
+class Adaptation:
+    """How much of a pre-trained encoder is trained, and what of it the model file holds.
+
+    Attributes:
+        how: "full", "frozen", "last-N" or "lora" (`training.adapt`).
+        rank: Of the adapters.
+        mlp: Adapters on the MLPs too.
+        cache: Folder for a frozen encoder's features.
+        passes: How often the images' area is kept there.
+        delta: Write the model without the encoder's published weights; where `how` is not "full", if None.
+    """
+
+    how: str = "full"
+    rank: int = 8
+    mlp: bool = False
+    cache: Path | None = None
+    passes: int = 8
+    delta: bool | None = None
+
+    def check(self, encoder_weights: str | Path | None) -> None:
+        """Refuse what does not go together.
+
+        Raises:
+            InputError: Says what.
+        """
+        check_adaptation(self.how)
+        if self.how != "full" and encoder_weights is None:
+            raise InputError(
+                f"--adapt {self.how} keeps weights of the encoder as they begin, and without --encoder-weights that is "
+                "at random. Pass them, e.g. by the name of a card (histocyte encoders list)."
+            )
+        if self.cache is not None and self.how != "frozen":
+            raise InputError(f"--cache keeps a frozen encoder's features; with --adapt {self.how} they change.")
+        if self.delta and self.how == "full":
+            raise InputError("--delta leaves out what was not trained, and --adapt full trains everything.")
+
+    @property
+    def leaves_out(self) -> bool:
+        """Whether the model file lacks the published weights."""
+        return self.how != "full" if self.delta is None else self.delta
 
 
 class TrainingRun:
@@ -39,10 +90,15 @@ class TrainingRun:
         folder: Of the run.
         recipe: By name.
         name: Of the model.
+        encoder: In place of the recipe's own.
         encoder_weights: Starting weights of the encoder.
+        ways: To train it.
         seed: Of everything random.
         device: To train on.
         threads: On a CPU.
+
+    Raises:
+        InputError: Ways that do not go together.
     """
 
     def __init__(
@@ -50,13 +106,16 @@ class TrainingRun:
         folder: Path,
         recipe: str,
         name: str,
-        encoder_weights: Path | None,
+        encoder: str | None,
+        encoder_weights: str | None,
+        ways: Adaptation,
         seed: int,
         device: str,
         threads: int | None,
     ) -> None:
-        self.folder, self.seed = folder, seed
-        self.spec = first_spec(recipe).with_changes(name=name)
+        ways.check(encoder_weights)
+        self.folder, self.seed, self.ways = folder, seed, ways
+        self.spec = first_spec(recipe, encoder).with_changes(name=name)
         self.encoder_weights = encoder_weights
         self.device = pick_device(device)
         torch.set_num_threads(threads or available_cpus())
@@ -79,23 +138,54 @@ class TrainingRun:
 
     def fit(self, *, steps: int, batch: int, validate_every: int) -> None:
         """Train, then write model.safetensors with the best weights and their scores."""
+        model = start(self.spec, self.encoder_weights, seed=self.seed)
+        if self.encoder_weights is not None:
+            facts = origin(model, self.encoder_weights, included=not self.ways.leaves_out)
+            self.spec = self.spec.with_changes(encoder_weights=facts)
+        published = {}
+        if self.ways.leaves_out:
+            published = {name: tensor_sha256(tensor) for name, tensor in model.encoder.state_dict().items()}
+        sampler: BatchSource = crop_sampler(self.spec, self.training, seed=self.seed)
+        if self.ways.cache is not None:
+            sampler = self._cached(model, self.ways.cache)
         options = TrainingOptions(
             steps=steps,
             batch=batch,
             seed=self.seed,
             validate_every=validate_every,
             device=str(self.device),
+            adapt=self.ways.how,
+            lora_rank=self.ways.rank,
+            lora_targets=(*ATTENTION, *MLP) if self.ways.mlp else ATTENTION,
+            cached_crops=sampler.crops if isinstance(sampler, CachedSampler) else 0,
         )
-        model = start(self.spec, self.encoder_weights, seed=self.seed)
-        sampler = crop_sampler(self.spec, self.training, seed=self.seed)
+        fixed = prepare(model, options)
         with progress_bar("steps") as bar:
             task = bar.add_task("training", total=steps, note="")
 
             def show(step: int, terms: Mapping[str, float]) -> None:
                 bar.update(task, completed=step, note=f"loss {terms['loss']:.2f}")
 
-            fit(model, self.spec, sampler, self.folder, options, validate=self._validate, progress=show)
-        self._finish(model, steps)
+            fit(
+                *(model, self.spec, sampler, self.folder, options),
+                fixed=fixed,
+                validate=self._validate,
+                progress=show,
+            )
+        best = self.folder / "best.safetensors"
+        load_moving(model, load_file(best), fixed, where=best)
+        self._finish(model, steps, published)
+
+    def _cached(self, model: Segmenter, folder: Path) -> CachedSampler:
+        sampler = crop_sampler(self.spec, self.training, seed=self.seed)
+        cache = FeatureCache(folder, model, self.spec, sampler, device=self.device)
+        crops = crops_of_passes(sampler, self.ways.passes)
+        needed = cache.bytes_needed(crops)
+        still = f"{needed / 1e9:.2f} GB still to be made" if needed else "all there"
+        say(f"Features of {crops:,} crops take {crops * cache.crop_bytes / 1e9:.2f} GB in '{folder}': {still}.")
+        with progress_bar("crops", hidden=not needed) as bar:
+            task = bar.add_task("features", total=crops, note="")
+            return cache.fill(crops, progress=lambda done, total: bar.update(task, completed=done, total=total))
 
     def _report(self, network: nn.Module, *, replicates: int) -> Report:
         assert isinstance(network, Segmenter)
@@ -112,8 +202,9 @@ class TrainingRun:
         scores = {f"{name}_{key}": s.scores[key].value for name, s in sources.items() for key in ("bpq", "f1")}
         return {"bpq": sum(s.scores["bpq"].value for s in sources.values()) / len(sources), **scores}
 
-    def _finish(self, model: Segmenter, steps: int) -> None:
-        model.load_state_dict(load_file(self.folder / "best.safetensors"))
+    def _finish(self, model: Segmenter, steps: int, published: Mapping[str, str]) -> None:
+        delta = delta_of(model, published) if self.ways.leaves_out else None
+        merge_adapters(model)
         report = self._report(model.eval(), replicates=1000).to_json()
         arguments = [a if not Path(a).exists() else Path(a).name for a in sys.argv[1:]]
         spec = self.spec.with_changes(
@@ -123,9 +214,15 @@ class TrainingRun:
                 "command": f"histocyte {shlex.join(arguments)}",
                 "steps": steps,
                 "seed": self.seed,
+                "adapt": self.ways.how,
                 "held_out": held_out(self.validation),
             },
         )
         path = self.folder / "model.safetensors"
-        save_model(path, spec, model.state_dict())
-        say(f"Wrote {path}. Next: histocyte segment SLIDE --model {path}")
+        save_model(path, spec, model.state_dict() if delta is None else delta)
+        say(f"Wrote {path} ({path.stat().st_size / 1e6:.1f} MB). Next: histocyte segment SLIDE --model {path}")
+        if delta is not None and spec.encoder_weights is not None:
+            say(
+                f"It does not hold the encoder's published weights: keep {spec.encoder_weights.file} beside it, or in "
+                f"the folder that {FOLDER_VARIABLE} names."
+            )
