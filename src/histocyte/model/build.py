@@ -43,6 +43,7 @@ DECODERS: Registry[Any] = Registry(
 HEADS: Registry[Any] = Registry(
     "heads",
     {
+        "cpp_refine": "histocyte.decoders.cpp_refine:CppRefineHeads",
         "pixel_shuffle": "histocyte.decoders.heads:PixelShuffleHeads",
         "pointwise": "histocyte.decoders.heads:PointwiseHeads",
         "residual": "histocyte.decoders.residual_heads:ResidualHeads",

@@ -12,12 +12,15 @@ RECIPES: Registry[ModelSpec] = Registry(
     {
         "hover_unet": "histocyte.recipes.hover_unet:hover_unet",
         "cellvit": "histocyte.recipes.cellvit:cellvit",
+        "cellvit_cppnet": "histocyte.recipes.cellvit_cppnet:cellvit_cppnet",
+        "cellvit_stardist": "histocyte.recipes.cellvit_stardist:cellvit_stardist",
         "cisca": "histocyte.recipes.cisca:cisca",
         "frozen_encoder": "histocyte.recipes.frozen_encoder:frozen_encoder",
         "hovernet": "histocyte.recipes.hovernet:hovernet",
         "cellpose": "histocyte.recipes.cellpose:cellpose",
         "lightweight_teacher": "histocyte.recipes.lightweight_teacher:lightweight_teacher",
         "lightweight_student": "histocyte.recipes.lightweight_student:lightweight_student",
+        "stardist": "histocyte.recipes.stardist:stardist",
     },
     group="histocyte.recipes",
 )

@@ -1,0 +1,42 @@
+"""CellViT with StarDist's maps: star polygons from a vision transformer, with a branch for each map."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from histocyte.core.taxonomy import PANNUKE, Taxonomy
+from histocyte.model.spec import ModelSpec, Part
+from histocyte.recipes.cellvit import PANNUKE_TISSUES, cellvit
+
+__all__ = ["cellvit_stardist"]
+
+
+def cellvit_stardist(
+    encoder: str = "vit256",
+    *,
+    taps: Sequence[int] | None = None,
+    patch_px: int = 16,
+    taxonomy: Taxonomy = PANNUKE,
+    mpp: float = 0.25,
+    compatible: bool = False,
+) -> ModelSpec:
+    """Star polygons (Schmidt et al. 2018, doi 10.1007/978-3-030-00934-2_30) by CellViT, as in its paper's ablation.
+
+    Hörst et al. 2024, CellViT (doi 10.1016/j.media.2024.103143); trained there without a loss for tissues.
+
+    Args:
+        encoder: As `cellvit` takes it.
+        taps: Likewise.
+        patch_px: Likewise.
+        taxonomy: The cell classes.
+        mpp: Resolution, µm/px.
+        compatible: As the published code has it, for its weights: positional embeddings, decoding, and a tissue head.
+    """
+    tissues = PANNUKE_TISSUES if compatible else ()
+    spec = cellvit(
+        encoder, taps=taps, patch_px=patch_px, taxonomy=taxonomy, tissues=tissues, mpp=mpp, compatible=compatible
+    )
+    options = {"classes": len(taxonomy), "compat": compatible}
+    return spec.with_changes(
+        name="cellvit-stardist", recipe="cellvit_stardist", representation=Part(name="star", options=options)
+    )
