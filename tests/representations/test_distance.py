@@ -221,6 +221,14 @@ def test_either_map_alone_still_parts_cells():
         assert _quality(labels, Distance().decode(spoilt).labels) > 0.95
 
 
+def test_a_lone_cell_is_kept_however_wrong_its_distances():
+    labels = np.zeros((30, 40), np.int32)
+    labels[10:16, 12:22] = 1
+    maps = Distance().encode(Labels(labels))
+    maps["distance"] *= -1
+    assert np.array_equal(Distance().decode(maps).labels, labels)
+
+
 # --- poor maps ---
 
 
