@@ -93,7 +93,7 @@ def test_a_truncated_slide_names_file_and_place(tmp_path: Path) -> None:
     # The directory lies behind the pixels: what a copy of the right size but with a hole looks like.
     path.write_bytes(whole[:600_000] + bytes(300_000) + whole[900_000:])
     slide = open_slide(path)
-    with pytest.raises(SlideError, match=r"cut\.svs is damaged: level 0, x 0–2220, y 0–2967 px"):
+    with pytest.raises(SlideError, match=r"cut\.svs is damaged: level 0, x 0–2220, y 0–1889 px"):
         slide.read(Box(0, 0, 2220, 2967), mpp=0.499)
     np.testing.assert_array_equal(slide.read(Box(0, 0, 200, 200), mpp=0.499), top)
     path.write_bytes(whole[:600_000])
