@@ -92,8 +92,9 @@ class Star:
     @property
     def loss_weights(self) -> Mapping[str, float]:
         """The weights of CellViT's StarDist and CPP-Net models."""
-        weights = {"nucleus_bce": 1.0, "rays_l1": 1.0, "rays_initial_l1": 1.0}
-        return weights | {"types_ce": 0.5, "types_dice": 0.2, "types_focal_tversky": 0.5}
+        initial = {"rays_initial_l1": 1.0} if self.refined else {}
+        types = {"types_ce": 0.5, "types_dice": 0.2, "types_focal_tversky": 0.5} if self.classes else {}
+        return {"nucleus_bce": 1.0, "rays_l1": 1.0} | initial | types
 
     def encode(self, labels: Labels) -> Maps:
         """Write labels as target maps.
