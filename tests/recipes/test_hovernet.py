@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import pytest
 import torch
 
 from histocyte.core.errors import InputError, UnknownNameError
 from histocyte.core.taxonomy import CONSEP, Taxonomy
 from histocyte.decoders.hover_branches import HoverBranches
+from histocyte.encoders import hovernet_encoder
 from histocyte.encoders.hovernet_encoder import HoverNetEncoder, mirror
 from histocyte.encoders.protocol import EncoderInfo, Features
+from histocyte.inference.predict import tile_spans
 from histocyte.model.build import build_segmenter
+from histocyte.model.onnx_export import export_onnx
+from histocyte.model.segmenter import activate
 from histocyte.model.spec import Part
 from histocyte.recipes.hovernet import hovernet
 from histocyte.recipes.registry import RECIPES
@@ -105,6 +111,37 @@ def test_branches_go_behind_a_timm_resnet() -> None:
     options = {"name": "resnet18", "depths": [0, 1, 2, 3]}
     spec = hovernet(taxonomy=CONSEP).with_changes(encoder=Part(name="timm_pyramid", options=options), multiple=16)
     assert build_segmenter(spec).eval()(torch.zeros(1, 3, 64, 32)).shape == (1, 2 + 2 + 5, 64, 32)
+
+
+@pytest.mark.parametrize(("mode", "taken"), [("fast", 46), ("original", 95)])
+def test_tiles_overlap_by_what_unpadded_convolutions_take_off(mode: Literal["fast", "original"], taken: int) -> None:
+    spec = hovernet(mode, compatible=True)
+    assert taken <= spec.margin_px < taken + 8
+    spans = tile_spans(2000, tile_px=spec.tile_px, margin_px=spec.margin_px, multiple=spec.multiple)
+    assert [s.core_start for s in spans[1:]] == [s.core_stop for s in spans[:-1]]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # torch's exporter warns about itself
+@pytest.mark.parametrize("mode", ["fast", "original"])
+def test_an_exported_hovernet_takes_any_size(
+    mode: Literal["fast", "original"], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnx")
+    runtime = pytest.importorskip("onnxruntime")
+    monkeypatch.setattr(hovernet_encoder, "_STAGES", ((1, 2), (1, 4), (1, 8), (1, 16)))  # the same with fewer weights
+    spec = hovernet(mode, taxonomy=CONSEP, compatible=True).with_changes(tile_px=256)
+    model = build_segmenter(spec).eval()
+    export_onnx(spec, model, tmp_path / "hovernet.onnx")
+    session = runtime.InferenceSession(str(tmp_path / "hovernet.onnx"), providers=["CPUExecutionProvider"])
+    for shape in ((1, 96, 48, 3), (2, 8, 16, 3)):  # the second is smaller than the border
+        images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+        with torch.inference_mode():
+            maps = activate(model(torch.from_numpy(images).permute(0, 3, 1, 2).float()), model.specs).numpy()
+        exported = session.run(None, {"images": images})[0]
+        assert exported.shape == maps.shape
+        # Weights are stored as float16.
+        assert np.abs(exported - maps).max() < 1e-2
 
 
 def test_what_does_not_fit_is_said() -> None:

@@ -89,9 +89,11 @@ def mirror(image: Tensor, border: int) -> Tensor:
 
 def _mirrored(length: int, border: int, device: torch.device) -> Tensor:
     """Which of `length` places each of `length` + 2 `border` places shows."""
-    turn = max(2 * length - 2, 1)
-    place = torch.arange(-border, length + border, device=device).abs() % turn
-    return torch.where(place < length, place, turn - place)
+    # A tensor, for torch exports no remainder by a symbol, which `length` is then.
+    last = torch.full((1,), length - 1, device=device)
+    turn = (2 * last).clamp(min=1)
+    place = torch.remainder(torch.arange(-border, length + border, device=device).abs(), turn)
+    return torch.where(place <= last, place, turn - place)
 
 
 class _Stage(nn.Module):

@@ -11,6 +11,8 @@ from histocyte.model.spec import ModelSpec, Part
 __all__ = ["hovernet"]
 
 _KERNELS = {"fast": 3, "original": 5}
+_MARGINS = {"fast": 48, "original": 96}
+"""What the published networks' unpadded convolutions take off, 46 and 95 px, in whole steps of 8."""
 
 
 def hovernet(
@@ -27,14 +29,14 @@ def hovernet(
         taxonomy: The cell classes; empty leaves out their branch.
         mpp: Resolution, µm/px.
         compatible: Unpadded convolutions, as in the published networks and for their weights: the image is mirrored
-            beyond its border by as much as they take off (half as much again to compute). Otherwise all are padded.
+            beyond its border by as much as they take off, and tiles overlap by twice that. Otherwise all are padded.
 
     Raises:
         UnknownNameError: No such mode.
     """
     if mode not in _KERNELS:
         raise UnknownNameError("mode of HoVer-Net", mode, _KERNELS)
-    # They take off 46 px (fast) and 95 px (original); sides that are multiples of 8 need 48 px in the former.
+    # With the original's unpadded first convolution it is 95 px that leave whole steps of 8.
     padded = {"fast": {"mirror_px": 48}, "original": {"mirror_px": 95, "pad_stem": False}}
     return ModelSpec(
         name=f"hovernet-{mode}",
@@ -55,5 +57,7 @@ def hovernet(
         mean=(0.0, 0.0, 0.0),
         std=(1.0, 1.0, 1.0),
         tile_px=512,  # 256 channels at full resolution: 1 MB for each 32 × 32 px, several times over
+        # As published, nothing counts that has mirrored pixels nearer by than the convolutions take off.
+        margin_px=_MARGINS[mode] if compatible else 32,
         multiple=8,
     )
