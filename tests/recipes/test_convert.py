@@ -25,10 +25,12 @@ from histocyte.model.foreign import check_exactly
 from histocyte.model.foreign_file import ForeignFile
 from histocyte.model.segmenter import Segmenter
 from histocyte.recipes.cellvit import cellvit
+from histocyte.recipes.cellvit_stardist import cellvit_stardist
 from histocyte.recipes.convert import convert
 from histocyte.recipes.published import KINDS
 from histocyte.recipes.published_facts import MONUSAC, Facts, taxonomy_of
 from histocyte.representations.hover import Hover
+from histocyte.representations.star import Star
 
 torch.set_num_threads(1)
 ORACLES = Path(__file__).parents[2].parent / "shared" / "oracles" / "networks"
@@ -134,6 +136,29 @@ def test_a_converted_cellvit_gives_the_published_logits(name: str, tmp_path: Pat
     assert disagreement({**ours, "tissue_types": tissue}, name, 256) < 1e-4
 
 
+@pytest.mark.slow
+@needs_oracles
+@pytest.mark.parametrize("name", ["stardist", "cppnet"])
+def test_a_converted_star_model_gives_the_published_logits(name: str, tmp_path: Path) -> None:
+    torch.save({"model_state_dict": published(f"cellvit_256_{name}")}, tmp_path / "x40.pth")
+    said = by_command(tmp_path / "x40.pth")
+    assert (said["name"], said["classes"]) == (f"cellvit-{name}-256", list(PANNUKE.names))
+    spec, model = load_model(tmp_path / "x40.safetensors")
+    assert spec.representation.options == {"classes": 5, "compat": True} | (
+        {"refined": True} if name == "cppnet" else {}
+    )
+    with torch.inference_mode():
+        raw = model((noise(256) * 0.5 + 0.5) * 255)
+    parts = raw[:, :, ::8, ::8].split([spec.channels for spec in model.specs], dim=1)
+    named = dict(zip([spec.name for spec in model.specs], parts, strict=True))
+    ours = {"dist_map": named["nucleus"], "nuclei_type_map": named["types"]}
+    if name == "cppnet":  # its first guess is published before the ReLU
+        ours |= {"stardist_map_refined": named["rays"].relu(), "stardist_map": named["rays_initial"]}
+    else:
+        ours["stardist_map"] = named["rays"].relu()
+    assert disagreement(ours, f"cellvit_256_{name}", 256) < 1e-4
+
+
 CONFIG = {
     "data.num_nuclei_classes": 6,
     "transformations.normalize.mean": [0.1, 0.2, 0.3],
@@ -223,6 +248,25 @@ def test_encoders_of_cellvit_plus_plus_are_told_apart(encoder: str) -> None:
 
 
 @needs_oracles
+def test_star_models_may_have_sams_encoder() -> None:
+    # Their decoders' names with SAM's encoder, whose layers have names of their own.
+    with torch.device("meta"):
+        state = build_segmenter(cellvit_stardist("sam-b", compatible=True)).state_dict()
+        weights = {k: torch.empty(s) for k, s in shapes("cellvit_sam_b").items() if k.startswith("encoder.")}
+        weights["classifier_head.weight"], weights["classifier_head.bias"] = torch.empty(19, 256), torch.empty(19)
+    for theirs in shapes("cellvit_256_stardist"):
+        if not theirs.startswith(("encoder.", "classifier_head.")):
+            (ours,) = KINDS["cellvit-star"].weights({theirs: torch.empty(0)})
+            weights[theirs] = state[ours]
+    assert [name for name, kind in KINDS.items() if kind.fits(weights)] == ["cellvit-star"]
+    spec = KINDS["cellvit-star"].spec(Facts(ForeignFile(Path("SAM-B-x20.pth"), weights)))
+    assert (spec.name, spec.mpp, len(spec.tissues)) == ("cellvit-stardist-sam-b", 0.5, 19)
+    assert build_representation(spec.representation) == Star.at(0.5, classes=5, compat=True)
+    with torch.device("meta"):
+        check_exactly(build_segmenter(spec).state_dict(), KINDS["cellvit-star"].weights(weights), where="here")
+
+
+@needs_oracles
 def test_sam_is_told_by_its_grid_of_positions(tmp_path: Path) -> None:
     torch.save({"model_state_dict": hollow("cellvit_sam_b")}, tmp_path / "sam.pth")
     spec, _ = convert(tmp_path / "sam.pth")
@@ -256,7 +300,9 @@ def test_what_cannot_be_converted_is_named(tmp_path: Path) -> None:
     ):
         convert(tmp_path / "classifier.pth")
     torch.save({"layer.weight": torch.ones(1)}, tmp_path / "unknown.pth")
-    with pytest.raises(ModelError, match=r"no kind.*begin with layer.weight\. Kinds that are: hovernet, cellvit"):
+    with pytest.raises(
+        ModelError, match=r"no kind.*begin with layer.weight\. Kinds that are: hovernet, cellvit, cellvit-star"
+    ):
         convert(tmp_path / "unknown.pth")
     with pytest.raises(UnknownNameError, match="Did you mean 'cellvit'"):
         convert(tmp_path / "unknown.pth", kind="celvit")

@@ -10,7 +10,13 @@ from histocyte.core.taxonomy import CONSEP
 from histocyte.model.foreign_hovernet import hovernet_weights
 from histocyte.model.spec import ModelSpec
 from histocyte.recipes.hovernet import hovernet
-from histocyte.recipes.published_cellvit import hover_cellvit_spec, hover_cellvit_weights, hover_part
+from histocyte.recipes.published_cellvit import (
+    hover_cellvit_spec,
+    hover_cellvit_weights,
+    hover_part,
+    star_cellvit_spec,
+    star_cellvit_weights,
+)
 from histocyte.recipes.published_facts import MONUSAC, Facts
 
 if TYPE_CHECKING:
@@ -58,6 +64,12 @@ KINDS: dict[str, Kind] = {
         ("nuclei_binary_map_decoder.", "hv_map_decoder.", "encoder."),
         hover_cellvit_spec,
         hover_cellvit_weights,
+    ),
+    "cellvit-star": Kind(
+        "CellViT with StarDist's or CPP-Net's maps (Hörst et al. 2024)",
+        ("stardist_decoder.", "dist_decoder.", "encoder."),
+        star_cellvit_spec,
+        star_cellvit_weights,
     ),
 }
 """By name, as `--kind` takes it; the first whose signs are all there is it."""

@@ -3,27 +3,41 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from histocyte.core.errors import ModelError
 from histocyte.model.foreign_sam import sam_weights
+from histocyte.model.foreign_star import cellvit_star_weights
 from histocyte.model.spec import ModelSpec, Part
 from histocyte.recipes.cellvit import cellvit
+from histocyte.recipes.cellvit_cppnet import cellvit_cppnet
+from histocyte.recipes.cellvit_stardist import cellvit_stardist
 from histocyte.recipes.published_facts import Facts
 from histocyte.representations.hover import Hover
+from histocyte.representations.star import Star
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["cellvit_encoder", "hover_cellvit_spec", "hover_cellvit_weights", "hover_part"]
+__all__ = [
+    "cellvit_encoder",
+    "hover_cellvit_spec",
+    "hover_cellvit_weights",
+    "hover_part",
+    "star_cellvit_spec",
+    "star_cellvit_weights",
+]
 
 _SAM = {768: "sam-b", 1024: "sam-l", 1280: "sam-h"}
 _VITS = {(384, 16): "vit256", (1024, 16): "uni", (1280, 14): "virchow"}
 """(width, patch) → the catalog's encoder, where positions are a list of tokens."""
 _PLUS_ALONE = "encoder.blocks.0.ls1.gamma"
 """Layer scale, which the encoders have that came with CellViT++ and no other."""
-_TYPES = ("nuclei_type_maps_decoder.decoder0_header.2.weight", "nuclei_type_maps_decoder.weight")
+_REFINES = "conv_0_confidence."
+_SAM_MLP = re.compile(r"^(encoder\.blocks\.\d+\.mlp\.)lin([12])\.")
+_TYPES = ("type_head.weight", "nuclei_type_maps_decoder.decoder0_header.2.weight", "nuclei_type_maps_decoder.weight")
 _TISSUES = ("encoder.head.weight", "classifier_head.weight")
 
 
@@ -68,6 +82,31 @@ def hover_cellvit_weights(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return ours
 
 
+def star_cellvit_spec(facts: Facts) -> ModelSpec:
+    """Of a CellViT with StarDist's maps, or with CPP-Net's.
+
+    Raises:
+        ModelError: An encoder that histocyte does not have.
+    """
+    refined = any(name.startswith(_REFINES) for name in facts.file.weights)
+    recipe = cellvit_cppnet if refined else cellvit_stardist
+    taxonomy, mpp, encoder = facts.classes(facts.channels(*_TYPES)), facts.resolution(), cellvit_encoder(facts)
+    spec = recipe(encoder, taxonomy=taxonomy, mpp=mpp, compatible=True)
+    maps = Star.at(mpp, classes=len(taxonomy), refined=refined, compat=facts.compat)
+    return spec.with_changes(
+        name=f"{spec.name}-{encoder.removeprefix('vit')}",
+        tissues=facts.tissues(facts.channels(*_TISSUES)),
+        representation=_part("star", maps),
+        **facts.normalisation(spec.mean, spec.std),
+    )
+
+
+def star_cellvit_weights(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Its weights under our names."""
+    # In SAM the two layers of a block have names of their own.
+    return cellvit_star_weights({_SAM_MLP.sub(r"\1fc\2.", name): tensor for name, tensor in published.items()})
+
+
 def cellvit_encoder(facts: Facts) -> str:
     """The catalog's name of a published CellViT's encoder, by its patches and positional embeddings.
 
@@ -94,6 +133,9 @@ def cellvit_encoder(facts: Facts) -> str:
 
 def hover_part(facts: Facts, mpp: float, classes: int) -> Part:
     """HoVer maps with the constants of their resolution; of these what differs from the defaults."""
-    at = Hover.at(mpp, classes=classes, nucleus_channels=2, compat=facts.compat)
-    differing = {f.name: getattr(at, f.name) for f in dataclasses.fields(Hover) if getattr(at, f.name) != f.default}
-    return Part(name="hover", options=differing)
+    return _part("hover", Hover.at(mpp, classes=classes, nucleus_channels=2, compat=facts.compat))
+
+
+def _part(name: str, maps: Hover | Star) -> Part:
+    fields = ((field, getattr(maps, field.name)) for field in dataclasses.fields(maps))
+    return Part(name=name, options={field.name: value for field, value in fields if value != field.default})
