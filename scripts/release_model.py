@@ -103,7 +103,8 @@ def card(spec: ModelSpec, parameters: int, external: Sequence[str]) -> Iterator[
     decode = {k: v for k, v in spec.representation.options.items() if k not in ("classes", "nucleus_channels")}
     yield "\nThe weights are the running average at the best of the validations in the run. The held-out images chose"
     constants = ", ".join(f"{k} {v:g}" for k, v in decode.items())
-    yield f"it and the constants of decoding ({constants}), nothing else; so their scores flatter the model a little."
+    yield f"it and the constants of decoding ({constants}),"
+    yield "nothing else; so their scores flatter the model a little."
     yield "External sets were never trained or selected on.\n"
     yield "## Validation, held-out images\n"
     yield "With 95 % bootstrap interval over patients or slides. `histocyte evaluate` gives these again.\n"
