@@ -16,8 +16,14 @@ from histocyte.core.instances import Labels
 from histocyte.core.labels import clean_instances
 from histocyte.metrics.panoptic import PanopticCounts, panoptic_counts
 from histocyte.representations.flow import Flow
-from histocyte.representations.flow_decode import separate, separate_as_published
-from histocyte.representations.flow_decode_plain import separate_as_published_plain, separate_plain
+from histocyte.representations.flow_decode import (
+    _ends,
+    _ends_as_published,
+    _prepared,
+    separate,
+    separate_as_published,
+)
+from histocyte.representations.flow_decode_plain import ends_plain, separate_as_published_plain, separate_plain
 from histocyte.representations.flow_targets import flow_errors, flow_map, flow_map_plain
 from histocyte.testing.contracts import check_representation
 
@@ -172,6 +178,17 @@ def test_both_ways_agree_with_the_plain_ones(seed):
     published = separate_as_published(inside, maps["flow"], **CONSTANTS, max_fraction=0.05)
     plain = separate_as_published_plain(inside, maps["flow"], **CONSTANTS, max_fraction=0.05)
     assert _quality(plain, published) > 0.99
+
+
+@pytest.mark.parametrize("compat", [False, True])
+def test_walks_end_where_the_plain_ones_do(compat):
+    maps = _predicted(_tissue(96, 4), 4)
+    inside = maps["nucleus"][0] > 0.5
+    steps = _prepared(maps["flow"], inside, 0.2, np.inf if compat else 1.0)
+    fast = (_ends_as_published if compat else _ends)(steps, inside, 200)[inside]
+    plain = ends_plain(inside, steps[:-1, :-1].transpose(2, 0, 1).astype(np.float64), 200, compat=compat)
+    # A few still creep when ours calls them at rest.
+    assert (fast == plain[0] * 96 + plain[1]).mean() > 0.97
 
 
 # --- local, whatever else is in the field ---
