@@ -19,12 +19,18 @@ NEED_TORCH = (
     "histocyte.encoders.",
     "histocyte.inference.torch_runtime",
     "histocyte.losses.",
+    "histocyte.model.adapters",
+    "histocyte.model.count",
     "histocyte.model.foreign",
     "histocyte.model.onnx_export",
     "histocyte.model.segmenter",
+    "histocyte.recipes.convert",
+    "histocyte.recipes.published",
     "histocyte.recipes.training",
+    "histocyte.representations.distance_loss",
     "histocyte.representations.flow_loss",
     "histocyte.representations.hover_loss",
+    "histocyte.representations.star_loss",
     "histocyte.training.",
 )
 
