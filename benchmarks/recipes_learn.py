@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 from histocyte.core.taxonomy import CONSEP
@@ -28,6 +29,7 @@ from histocyte.evaluation.protocol import evaluate
 from histocyte.inference.load import Model
 from histocyte.inference.torch_runtime import TorchRuntime
 from histocyte.model.build import build_representation
+from histocyte.model.checkpoint import save_model
 from histocyte.model.spec import ModelSpec
 from histocyte.pipeline import instances_on
 from histocyte.recipes.registry import RECIPES
@@ -116,6 +118,8 @@ def learn(
         "f1": float(rows[-1][2]),
         "minutes": (time.monotonic() - began) / 60,
     }
+    model.load_state_dict(load_file(run / "best.safetensors"))
+    save_model(run / "model.safetensors", spec.with_changes(name=case.recipe), model.state_dict())
     (run / "result.json").write_text(json.dumps(result, indent=2))
 
 
@@ -152,7 +156,7 @@ def centre(sample: Sample) -> Sample:
 def table(out: Path) -> list[str]:
     """Markdown of all finished runs."""
     lines = [
-        "| Recipe | Encoder (weights) | Decoder | Maps | Weights | bPQ before | half-way | end | F1, end | Minutes |",
+        "| Recipe | Encoder (weights) | Decoder | Maps | Weights | Steps | bPQ before | half-way | end | F1, end |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for case in CASES:
@@ -162,7 +166,7 @@ def table(out: Path) -> list[str]:
             bpq = " | ".join(f"{value:.3f}" for value in r["bpq"])
             lines.append(
                 f"| {r['recipe']} | {r['encoder']} ({r['weights']}) | {r['decoder']} | {r['maps']} "
-                f"| {r['parameters'] / 1e6:.1f} M | {bpq} | {r['f1']:.3f} | {r['minutes']:.1f} |"
+                f"| {r['parameters'] / 1e6:.1f} M | {r['steps']} of {r['batch']} | {bpq} | {r['f1']:.3f} |"
             )
     return lines
 
