@@ -264,6 +264,15 @@ def test_absurd_values_do_no_harm_elsewhere(value, dtype):
         assert _same_but_for_ids(sound.labels[far], found.labels[far])
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_pixel_with_a_ray_that_is_no_number_proposes_nothing(value):
+    maps = _discs((10, 10, 5, 0.9), (30, 30, 6, 0.8))
+    maps["rays"][13, 10, 10] = value
+    found = Star().decode(maps)
+    assert found.scores == pytest.approx([0.8])
+    assert found.labels[10, 10] == 0
+
+
 def test_half_precision_finds_the_same_nuclei():
     maps = _predicted(200, 8)
     half = Star().decode({name: values.astype(np.float16) for name, values in maps.items()})
