@@ -122,8 +122,8 @@ def test_a_converted_hovernet_gives_the_published_logits(
 
 @pytest.mark.slow
 @needs_oracles
-@pytest.mark.parametrize("name", ["cellvit_256", "cellvit_256_shared"])
-def test_a_converted_cellvit_gives_the_published_logits(name: str, tmp_path: Path) -> None:
+def test_a_converted_cellvit_gives_the_published_logits(tmp_path: Path) -> None:
+    name = "cellvit_256_shared"
     torch.save({"arch": "CellViT256", "model_state_dict": published(name)}, tmp_path / "x20.pth")
     said = by_command(tmp_path / "x20.pth", "--classes", "a,b,c,d,e", "--name", "mine")
     assert (said["mpp"], said["classes"], said["name"]) == (0.5, list("abcde"), "mine")
@@ -185,6 +185,10 @@ def test_a_files_configuration_counts(tmp_path: Path) -> None:
     assert build_representation(wished.representation) == Hover.at(0.5, classes=5, nucleus_channels=2)
     assert wished.classes == PANNUKE
     assert wished.training["converted"]["notes"] == []
+    for magnification, mpp in ((20, 0.5), ("40", 0.25)):
+        file = ForeignFile(Path("x20.pth"), {}, {"data": {"magnification": magnification}})
+        facts = Facts(file)
+        assert (facts.resolution(), facts.notes) == (mpp, [])
 
 
 @needs_oracles
