@@ -16,6 +16,9 @@ __all__ = ["flow_errors", "flow_map", "flow_map_plain"]
 _TINY = 1e-290
 """Heat below this has no direction worth the name; above it, ratios of two differences are exact."""
 
+_EVEN = 1e-12
+"""Two neighbours whose heat differs by less than this share of it are even: it is the rounding of the sums."""
+
 
 @compiled
 def _boxes(labels: NDArray[np.int32], count: int) -> NDArray[np.int64]:
@@ -128,10 +131,17 @@ def _heat(labels: NDArray[np.int32], box: NDArray[np.int64], label: int, steps: 
 
 
 @compiled
+def _difference(further: float, nearer: float) -> float:
+    """Of two neighbours' heat, exactly 0 where rounding alone parts them."""
+    difference = further - nearer
+    return 0.0 if abs(difference) <= _EVEN * max(further, nearer) else difference
+
+
+@compiled
 def _uphill(heat: NDArray[np.float64], row: int, column: int) -> tuple[float, float]:
     """Unit vector (dy, dx) of the central differences, 0 where there are none."""
-    down = heat[row + 1, column] - heat[row - 1, column]
-    across = heat[row, column + 1] - heat[row, column - 1]
+    down = _difference(heat[row + 1, column], heat[row - 1, column])
+    across = _difference(heat[row, column + 1], heat[row, column - 1])
     largest = max(abs(down), abs(across))
     if largest <= _TINY:
         return 0.0, 0.0
@@ -239,7 +249,8 @@ def flow_map_plain(labels: NDArray[np.int32], *, compat: bool = False) -> NDArra
     flow = np.zeros((2, *labels.shape), np.float32)
     for i in boxes:
         heat = sum(heats.values()) if compat else heats[i]
-        gradient = np.stack([np.roll(heat, -1, axis) - np.roll(heat, 1, axis) for axis in (0, 1)])[:, 1:-1, 1:-1]
+        sides = [(np.roll(heat, -1, axis), np.roll(heat, 1, axis)) for axis in (0, 1)]
+        gradient = np.stack([np.where(np.isclose(a, b, rtol=_EVEN, atol=0), 0, a - b) for a, b in sides])[:, 1:-1, 1:-1]
         length = np.hypot(*gradient)
         shown = (labels == i) & (length > _TINY)
         flow += np.divide(gradient, length, out=np.zeros_like(gradient), where=shown).astype(np.float32)
