@@ -25,6 +25,7 @@ from histocyte.core.maps import Maps, MapSpec
 from histocyte.representations.distance_decode import cell_probability, separate
 from histocyte.representations.distance_decode_published import PUBLISHED, separate_as_published
 from histocyte.representations.distance_targets import distance_map, semantic_map
+from histocyte.representations.raw_maps import raw_maps
 from histocyte.representations.types_map import types_map
 from histocyte.representations.vote import vote
 
@@ -177,6 +178,4 @@ class Distance:
         """
         from histocyte.representations.distance_loss import distance_loss_terms
 
-        parts = raw.split([spec.channels for spec in self.maps], dim=1)
-        named = {spec.name: part for spec, part in zip(self.maps, parts, strict=True)}
-        return distance_loss_terms(named, target, separable, class_weights=self.class_weights)
+        return distance_loss_terms(raw_maps(raw, self.maps), target, separable, class_weights=self.class_weights)

@@ -12,6 +12,7 @@ from histocyte.losses.region import dice
 from histocyte.losses.tversky import pixel_tversky, tversky
 from histocyte.losses.weighted import diagonal_gradient_error, weighted_absolute_error, widen
 from histocyte.representations.distance_targets import BACKGROUND, BODY, CONTOUR
+from histocyte.representations.types_loss import known_classes
 
 __all__ = ["distance_loss_terms"]
 
@@ -83,9 +84,7 @@ def _dice_of(channel: int, said: Tensor, truth: Tensor, apart: Tensor) -> Tensor
 def _type_terms(
     raw: Tensor, truth: Tensor, class_weights: Sequence[float], pixelwise_tversky: bool
 ) -> dict[str, Tensor]:
-    known = truth.sum(1, keepdim=True)
-    # An image without any known cell says nothing about classes, not even what is background.
-    known = known * (truth[:, 1:].sum((1, 2, 3), keepdim=True) > 0)
+    known = known_classes(truth)
     said = raw.softmax(1)
     weighted = truth * truth.new_tensor(class_weights).view(1, -1, 1, 1) if class_weights else truth
     overlap = pixel_tversky if pixelwise_tversky else tversky

@@ -25,6 +25,7 @@ from histocyte.core.instances import Instances, Labels
 from histocyte.core.maps import Maps, MapSpec
 from histocyte.representations.flow_decode import separate, separate_as_published
 from histocyte.representations.flow_targets import flow_map
+from histocyte.representations.raw_maps import raw_maps
 from histocyte.representations.types_map import types_map
 from histocyte.representations.vote import vote
 
@@ -213,6 +214,4 @@ class Flow:
         """
         from histocyte.representations.flow_loss import flow_loss_terms
 
-        parts = raw.split([spec.channels for spec in self.maps], dim=1)
-        named = {spec.name: part for spec, part in zip(self.maps, parts, strict=True)}
-        return flow_loss_terms(named, target, separable, class_weights=self.class_weights)
+        return flow_loss_terms(raw_maps(raw, self.maps), target, separable, class_weights=self.class_weights)

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from histocyte.losses.classes import focal, smoothed_cross_entropy
-from histocyte.losses.pixel import binary_cross_entropy, cross_entropy, mean_squared_error
-from histocyte.losses.region import dice, multiclass_focal_tversky
+from histocyte.losses.pixel import binary_cross_entropy, mean_squared_error
+from histocyte.representations.types_loss import known_classes, types_loss_terms
 
 __all__ = ["flow_loss_terms"]
 
@@ -42,15 +42,11 @@ def flow_loss_terms(
     if "types" not in raw:
         return terms
     logits, truth = raw["types"], target["types"]
-    # An image without any known nucleus says nothing about classes, not even what is background.
-    known = truth.sum(1, keepdim=True) * (truth[:, 1:].sum((1, 2, 3), keepdim=True) > 0)
+    known = known_classes(truth)
     if "nucleus" not in raw:
         terms["nucleus_bce"] = _any_class(logits, 1 - truth[:, :1], 1 - known)
-    classes = logits.softmax(1)
+    terms |= types_loss_terms(logits, truth)
     return terms | {
-        "types_ce": cross_entropy(classes, truth, known),
-        "types_dice": dice(classes, truth, known),
-        "types_focal_tversky": multiclass_focal_tversky(classes * known, truth * known),
         "types_focal": focal(logits, truth, known, weights=class_weights),
         "types_ce_svls_sd": smoothed_cross_entropy(logits, truth, known),
     }

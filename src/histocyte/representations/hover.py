@@ -23,6 +23,8 @@ from histocyte.core.instances import Instances, Labels
 from histocyte.core.maps import Activation, Maps, MapSpec
 from histocyte.representations.hover_decode import separate, separate_as_published
 from histocyte.representations.hover_targets import hover_map
+from histocyte.representations.raw_maps import raw_maps
+from histocyte.representations.types_map import types_map
 from histocyte.representations.vote import vote
 
 if TYPE_CHECKING:
@@ -120,11 +122,7 @@ class Hover:
             "hover": hover_map(instances),
         }
         if self.classes:
-            types = labels.types if labels.types is not None else np.zeros(int(instances.max()) + 1, np.uint8)
-            per_pixel = types[instances]
-            onehot = np.equal(per_pixel, np.arange(self.classes + 1, dtype=np.uint8)[:, None, None])
-            onehot[0] = instances == 0
-            maps["types"] = onehot.astype(np.float32)
+            maps["types"] = types_map(labels, self.classes)
         return maps
 
     def decode(self, maps: Maps) -> Instances:
@@ -171,6 +169,4 @@ class Hover:
         """
         from histocyte.representations.hover_loss import hover_loss_terms
 
-        parts = raw.split([spec.channels for spec in self.maps], dim=1)
-        named = {spec.name: part for spec, part in zip(self.maps, parts, strict=True)}
-        return hover_loss_terms(named, target, separable)
+        return hover_loss_terms(raw_maps(raw, self.maps), target, separable)

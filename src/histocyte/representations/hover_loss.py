@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from histocyte.losses.gradient import gradient_error
-from histocyte.losses.pixel import binary_cross_entropy, cross_entropy, mean_squared_error
-from histocyte.losses.region import dice, focal_tversky, multiclass_focal_tversky
+from histocyte.losses.pixel import binary_cross_entropy, mean_squared_error
+from histocyte.losses.region import dice, focal_tversky
+from histocyte.representations.types_loss import types_loss_terms
 
 __all__ = ["hover_loss_terms"]
 
@@ -43,14 +44,4 @@ def hover_loss_terms(
         "hover_mse": mean_squared_error(raw["hover"], target["hover"], apart.expand_as(truth)),
         "hover_msge": gradient_error(raw["hover"], target["hover"], truth * apart, transposed=transposed_gradient),
     }
-    if "types" in raw:
-        known = target["types"].sum(1, keepdim=True)
-        # An image without any known nucleus says nothing about classes, not even what is background.
-        known = known * (target["types"][:, 1:].sum((1, 2, 3), keepdim=True) > 0)
-        classes = raw["types"].softmax(1)
-        terms |= {
-            "types_ce": cross_entropy(classes, target["types"], known),
-            "types_dice": dice(classes, target["types"], known),
-            "types_focal_tversky": multiclass_focal_tversky(classes * known, target["types"] * known),
-        }
-    return terms
+    return terms | types_loss_terms(raw["types"], target["types"]) if "types" in raw else terms

@@ -28,6 +28,7 @@ import numpy as np
 from histocyte.core.geometry import check_mpp
 from histocyte.core.instances import Instances, Labels
 from histocyte.core.maps import Maps, MapSpec
+from histocyte.representations.raw_maps import raw_maps
 from histocyte.representations.star_decode import separate_stars
 from histocyte.representations.star_targets import RAYS, distance_probability, ray_distances
 from histocyte.representations.types_map import types_map
@@ -149,6 +150,4 @@ class Star:
         """
         from histocyte.representations.star_loss import star_loss_terms
 
-        parts = raw.split([spec.channels for spec in self.maps], dim=1)
-        named = {spec.name: part for spec, part in zip(self.maps, parts, strict=True)}
-        return star_loss_terms(named, target, separable)
+        return star_loss_terms(raw_maps(raw, self.maps), target, separable)

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 import torch.nn.functional as F
 from torch import Tensor
 
-from histocyte.losses.pixel import cross_entropy
-from histocyte.losses.region import dice, multiclass_focal_tversky
+from histocyte.representations.types_loss import types_loss_terms
 
 __all__ = ["star_loss_terms"]
 
@@ -40,7 +39,7 @@ def star_loss_terms(raw: Mapping[str, Tensor], target: Mapping[str, Tensor], sep
     }
     if "rays_initial" in raw:
         terms["rays_initial_l1"] = _ray_error(raw["rays_initial"], target["rays"], depth, apart)
-    return terms | _type_terms(raw["types"], target["types"]) if "types" in raw else terms
+    return terms | types_loss_terms(raw["types"], target["types"]) if "types" in raw else terms
 
 
 def _ray_error(rays: Tensor, truth: Tensor, depth: Tensor, apart: Tensor) -> Tensor:
@@ -50,15 +49,3 @@ def _ray_error(rays: Tensor, truth: Tensor, depth: Tensor, apart: Tensor) -> Ten
 
 def _mean(per_pixel: Tensor, mask: Tensor) -> Tensor:
     return (per_pixel * mask).sum() / mask.sum().clamp(min=1.0)
-
-
-def _type_terms(raw: Tensor, truth: Tensor) -> dict[str, Tensor]:
-    known = truth.sum(1, keepdim=True)
-    # An image without any known nucleus says nothing about classes, not even what is background.
-    known = known * (truth[:, 1:].sum((1, 2, 3), keepdim=True) > 0)
-    classes = raw.softmax(1)
-    return {
-        "types_ce": cross_entropy(classes, truth, known),
-        "types_dice": dice(classes, truth, known),
-        "types_focal_tversky": multiclass_focal_tversky(classes * known, truth * known),
-    }
