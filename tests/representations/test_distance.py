@@ -31,7 +31,7 @@ from histocyte.representations.distance_targets import (
 )
 from histocyte.representations.hover_decode_plain import flood_plain
 from histocyte.representations.seams import seam_levels
-from histocyte.representations.thinning import skeleton, skeleton_plain
+from histocyte.representations.thinning import _removable, skeleton, skeleton_plain
 from histocyte.representations.watershed import flood
 from histocyte.testing.contracts import check_representation
 
@@ -134,6 +134,18 @@ def test_a_skeleton_is_a_thin_middle_line():
     rows, columns = np.nonzero(skeleton(bar))
     assert set(rows) == {5}
     assert len(columns) > 18
+
+
+def test_a_skeleton_keeps_what_has_one_neighbour_or_seven() -> None:
+    """Zhang and Suen peel a pixel of two to six neighbours: fewer is a line's end, more is the inside of a shape."""
+    line = np.zeros((5, 9), np.uint8)
+    line[2, 1:8] = 1
+    assert np.array_equal(skeleton(line), line)
+    table = _removable()
+    for ring in range(256):
+        neighbours = ring.bit_count()
+        if neighbours < 2 or neighbours > 6:
+            assert table[ring] == 0, ring
 
 
 def test_drops_agree():
