@@ -39,6 +39,19 @@ def test_unetr_has_cellvits_sizes(embedding: int) -> None:
     assert sum(p.numel() for p in decoder.branches.parameters()) == 2 * branch
 
 
+def test_unetr_takes_other_widths() -> None:
+    info = EncoderInfo((32,) * 4, (16,) * 4, 16)
+    assert UNETR(info, branches=2, widths=(8, 6, 10))(taps(info, 48, 32), torch.randn(2, 3, 48, 32)).shape[1] == 128
+    with torch.device("meta"):
+        usual, same = (UNETR(info, widths=widths) for widths in (None, (256, 128, 312)))
+        wide = UNETR(EncoderInfo((1536,) * 4, (16,) * 4, 16), widths=(256, 128, 312))
+    assert [p.shape for p in usual.parameters()] == [p.shape for p in same.parameters()]
+    assert wide.skips[1][0][0].weight.shape == (1536, 256, 2, 2)
+    assert wide.branches[0].bottleneck.weight.shape == (1536, 312, 2, 2)
+    with pytest.raises(InputError, match="three widths"):
+        UNETR(info, widths=(8, 6))
+
+
 def test_unetr_fits_other_patches_to_the_image() -> None:
     info = EncoderInfo((32,) * 4, (14,) * 4, 1)
     image = torch.randn(2, 3, 64, 60)

@@ -63,7 +63,8 @@ def test_the_teacher_is_the_papers_but_for_widths_it_does_not_give() -> None:
     spec = lightweight_teacher()
     encoder, rest = count(spec)
     assert encoder == 1_134_774_272  # as published
-    assert rest == 34_651_840 + 65 * (2 + 8)  # the paper: 24,143,634, with widths it does not give
+    assert rest == 24_954_122  # the paper: 24,143,634, with widths it does not give
+    assert rest == pytest.approx(24_143_634, rel=0.035)
     with torch.device("meta"):
         model = build_segmenter(spec)
     assert model.encoder.taps == (2, 15, 27, 39)

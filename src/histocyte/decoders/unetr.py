@@ -31,12 +31,14 @@ class UNETR(nn.Module):
     Args:
         encoder: Facts of the four taps.
         branches: Ways up with weights of their own, their channels one after the other; CellViT gives each map one.
+        widths: Channels of the skips' first and second step up, and of the deepest step; where None as CellViT has
+            them, 256, 128, 312 for encoders narrower than 512 and 512, 256, 512 for all others.
 
     Raises:
-        InputError: The encoder has no four taps of equal width and stride.
+        InputError: The encoder has no four taps of equal width and stride, or there are not three widths.
     """
 
-    def __init__(self, encoder: EncoderInfo, *, branches: int = 1) -> None:
+    def __init__(self, encoder: EncoderInfo, *, branches: int = 1, widths: Sequence[int] | None = None) -> None:
         super().__init__()
         if len(encoder.widths) != 4 or len(set(encoder.widths)) > 1 or len(set(encoder.strides)) > 1:
             raise InputError(
@@ -44,7 +46,14 @@ class UNETR(nn.Module):
                 f"{list(encoder.widths)} at strides {list(encoder.strides)}. Use the decoder 'unet' for a pyramid."
             )
         embedding = encoder.widths[0]
-        inner, middle, bottleneck = (256, 128, 312) if embedding < 512 else (512, 256, 512)
+        if widths is None:
+            widths = (256, 128, 312) if embedding < 512 else (512, 256, 512)
+        if len(widths) != 3 or min(widths) < 1:
+            raise InputError(
+                f"UNETR takes three widths, of the skips' first and second step and of the deepest one, got "
+                f"{list(widths)}."
+            )
+        inner, middle, bottleneck = widths
         self.skips = nn.ModuleList(
             [
                 nn.Sequential(conv_block(3, 32, bias=True), conv_block(32, _WIDTH, bias=True)),
