@@ -11,12 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from histocyte.core.geometry import Box
 from histocyte.inference.runtime import Runtime
+
+if TYPE_CHECKING:
+    from histocyte.inference.embed import FieldFeatures
 
 __all__ = ["MAP_DTYPE", "Span", "predict_field", "tile_spans"]
 
@@ -75,6 +79,7 @@ def predict_field(
     margin_px: int,
     batch: int = 1,
     wanted: Callable[[Box], bool] | None = None,
+    features: FieldFeatures | None = None,
 ) -> NDArray[np.float16]:
     """Maps (C, H, W) of a field, in half precision.
 
@@ -86,6 +91,7 @@ def predict_field(
         margin_px: Its margin.
         batch: Tiles of the same size that are predicted together.
         wanted: Whether anything in a box of the field (px of the image) is wanted; tiles without stay zero.
+        features: Takes the encoder's features of each tile, from the same pass; only of a runtime that gives them.
     """
     height, width = image.shape[:2]
     fill = [(0, -side % runtime.multiple) for side in (height, width)]
@@ -97,12 +103,25 @@ def predict_field(
         tiles = [(row, column) for row, column in tiles if wanted(_core(row, column))]
     for group in _batches(tiles, batch):
         pixels = [image[r.start : r.start + r.size, c.start : c.start + c.size] for r, c in group]
-        predicted = runtime.predict(np.stack(pixels))
+        predicted = _predict(np.stack(pixels), group, runtime, features)
         for (row, column), tile in zip(group, predicted, strict=True):
             rows = slice(row.core_start - row.start, row.core_stop - row.start)
             columns = slice(column.core_start - column.start, column.core_stop - column.start)
             with np.errstate(over="ignore"):  # beyond 65504 is infinite, which decoding takes for no number
                 maps[:, row.core_start : row.core_stop, column.core_start : column.core_stop] = tile[:, rows, columns]
+    return maps
+
+
+def _predict(
+    images: NDArray[np.uint8], group: Sequence[tuple[Span, Span]], runtime: Runtime, features: FieldFeatures | None
+) -> NDArray[np.float32]:
+    if features is None:
+        return runtime.predict(images)
+    from histocyte.inference.embed import feature_runtime
+
+    maps, values = feature_runtime(runtime).predict_with_features(images)
+    for (row, column), one in zip(group, values, strict=True):
+        features.add(row, column, one)
     return maps
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import threading
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from histocyte.core.errors import InputError
+from histocyte.inference.embed import FeatureInfo
 from histocyte.model.checkpoint import load_model
 from histocyte.model.segmenter import Segmenter, activate
 
@@ -59,6 +62,7 @@ class TorchRuntime:
         self._network = network.eval().to(chosen, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._device = chosen
         self.multiple = int(network.encoder.info.multiple)  # type: ignore[union-attr, arg-type]
+        self.features = _feature_info(network)
         on_cpu = chosen.type == "cpu"
         # A GPU takes one batch at a time; two callers keep it fed while the other one decodes.
         self.parallel = threads if on_cpu else 2
@@ -69,13 +73,40 @@ class TorchRuntime:
 
     def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Maps (B, C, H, W) of images (B, H, W, 3)."""
+        return self._run(images, features=False)[0]
+
+    def predict_with_features(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float16]]:
+        """Maps (B, C, H, W) of images (B, H, W, 3), and features (B, h, w, D) of the same pass."""
+        maps, values = self._run(images, features=True)
+        assert values is not None
+        return maps, values
+
+    def _run(
+        self, images: NDArray[np.uint8], *, features: bool
+    ) -> tuple[NDArray[np.float32], NDArray[np.float16] | None]:
         with self._one_at_a_time, torch.inference_mode():
             batch = torch.from_numpy(np.ascontiguousarray(images)).to(self._device)
             batch = batch.permute(0, 3, 1, 2).float().contiguous(memory_format=torch.channels_last)
-            if self._device.type == "cuda":
-                half = torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-                with torch.autocast("cuda", half):
-                    raw = self._network(batch)
-            else:
-                raw = self._network(batch)
-            return activate(raw.float(), self._network.specs).cpu().numpy()
+            half = torch.bfloat16 if self._device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float16
+            with torch.autocast("cuda", half) if self._device.type == "cuda" else nullcontext():
+                raw, deepest = self._network.forward_with_features(batch) if features else (self._network(batch), None)
+            maps = activate(raw.float(), self._network.specs).cpu().numpy()
+            return maps, None if deepest is None else _grid(deepest)
+
+
+def _grid(deepest: Tensor) -> NDArray[np.float16]:
+    """(B, D, h, w) → (B, h, w, D) in half precision; what is beyond its range is brought to its ends."""
+    most = torch.finfo(torch.float16).max
+    return deepest.float().clamp(-most, most).half().permute(0, 2, 3, 1).contiguous().cpu().numpy()
+
+
+def _feature_info(network: Segmenter) -> FeatureInfo:
+    """What the deepest features of a network are."""
+    encoder: Any = network.encoder
+    width, stride = int(encoder.info.widths[-1]), int(encoder.info.strides[-1])
+    # HoVer-Net's encoder looks at a mirrored border, of which an unpadded first convolution takes 3 px off again.
+    border = int(getattr(encoder, "mirror_px", 0))
+    border -= 0 if not border or encoder.stem.padding[0] else 3
+    return FeatureInfo(
+        f"{type(encoder).__name__}, last of {len(encoder.info.widths)} depths, {width} at {stride} px", width, border
+    )

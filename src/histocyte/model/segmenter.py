@@ -80,6 +80,12 @@ class Segmenter(nn.Module):
         features = self.encoder(normalised)
         return self.heads(self.decoder(features, normalised)), self._tissue(features)
 
+    def forward_with_features(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Raw channels as `forward` gives them, and the deepest features (B, D, h, w), from one pass."""
+        normalised = self.normalise(image)
+        features = self.encoder(normalised)
+        return self.heads(self.decoder(features, normalised)), features.pyramid[-1]
+
     def tissue_logits(self, image: Tensor) -> Tensor:
         """(B, T) tissue logits alone; the decoder does not run.
 
