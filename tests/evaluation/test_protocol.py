@@ -263,3 +263,43 @@ def test_report_holds_the_reference_programs_figures():
     figures += [c.f1.value for c in first_twelve.sources["set"].classes]
     line = expected["hovernet_run_nuclei_type_stat_images_0_to_11"][0]
     np.testing.assert_allclose(figures, [float(v) for v in line.strip("[]").split()], atol=5e-6)
+
+
+def test_confusion_and_calibration_by_hand():
+    # Found: an epithelial nucleus rightly (0.9), one inflammatory as epithelial (0.7), two missed, one invented.
+    labels = squares((4, 4), (4, 24), (50, 50))
+    probabilities = np.array([[0.9, 0.1], [0.7, 0.3], [0.2, 0.8]], np.float32)
+    found = Instances(labels, probabilities, np.ones(3, np.float32))
+    both = [sample("0", LABELS, [0, 1, 2, 2, 1]), sample("1", LABELS, [0, 1, 2, 0, 1])]
+    report = evaluate(answers(found, found), both, NAMES, replicates=50)
+    confusion = report.sources["set"].confusion
+    np.testing.assert_array_equal(confusion.counts, [[0, 0, 2], [2, 2, 0], [1, 2, 0]])
+    assert [share.value for share in confusion.shares[2]] == [1 / 3, 2 / 3, 0]
+    assert confusion.shares[2][1].low == 0.5
+    assert confusion.shares[2][1].high == 1
+    calibration = report.sources["set"].calibration
+    assert calibration.n == 4
+    assert [(b.n, b.accuracy.value) for b in calibration.bins if b.n] == [(2, 0), (2, 1)]
+    assert value(report, "ece") == pytest.approx((0.7 + 0.1) / 2)
+    assert value(report, "ece_mass") == pytest.approx((0.7 + 0.1) / 2)
+    assert value(report, "brier") == pytest.approx((2 * 0.1**2 + 2 * 0.7**2) / 2)
+    data = json.loads(json.dumps(report.to_json(), allow_nan=False))["sources"]["set"]
+    assert data["confusion"]["counts"][2] == [1, 2, 0]
+    assert data["confusion"]["shares"][0][2]["value"] == 1
+    assert sum(b["n"] for b in data["calibration"]["bins"]) == 4
+
+
+def test_classes_without_probabilities_are_not_calibrated():
+    report = evaluate(answers(instances(LABELS, [1, 2, 2, 1])), [sample("0", LABELS, [0, 1, 2, 2, 1])], NAMES)
+    assert report.sources["set"].calibration is None
+    assert "ece" not in report.sources["set"].scores
+    assert report.sources["set"].confusion.counts.sum() == 4
+
+
+def test_strata_have_intervals():
+    found = [instances(LABELS, [1, 2, 2, 1]), instances(NOTHING, []), instances(LABELS, [1, 2, 2, 1])]
+    samples = [sample(str(i), LABELS, [0, 1, 2, 2, 1]) for i in range(3)]
+    report = evaluate(answers(*found), samples, NAMES, stratum=lambda s: "liver" if s.name == "0" else "skin")
+    skin = report.sources["set"].strata["skin"].scores
+    assert (skin["f1"].value, skin["bpq"].low, skin["bpq"].n) == (pytest.approx(2 / 3), 0, 2)
+    assert report.to_json()["sources"]["set"]["strata"]["skin"]["scores"]["f1"]["n"] == 2

@@ -11,6 +11,7 @@ from histocyte.core.errors import InputError
 from histocyte.core.instances import Instances, Labels
 from histocyte.metrics.aji import aji_of, aji_plus_of
 from histocyte.metrics.averages import nan_mean
+from histocyte.metrics.calibration import CalibrationCounts, calibration_counts
 from histocyte.metrics.detection import (
     CentroidMatch,
     ClassDetectionCounts,
@@ -58,6 +59,9 @@ class ClassScores:
         n_found: (K,) found nuclei.
         right: Detected nuclei with the right class.
         detected: Detected nuclei of known class.
+        confusion: (K + 1, K + 1) nuclei by true class (rows) and found class (columns), paired by centroids. Row 0
+            holds what was found without a partner, column 0 the true nuclei that were missed; [0, 0] is 0.
+        calibration: How sure the model was of the classes of the detected nuclei of known class.
     """
 
     panoptic: tuple[PanopticCounts, ...]
@@ -66,6 +70,8 @@ class ClassScores:
     n_found: NDArray[np.int64]
     right: int
     detected: int
+    confusion: NDArray[np.int64]
+    calibration: CalibrationCounts
 
     @property
     def pq(self) -> NDArray[np.float64]:
@@ -173,6 +179,7 @@ def _class_scores(
     of_found = types_by_row(found_types, overlap.found_ids, what="result")
     known = of_truth[match.truth] > 0
     counted = np.delete(of_found, match.found[~known])
+    true_class, found_id = of_truth[match.truth[known]], overlap.found_ids[match.found[known]]
     return ClassScores(
         count_class_matches(overlap, of_truth, of_found, n_classes=n_classes),
         class_detection_counts(match, of_truth, of_found, n_classes=n_classes),
@@ -180,4 +187,18 @@ def _class_scores(
         np.bincount(counted, minlength=n_classes + 1)[1:],
         int(np.sum(known & (of_truth[match.truth] == of_found[match.found]))),
         int(known.sum()),
+        _confusion(match, of_truth, of_found, n_classes),
+        calibration_counts(found.class_probabilities[found_id - 1], true_class - 1),
     )
+
+
+def _confusion(
+    match: CentroidMatch, of_truth: NDArray[np.int64], of_found: NDArray[np.int64], n_classes: int
+) -> NDArray[np.int64]:
+    """(K + 1, K + 1) nuclei by true and found class; those of unknown true class and their partners are in none."""
+    missed, false = np.delete(of_truth, match.truth), np.delete(of_found, match.found)
+    true = np.concatenate([of_truth[match.truth], missed, np.zeros_like(false)])
+    found = np.concatenate([of_found[match.found], np.zeros_like(missed), false])
+    known = (true > 0) | (np.arange(len(true)) >= len(match.truth) + len(missed))
+    side = n_classes + 1
+    return np.bincount(true[known] * side + found[known], minlength=side**2).reshape(side, side).astype(np.int64)

@@ -61,8 +61,15 @@ class Report:
             `class_names`: the classes in order.
             `about`: what each score is.
             `sources`: by data set `n_images, n_groups, n_truth, n_found`, `scores` (key → estimate), `classes`
-                (a list with name, counts and the estimates pq, pq_mean, f1, r2), `strata` and `skipped`. An
-                estimate is `{value, low, high, n, dropped}`: n images, replicates dropped as undefined.
+                (a list with name, counts and the estimates pq, pq_mean, f1, r2), `strata` (by name `n_images`, `bpq`,
+                `mpq` and their estimates under `scores`) and `skipped`. An estimate is `{value, low, high, n,
+                dropped}`: n images, replicates dropped as undefined.
+                `confusion`: None without classes, else `counts` and `shares`, lists of K + 1 rows (true class) of
+                K + 1 columns (found class), index 0 for nothing: row 0 false finds, column 0 missed. A share is an
+                estimate, of the row's nuclei.
+                `calibration`: None without class probabilities, else `n` nuclei, the estimates `ece`, `ece_mass` and
+                `brier`, and the reliability curve as `bins` (of equal width) and `equal_mass`, each a list of `{low,
+                high, n, confidence, accuracy}` with n nuclei and accuracy an estimate.
             `images`: a list with the counts and scores of each image.
         """
         return {
@@ -117,9 +124,16 @@ def _source_json(summary: SourceSummary) -> dict[str, object]:
             for c in summary.classes
         ],
         "strata": {
-            name: {"n_images": s.n_images, "bpq": _defined(s.bpq), "mpq": _defined(s.mpq)}
+            name: {
+                "n_images": s.n_images,
+                "bpq": _defined(s.bpq),
+                "mpq": _defined(s.mpq),
+                "scores": {key: score.to_json() for key, score in s.scores.items()},
+            }
             for name, s in summary.strata.items()
         },
+        "confusion": None if summary.confusion is None else summary.confusion.to_json(),
+        "calibration": None if summary.calibration is None else summary.calibration.to_json(),
     }
 
 

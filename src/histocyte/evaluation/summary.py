@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,14 +13,21 @@ from histocyte.evaluation.bootstrap import (
     Statistic,
     bootstrap_weights,
     estimate,
-    estimate_each,
     weighted_mean,
     weighted_pool,
     weighted_r_squared,
     weighted_strata_mean,
 )
-from histocyte.evaluation.image_scores import ClassScores, ImageScores
-from histocyte.metrics.averages import nan_mean
+from histocyte.evaluation.class_summary import (
+    CalibrationSummary,
+    ClassSummary,
+    ConfusionSummary,
+    class_statistics,
+    summarise_calibration,
+    summarise_classes,
+    summarise_confusion,
+)
+from histocyte.evaluation.image_scores import ImageScores
 from histocyte.metrics.panoptic import panoptic_quality
 
 __all__ = ["SCORES", "ClassSummary", "SourceSummary", "StratumSummary", "summarise"]
@@ -45,6 +52,12 @@ SCORES: Mapping[str, tuple[str, str]] = {
     "mpq_plus": ("mPQ+", "PQ from counts summed over all images, mean over classes (CoNIC; absent classes left out)"),
     "accuracy": ("Class accuracy", "detected nuclei with the right class (HoVer-Net)"),
     "r2": ("R² of counts", "agreement of counts per image, mean over classes whose true count varies"),
+    "ece": (
+        "Calibration error",
+        "expected calibration error of the class probabilities of detected nuclei, 15 bins of equal width",
+    ),
+    "ece_mass": ("Calibration error, equal mass", "the same with 15 bins of about equal numbers of nuclei"),
+    "brier": ("Brier score", "of the class probabilities of detected nuclei, summed over classes (0 to 2)"),
     "r2_total": ("R² of all nuclei", "agreement of the number of all nuclei per image"),
     "bpq_strata": ("bPQ, stratum mean", "bPQ averaged within strata (tissues), then over them (PanNuke)"),
     "mpq_strata": ("mPQ, stratum mean", "mPQ averaged within strata (tissues), then over them (PanNuke)"),
@@ -53,35 +66,20 @@ SCORES: Mapping[str, tuple[str, str]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class ClassSummary:
-    """Scores of one class.
+class StratumSummary:
+    """Scores within one stratum (tissue).
 
     Attributes:
-        name: The class.
-        n_truth: True nuclei in all images.
-        n_found: Found nuclei.
-        pq: From counts summed over all images.
-        pq_mean: Mean over images whose truth has the class (PanNuke).
-        f1: Detection and classification by HoVer-Net's definition, counts summed over all images.
-        r2: Agreement of counts per image.
+        n_images: Its images.
+        bpq: Mean bPQ, NaN where undefined.
+        mpq: Mean mPQ, NaN where undefined.
+        scores: bpq, mpq and f1 (counts summed over its images), with intervals over its own patients.
     """
-
-    name: str
-    n_truth: int
-    n_found: int
-    pq: Estimate
-    pq_mean: Estimate
-    f1: Estimate
-    r2: Estimate
-
-
-@dataclass(frozen=True, slots=True)
-class StratumSummary:
-    """Means within one stratum (tissue), NaN where undefined."""
 
     n_images: int
     bpq: float
     mpq: float
+    scores: Mapping[str, Estimate] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +94,9 @@ class SourceSummary:
         n_found: Found nuclei.
         scores: By the keys of `SCORES`; the class scores only where there are classes.
         classes: One entry a class, empty without classes.
-        strata: Means by stratum, empty without strata.
+        strata: Scores by stratum, empty without strata.
+        confusion: Which classes were found as which; None without classes.
+        calibration: Whether class probabilities are to be believed; None without classes or probabilities.
     """
 
     source: str
@@ -107,6 +107,8 @@ class SourceSummary:
     scores: Mapping[str, Estimate]
     classes: tuple[ClassSummary, ...]
     strata: Mapping[str, StratumSummary]
+    confusion: ConfusionSummary | None = None
+    calibration: CalibrationSummary | None = None
 
 
 def summarise(
@@ -126,12 +128,14 @@ def summarise(
     typed = [i for i, row in enumerate(rows) if row.classes is not None]
     parts = [row.classes for row in rows if row.classes is not None]
     classes: tuple[ClassSummary, ...] = ()
+    confusion = calibration = None
     if parts:
         within = weights[:, typed]
-        classes = _by_class(parts, class_names, within)
-        mpq = np.array([rows[i].mpq for i in typed])
-        scores |= _class_scores(parts, mpq, within)
-    strata = _strata(rows)
+        classes = summarise_classes(parts, class_names, within)
+        confusion, calibration = summarise_confusion(parts, within), summarise_calibration(parts, within)
+        scores["mpq"] = _estimate_mean(np.array([rows[i].mpq for i in typed]), within)
+        scores |= {key: estimate(statistic, within) for key, statistic in class_statistics(parts).items()}
+    strata = _strata(rows, replicates, seed)
     if strata:
         names = [row.info.stratum for row in rows]
         for key in ("bpq", "mpq") if parts else ("bpq",):
@@ -146,6 +150,8 @@ def summarise(
         {key: scores[key] for key in SCORES if key in scores},
         classes,
         strata,
+        confusion,
+        calibration,
     )
 
 
@@ -182,73 +188,22 @@ def _pooled_f1(totals: NDArray[np.float64]) -> NDArray[np.float64]:
     return _ratio(2 * hits, 2 * hits + false + missed)
 
 
-def _class_scores(
-    parts: Sequence[ClassScores], mpq: NDArray[np.float64], weights: NDArray[np.float64]
-) -> dict[str, Estimate]:
-    right = np.array([(p.right, p.detected) for p in parts], np.float64)
-    pooled_pq, r2 = weighted_pool(_panoptic_table(parts), _pooled_pq), _r_squared(parts)
-    return {
-        "mpq": _estimate_mean(mpq, weights),
-        "mpq_plus": estimate(lambda w: nan_mean(pooled_pq(w), axis=1), weights),
-        "accuracy": estimate(weighted_pool(right, lambda t: _ratio(t[:, 0], t[:, 1])), weights),
-        "r2": estimate(lambda w: nan_mean(r2(w), axis=1), weights),
-    }
-
-
-def _by_class(
-    parts: Sequence[ClassScores], names: Sequence[str], weights: NDArray[np.float64]
-) -> tuple[ClassSummary, ...]:
-    detection = np.array(
-        [[(c.tp, c.fp, c.fn, c.fp_unmatched, c.fn_unmatched) for c in p.detection] for p in parts], np.float64
-    )
-    pq_by_image = np.array([p.pq for p in parts])
-    present = [int(n) for n in (~np.isnan(pq_by_image)).sum(axis=0)]
-    columns = zip(
-        names,
-        np.sum([p.n_truth for p in parts], axis=0),
-        np.sum([p.n_found for p in parts], axis=0),
-        estimate_each(weighted_pool(_panoptic_table(parts), _pooled_pq), weights),
-        estimate_each(weighted_mean(pq_by_image), weights, n=present),
-        estimate_each(weighted_pool(detection, _pooled_class_f1), weights),
-        estimate_each(_r_squared(parts), weights),
-        strict=True,
-    )
-    return tuple(ClassSummary(name, int(truth), int(found), *scores) for name, truth, found, *scores in columns)
-
-
-def _strata(rows: Sequence[ImageScores]) -> dict[str, StratumSummary]:
-    names = sorted({row.info.stratum for row in rows} - {""})
-    members = {name: [row for row in rows if row.info.stratum == name] for name in names}
-    return {
-        name: StratumSummary(len(m), float(nan_mean([r.bpq for r in m])), float(nan_mean([r.mpq for r in m])))
-        for name, m in members.items()
-    }
+def _strata(rows: Sequence[ImageScores], replicates: int, seed: int) -> dict[str, StratumSummary]:
+    strata = {}
+    for name in sorted({row.info.stratum for row in rows} - {""}):
+        own = [row for row in rows if row.info.stratum == name]
+        weights = bootstrap_weights([row.info.group for row in own], replicates=replicates, seed=seed)
+        counts = np.array([(r.detection.tp, r.detection.fp, r.detection.fn) for r in own], np.float64)
+        scores = {key: _estimate_mean(np.array([getattr(r, key) for r in own]), weights) for key in ("bpq", "mpq")}
+        scores["f1"] = estimate(weighted_pool(counts, _pooled_f1), weights)
+        strata[name] = StratumSummary(len(own), scores["bpq"].value, scores["mpq"].value, scores)
+    return strata
 
 
 def _estimate_mean(
     values: NDArray[np.float64], weights: NDArray[np.float64], statistic: Statistic | None = None
 ) -> Estimate:
     return estimate(statistic or weighted_mean(values), weights, n=int((~np.isnan(values)).sum()))
-
-
-def _panoptic_table(parts: Sequence[ClassScores]) -> NDArray[np.float64]:
-    """(n, K, 4) counts."""
-    return np.array([[(c.tp, c.fp, c.fn, c.iou_sum) for c in p.panoptic] for p in parts], np.float64)
-
-
-def _pooled_pq(totals: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(R, K) PQ by CoNIC's epsilons from (R, K, 4) counts; NaN for a class that is nowhere."""
-    pq = panoptic_quality(*np.moveaxis(totals, -1, 0), convention="conic").pq
-    return np.where(totals[..., :3].sum(axis=-1) > 0, pq, np.nan)
-
-
-def _pooled_class_f1(totals: NDArray[np.float64]) -> NDArray[np.float64]:
-    tp, fp, fn, fp_unmatched, fn_unmatched = np.moveaxis(totals, -1, 0)
-    return _ratio(2 * tp, 2 * (tp + fp + fn) + fp_unmatched + fn_unmatched)
-
-
-def _r_squared(parts: Sequence[ClassScores]) -> Statistic:
-    return weighted_r_squared(np.array([p.n_truth for p in parts]), np.array([p.n_found for p in parts]))
 
 
 def _ratio(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
