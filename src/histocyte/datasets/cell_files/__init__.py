@@ -1,0 +1,1 @@
+"""Cells on one image as other programs write them, one file per format."""
