@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from histocyte.apps.cli import demo, doctor, encoders, evaluate, models, recipes, segment, train
+from histocyte.apps.cli import demo, doctor, encoders, evaluate, models, recipes, segment, study, train
 from histocyte.core.errors import HistocyteError
 from histocyte.core.version import __version__
 
@@ -49,6 +49,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.add_typer(models.app, name="models")
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(encoders.app, name="encoders")
+app.add_typer(study.app, name="study")
 app.command("doctor")(doctor.doctor)
 
 
