@@ -15,9 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -25,6 +23,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from _peer import SINGLE_THREAD, peer_python
 from decode_flow import SIDE, packed_ellipses, real_tiles
 
 from histocyte.core.instances import Labels
@@ -81,32 +80,16 @@ def network_maps(labels: np.ndarray, seed: int) -> dict[str, np.ndarray]:
     }
 
 
-def peer_python() -> Path:
-    """A Python that has the peer, made once with uv in the cache folder."""
-    uv = shutil.which("uv") or shutil.which("uv", path=str(Path(sys.executable).parent))
-    if uv is None:
-        sys.exit(f"uv is not installed: install it, or pass --peer-python with a Python that has {PEER}.")
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "histocyte-benchmarks"
-    cache /= PEER.replace(" ", "-")
-    python = cache / "bin" / "python"
-    if not (cache / "complete").exists():
-        subprocess.run([uv, "venv", "--quiet", "--clear", "--python", "3.11", str(cache)], check=True)
-        subprocess.run([uv, "pip", "install", "--quiet", "--python", str(python), PEER.replace(" ", "==")], check=True)
-        (cache / "complete").touch()
-    return python
-
-
 def run_peer(
     python: Path, truths: Sequence[np.ndarray], tiles: Sequence[Mapping[str, np.ndarray]], repeats: int
 ) -> list[dict[str, np.ndarray]]:
     """Of each tile: labels, ms of each decode, ms of each encoding of the truth."""
-    single = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
     with tempfile.TemporaryDirectory() as folder:
         given, got = Path(folder) / "maps.npz", Path(folder) / "labels.npz"
         arrays = {f"{i}/{name}": values for i, maps in enumerate(tiles) for name, values in maps.items()}
         np.savez(given, **arrays, **{f"{i}/truth": labels for i, labels in enumerate(truths)})
         command = [str(python), "-W", "ignore", "-c", PEER_PROGRAM, str(given), str(got), str(repeats)]
-        subprocess.run(command, check=True, env={**os.environ, **single})
+        subprocess.run(command, check=True, env={**os.environ, **SINGLE_THREAD})
         with np.load(got) as stored:
             return [{name: stored[f"{i}/{name}"] for name in ("labels", "ms", "encoding")} for i in range(len(tiles))]
 
@@ -190,7 +173,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="machine-readable")
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
-    python = arguments.peer_python or peer_python()
+    python = arguments.peer_python or peer_python(PEER)
     if arguments.data:
         fields = [real_tiles(arguments.data, arguments.tiles)]
     else:

@@ -14,15 +14,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 import cv2
 import numpy as np
+from _peer import SINGLE_THREAD, peer_python
 
 from histocyte.core.instances import Labels
 from histocyte.core.labels import clean_instances
@@ -32,7 +31,7 @@ from histocyte.representations.hover import Hover
 
 SIDE = 1024
 CLASSES = 4
-PEER = ["cellvit==1.0.9"]
+PEER = "cellvit 1.0.9"
 PEER_NEEDS = ["numpy<2", "opencv-python-headless==4.7.0.72", "scikit-image==0.24.0", "scipy", "pandas"]
 
 # Runs in the peer's Python. Its post-processing of one image is numpy alone, but its module also imports its whole
@@ -120,30 +119,13 @@ def network_maps(labels: np.ndarray, seed: int) -> dict[str, np.ndarray]:
     return {name: values.astype(np.float32) for name, values in maps.items()}
 
 
-def peer_python() -> Path:
-    """A Python that has the peer, made once with uv in the cache folder."""
-    uv = shutil.which("uv") or shutil.which("uv", path=str(Path(sys.executable).parent))
-    if uv is None:
-        sys.exit("uv is not installed: install it, or pass --peer-python with a Python that has cellvit 1.0.9.")
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "histocyte-benchmarks" / "cellvit-1.0.9"
-    python = cache / "bin" / "python"
-    if not (cache / "complete").exists():
-        subprocess.run([uv, "venv", "--quiet", "--clear", "--python", "3.11", str(cache)], check=True)
-        install = [uv, "pip", "install", "--quiet", "--python", str(python)]
-        subprocess.run([*install, "--no-deps", *PEER], check=True)
-        subprocess.run([*install, *PEER_NEEDS], check=True)
-        (cache / "complete").touch()
-    return python
-
-
 def run_peer(python: Path, tiles: list[dict[str, np.ndarray]], repeats: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """Labels and milliseconds of each tile."""
-    single = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
     with tempfile.TemporaryDirectory() as folder:
         given, got = Path(folder) / "maps.npz", Path(folder) / "labels.npz"
         np.savez(given, **{f"{i}/{name}": values for i, maps in enumerate(tiles) for name, values in maps.items()})
         command = [str(python), "-c", PEER_PROGRAM, str(given), str(got), str(repeats)]
-        subprocess.run(command, check=True, env={**os.environ, **single})
+        subprocess.run(command, check=True, env={**os.environ, **SINGLE_THREAD})
         with np.load(got) as stored:
             return [(stored[f"{i}/labels"], stored[f"{i}/ms"]) for i in range(len(tiles))]
 
@@ -172,7 +154,7 @@ def mean_quality(truths: list[np.ndarray], founds: list[np.ndarray]) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="folder of label maps; packed ellipses without it")
-    parser.add_argument("--peer-python", type=Path, help="a Python that has cellvit 1.0.9; made with uv without it")
+    parser.add_argument("--peer-python", type=Path, help=f"a Python that has {PEER}; made with uv without it")
     parser.add_argument("--tiles", type=int, default=4)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--json", action="store_true", help="machine-readable")
@@ -188,13 +170,13 @@ def main() -> None:
     # Ours go first and last, so that a machine growing slower or faster meanwhile shows.
     ways = {"histocyte": Hover(CLASSES), "histocyte, compat": Hover(CLASSES, compat=True)}
     results = {name: run_ours(way, tiles, arguments.repeats) for name, way in ways.items()}
-    results["cellvit 1.0.9"] = run_peer(arguments.peer_python or peer_python(), tiles, arguments.repeats)
+    results[PEER] = run_peer(arguments.peer_python or peer_python(PEER, PEER_NEEDS), tiles, arguments.repeats)
     for name, way in ways.items():
         again = run_ours(way, tiles, arguments.repeats)
         results[name] = [(a[0], np.concatenate([a[1], b[1]])) for a, b in zip(results[name], again, strict=True)]
 
-    peer_labels = [labels for labels, _ in results["cellvit 1.0.9"]]
-    peer_ms = float(np.median(np.concatenate([ms for _, ms in results["cellvit 1.0.9"]])))
+    peer_labels = [labels for labels, _ in results[PEER]]
+    peer_ms = float(np.median(np.concatenate([ms for _, ms in results[PEER]])))
     rows = []
     for name, result in results.items():
         labels = [found for found, _ in result]
