@@ -30,6 +30,7 @@ def evaluate(
     runtime: Annotated[str, typer.Option(help="auto, openvino, torch, onnxruntime.")] = "auto",
     device: Annotated[str, typer.Option(help="For torch: auto, cpu, cuda, mps.")] = "auto",
     csv: Annotated[Path | None, typer.Option(help="Write the scores of each image to this file.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a report with plots to this file.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
 ) -> None:
     """Score a model on labelled images, with 95 % intervals.
@@ -44,6 +45,10 @@ def evaluate(
     from histocyte.inference.load import load
     from histocyte.pipeline import instances_on
 
+    if html is not None:
+        from histocyte.evaluation.html_report import check_html
+
+        check_html(html)
     loaded = load(model, runtime=runtime_name(runtime), device=device)
     samples = load_folders(data, taxonomy=loaded.taxonomy, mpp=mpp)
     chosen = samples if split is Split.ALL else _unseen(samples, loaded.spec)
@@ -58,6 +63,12 @@ def evaluate(
         )
     if csv is not None:
         report.write_csv(csv)
+    if html is not None:
+        from histocyte.evaluation.html_report import write_html
+
+        seen = f"{split}; {left_out} images the model was trained on left out"
+        shown = {"Model": loaded.spec.name, "SHA-256": loaded.sha256, "Runtime": loaded.runtime.name, "Images": seen}
+        write_html(report, html, title=f"{loaded.spec.name} on {', '.join(report.sources)}", facts=shown)
     if as_json:
         facts = {
             "model": loaded.spec.name,

@@ -1,0 +1,148 @@
+"""The report of an evaluation as one HTML file that needs nothing else: no network, no script."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from types import MappingProxyType
+
+from histocyte.core.errors import InputError, require
+from histocyte.evaluation.bootstrap import Estimate
+from histocyte.evaluation.drawing import Plot
+from histocyte.evaluation.gallery import Gallery
+from histocyte.evaluation.image_scores import ImageScores
+from histocyte.evaluation.plots import (
+    plot_classes,
+    plot_confusion,
+    plot_counts,
+    plot_image_quality,
+    plot_sources,
+    plot_strata,
+)
+from histocyte.evaluation.report import Report
+from histocyte.evaluation.summary import SCORES, SourceSummary
+from histocyte.files.atomic import write_atomically
+from histocyte.metrics.detection import RADIUS_UM
+
+__all__ = ["check_html", "write_html"]
+
+_CLASS_TITLES = {"pq": "PQ, pooled", "pq_mean": "PQ, image mean", "f1": "F1", "r2": "R² of counts"}
+
+
+def check_html(path: Path) -> None:
+    """See before hours of scoring whether a report can be written in the end.
+
+    Raises:
+        MissingExtraError: jinja2 or matplotlib is not installed.
+        InputError: The path is a folder.
+    """
+    require("jinja2", extra="report")
+    require("matplotlib", extra="report")
+    if path.is_dir():
+        raise InputError(f"'{path}' is a folder; name the file the report goes to, such as {path / 'report.html'}.")
+
+
+def write_html(
+    report: Report,
+    path: Path,
+    *,
+    title: str,
+    facts: Mapping[str, str] = MappingProxyType({}),
+    gallery: Gallery | None = None,
+) -> None:
+    """Write the report, whole or not at all.
+
+    Args:
+        report: The scores.
+        path: The file.
+        title: Heading of the page.
+        facts: What was scored, name → value, shown above the settings.
+        gallery: The worst tiles; not drawn yet.
+
+    Raises:
+        MissingExtraError: jinja2 or matplotlib is not installed.
+        InputError: The path is a folder.
+        DiskError: The file could not be written.
+    """
+    check_html(path)
+    import jinja2
+
+    by_source = {s: [row for row in report.images if row.info.source == s] for s in report.sources}
+    template = resources.files("histocyte.evaluation").joinpath("report.html.jinja").read_text(encoding="utf-8")
+    page = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(template)
+    html = page.render(
+        title=title,
+        facts=[*facts.items(), *_settings(report).items()],
+        sources=_source_rows(report),
+        scored=list(report.sources),
+        scores=_score_rows(report.sources),
+        overview=[_embedded(p) for p in (plot_sources(report.sources), plot_image_quality(by_source))],
+        sections=[_section(report, summary, by_source[name]) for name, summary in report.sources.items()],
+    )
+    with write_atomically(path) as file:
+        file.write(html.encode())
+
+
+def _settings(report: Report) -> dict[str, str]:
+    return {
+        "Intervals": f"95 %, bootstrap over patients or slides, {report.replicates:,} resamples, seed {report.seed}",
+        "Detection": f"centroids within {RADIUS_UM:g} µm, paired by '{report.mode}'",
+    }
+
+
+def _source_rows(report: Report) -> list[dict[str, object]]:
+    rows: list[dict[str, object]] = []
+    for name in dict.fromkeys((*report.sources, *report.skipped)):
+        s, skipped = report.sources.get(name), f"{len(report.skipped.get(name, ())):,}"
+        counts = (
+            ["0", "–", "–", "–"] if s is None else [f"{n:,}" for n in (s.n_images, s.n_groups, s.n_truth, s.n_found)]
+        )
+        rows.append({"name": name, "cells": [*counts, skipped]})
+    return rows
+
+
+def _score_rows(sources: Mapping[str, SourceSummary]) -> list[dict[str, object]]:
+    return [
+        {"title": title, "about": about, "cells": [_cell(s.scores.get(key)) for s in sources.values()]}
+        for key, (title, about) in SCORES.items()
+        if any(key in s.scores for s in sources.values())
+    ]
+
+
+def _section(report: Report, summary: SourceSummary, rows: list[ImageScores]) -> dict[str, object]:
+    plots = (
+        plot_classes(summary),
+        plot_confusion(rows, report.class_names),
+        plot_counts(rows, summary),
+        plot_strata(rows, replicates=report.replicates, seed=report.seed),
+    )
+    return {
+        "name": summary.source,
+        "class_titles": list(_CLASS_TITLES.values()),
+        "classes": [
+            {
+                "name": c.name,
+                "n_truth": f"{c.n_truth:,}",
+                "n_found": f"{c.n_found:,}",
+                "cells": [_cell(getattr(c, key)) for key in _CLASS_TITLES],
+            }
+            for c in summary.classes
+        ],
+        "plots": [_embedded(p) for p in plots if p is not None],
+    }
+
+
+def _cell(e: Estimate | None) -> dict[str, str]:
+    if e is None:
+        return {"value": "–", "interval": "not scored", "n": "0"}
+    value = "–" if math.isnan(e.value) else f"{e.value:.3f}"
+    interval = "–" if math.isnan(e.low) else f"{e.low:.3f} to {e.high:.3f}"
+    return {"value": value, "interval": interval, "n": f"{e.n:,}"}
+
+
+def _embedded(plot: Plot) -> dict[str, object]:
+    uri = "data:image/svg+xml;base64," + base64.b64encode(plot.svg).decode()
+    return {"uri": uri, "alt": plot.alt, "caption": plot.caption, "width_px": plot.width_px}

@@ -1,0 +1,47 @@
+import re
+
+import numpy as np
+import pytest
+
+from histocyte.core.errors import InputError
+from histocyte.core.instances import Instances, Labels
+from histocyte.evaluation.html_report import write_html
+from histocyte.evaluation.image_scores import ImageInfo, score_image
+from histocyte.evaluation.protocol import report_of
+
+pytest.importorskip("matplotlib")
+pytest.importorskip("jinja2")
+
+
+def row(name, source, *, classes, nuclei=True):
+    labels = np.zeros((32, 32), np.int32)
+    if nuclei:
+        labels[2:10, 2:10], labels[14:22, 14:22] = 1, 2
+    n = 2 * nuclei
+    found = Instances(labels, np.eye(2, dtype=np.float32)[:n], np.ones(n, np.float32))
+    truth = Labels(labels, np.array([0, 1, 1][: n + 1], np.uint8) if classes else None)
+    return score_image(truth, found, ImageInfo(name, source, "", 0.25), n_classes=2)
+
+
+def test_the_page_is_whole_escaped_and_has_class_parts_where_there_are_classes(tmp_path):
+    rows = [
+        row("a", "typed", classes=True),
+        row("b", "<b>$x", classes=False),
+        row("c", "e", classes=False, nuclei=False),
+    ]
+    path = tmp_path / "r.html"
+    write_html(report_of(rows, ("<i>", "k$"), replicates=20), path, title="<script>", facts={"Model": "<u>"})
+    page = path.read_text(encoding="utf-8")
+    assert not re.search(r"<script|<b>|<i>|<u>", page)
+    assert "&lt;script&gt;" in page
+    assert all(uri.startswith("data:") for uri in re.findall(r'(?:src|href)="([^"]*)', page))
+    assert all(re.findall(r'alt="([^"]*)', page))
+    typed, untyped = page.split("<h2>")[-3:-1]
+    assert "Detected nuclei by true class" in typed
+    assert "Detected nuclei by true class" not in untyped
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_is_refused(tmp_path):
+    with pytest.raises(InputError, match="folder"):
+        write_html(report_of([row("a", "s", classes=False)], ("a", "b"), replicates=5), tmp_path, title="x")
