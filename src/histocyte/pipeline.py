@@ -31,6 +31,7 @@ from histocyte.core.errors import ResolutionError
 from histocyte.core.geometry import Box
 from histocyte.core.instances import Instances, relabel_sequential
 from histocyte.core.maps import split_maps
+from histocyte.inference.embed import FieldFeatures, feature_runtime
 from histocyte.inference.load import Model, load
 from histocyte.inference.measure import measure
 from histocyte.inference.parallel import map_unordered
@@ -135,6 +136,7 @@ def segment_block(plan: Plan, block: Block) -> StoredBlock:
     clock = [time.perf_counter()]
     image = plan.slide.read(block.field, mpp=mpp)
     clock.append(time.perf_counter())
+    features = FieldFeatures(feature_runtime(model.runtime).features) if plan.embeddings else None
     maps = predict_field(
         image,
         model.runtime,
@@ -143,12 +145,16 @@ def segment_block(plan: Plan, block: Block) -> StoredBlock:
         margin_px=plan.layout.margin_px,
         batch=plan.layout.batch,
         wanted=plan.wanted_on(block.field),
+        features=features,
     )
     clock.append(time.perf_counter())
     del image  # what is no longer needed goes before the next step takes its share
     instances = model.representation.decode(split_maps(maps, model.maps))
     del maps
-    cells, in_band = measure(instances, block, plan.grid, mpp=mpp, slide_mpp=plan.slide.mpp, taxonomy=model.taxonomy)
+    vectors = None if features is None else features.pool(instances.labels)
+    cells, in_band = measure(
+        instances, block, plan.grid, mpp=mpp, slide_mpp=plan.slide.mpp, taxonomy=model.taxonomy, embeddings=vectors
+    )
     if region is not None:
         inside = region.contains(cells.xy)
         cells, in_band = cells.take(inside), in_band[inside]

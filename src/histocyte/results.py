@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +25,14 @@ from histocyte.core.errors import InputError
 from histocyte.core.geometry import Box
 from histocyte.core.version import __version__
 from histocyte.export.cell_writer import CellWriter
+from histocyte.export.embeddings import EmbeddingsWriter
 from histocyte.export.geojson import GeoJsonWriter
 from histocyte.export.geoparquet import GeoParquetWriter
 from histocyte.export.manifest import write_manifest
 from histocyte.export.overview import draw_overview
 from histocyte.export.summary import Summary
 from histocyte.files.atomic import write_atomically
+from histocyte.inference.embed import feature_runtime
 from histocyte.inference.load import Model
 from histocyte.inference.plan import Plan, Settings, check_resolution
 from histocyte.pipeline import Progress, finish_blocks, settled
@@ -183,11 +185,19 @@ def _write(
     reader, model = plan.slide, plan.model
     area_mm2 = region.area_mm2(reader.mpp)
     outputs = {name: folder / file for name, file in _FILES.items() if name not in FORMATS or name in formats}
+    if plan.embeddings:
+        outputs["embeddings"] = folder / "embeddings.npy"
     summary, glance = Summary(model.taxonomy, [("all", None, area_mm2), *named]), _Glance()
     with ExitStack() as stack:
         takers: list[Callable[[Cells], None]] = [summary.add, glance.add]
         takers += [stack.enter_context(writer).write for writer in _writers(outputs, plan)]
+        if plan.embeddings:
+            width = feature_runtime(model.runtime).features.width
+            vectors = stack.enter_context(EmbeddingsWriter(outputs["embeddings"], width))
         for part in settled(plan, journal):
+            if plan.embeddings:
+                vectors.write(part)
+                part = replace(part, embeddings=None)
             for take in takers:
                 take(part)
     summary.write(outputs["summary"])

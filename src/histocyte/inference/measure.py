@@ -16,7 +16,14 @@ __all__ = ["measure"]
 
 
 def measure(
-    instances: Instances, block: Block, grid: BlockGrid, *, mpp: float, slide_mpp: float, taxonomy: Taxonomy
+    instances: Instances,
+    block: Block,
+    grid: BlockGrid,
+    *,
+    mpp: float,
+    slide_mpp: float,
+    taxonomy: Taxonomy,
+    embeddings: NDArray[np.float32] | None = None,
 ) -> tuple[Cells, NDArray[np.bool_]]:
     """The cells that a block reports: its own, and strangers in the band around its core.
 
@@ -27,6 +34,7 @@ def measure(
         mpp: Of the working frame.
         slide_mpp: Of level 0, in whose px the cells are given.
         taxonomy: Of the class probabilities.
+        embeddings: (N, D) vector of each instance.
 
     Returns:
         The cells, and (N,) whether each lies in the band along a border, where a neighbour may report it as well.
@@ -49,6 +57,7 @@ def measure(
         instances.scores,
         taxonomy,
         slide_mpp,
+        embeddings,
     )
     in_band = grid.in_band(work)
     reported = (grid.owner(work) == block.index) | (in_band & _around_core(work, block, grid.band_px))

@@ -15,6 +15,7 @@ from histocyte.core.blocks import Block, BlockGrid
 from histocyte.core.errors import ResolutionError
 from histocyte.core.geometry import Box
 from histocyte.core.version import __version__
+from histocyte.inference.embed import feature_runtime
 from histocyte.inference.load import Model
 from histocyte.inference.predict import MAP_DTYPE
 from histocyte.slides.protocol import SlideReader, working_size
@@ -44,6 +45,7 @@ class Settings:
         tile_px: Side of the network's tiles; the model's own where None.
         margin_px: Margin of a tile; the model's own where None.
         batch: Tiles predicted together.
+        embeddings: Give each cell a vector too (`inference.embed`).
     """
 
     block_px: int | None = None
@@ -52,6 +54,7 @@ class Settings:
     tile_px: int | None = None
     margin_px: int | None = None
     batch: int = 1
+    embeddings: bool = False
 
     def for_model(self, model: Model) -> Layout:
         """The same with nothing left open; the same for every run of a model, whatever the machine."""
@@ -95,12 +98,14 @@ class Plan:
         model: Loaded model.
         region: Where to search; everywhere where None.
         layout: Sizes of blocks and tiles.
+        embeddings: Whether each cell gets a vector.
     """
 
     slide: SlideReader
     model: Model
     region: Region | None
     layout: Layout
+    embeddings: bool = False
 
     @classmethod
     def of(
@@ -110,9 +115,13 @@ class Plan:
 
         Raises:
             ResolutionError: The slide is too coarse for the model.
+            InputError: Vectors are asked for, and the runtime gives none.
         """
         check_resolution(slide.mpp, model.spec.mpp)
-        return cls(slide, model, region, (settings or Settings()).for_model(model))
+        settings = settings or Settings()
+        if settings.embeddings:
+            feature_runtime(model.runtime)
+        return cls(slide, model, region, settings.for_model(model), settings.embeddings)
 
     @property
     def scale(self) -> float:
@@ -153,6 +162,7 @@ class Plan:
             "runtime": self.model.runtime.name,
             "region": None if self.region is None else hashlib.sha256(self.region.geometry.wkb).hexdigest(),
             "settings": asdict(self.layout),
+            **({"embeddings": True} if self.embeddings else {}),
         }
 
     def _level_0(self, box: Box) -> tuple[float, float, float, float]:

@@ -32,6 +32,9 @@ def segment(
     formats: Annotated[
         str, typer.Option("--format", help="Of the cells: parquet, geojson, or both.")
     ] = "parquet,geojson",
+    embeddings: Annotated[
+        bool, typer.Option("--embeddings", help="Write a vector of each cell too; needs the torch runtime.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace finished results.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
 ) -> None:
@@ -45,6 +48,7 @@ def segment(
     from histocyte.apps.cli.output import print_json, runtime_name, say
     from histocyte.core.errors import HistocyteError, InputError
     from histocyte.inference.load import load
+    from histocyte.inference.plan import Settings
     from histocyte.results import FORMATS, Options
     from histocyte.slides.open import list_slides, open_slide
 
@@ -54,8 +58,9 @@ def segment(
     paths = list_slides(slides)
     if len(paths) == 1:
         open_slide(paths[0], mpp=mpp).close()  # what is wrong with the slide is said before the model is loaded
+    runtime = "torch" if embeddings and runtime == "auto" else runtime
     loaded = load(model, runtime=runtime_name(runtime), device=device, workers=workers)
-    options = Options(mpp, roi, chosen, force, workers)
+    options = Options(mpp, roi, chosen, force, workers, Settings(embeddings=embeddings))
     if len(paths) == 1:
         record = segment_one(paths[0], out, loaded, options, quiet=as_json)
         if as_json:
