@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from histocyte.core.errors import DiskError
 from histocyte.evaluation.bootstrap import Estimate
+from histocyte.evaluation.image_json import FORMAT, image_to_json
 from histocyte.evaluation.image_scores import ImageScores
 from histocyte.evaluation.summary import SCORES, SourceSummary
 from histocyte.metrics.detection import RADIUS_UM, MatchMode
@@ -70,10 +71,12 @@ class Report:
                 `calibration`: None without class probabilities, else `n` nuclei, the estimates `ece`, `ece_mass` and
                 `brier`, and the reliability curve as `bins` (of equal width) and `equal_mass`, each a list of `{low,
                 high, n, confidence, accuracy}` with n nuclei and accuracy an estimate.
-            `images`: a list with the counts and scores of each image.
+            `images`: a list with the scores of each image and the counts behind them, enough to make all scores again
+                (`image_json.read_report`). Its `confusion` is (K + 1)² nuclei as above; its `calibration` has under
+                `bins` `[bin, nuclei, summed confidence, right]` of the filled ones of 120 bins of equal width.
         """
         return {
-            "format": "histocyte-evaluation/1",
+            "format": FORMAT,
             "settings": {
                 "replicates": self.replicates,
                 "seed": self.seed,
@@ -87,7 +90,7 @@ class Report:
                 name: _source_json(summary) | {"skipped": list(self.skipped.get(name, ()))}
                 for name, summary in self.sources.items()
             },
-            "images": [_image_json(row) for row in self.images],
+            "images": [image_to_json(row) for row in self.images],
         }
 
     def table(self) -> list[TableRow]:
@@ -137,47 +140,9 @@ def _source_json(summary: SourceSummary) -> dict[str, object]:
     }
 
 
-def _image_json(row: ImageScores) -> dict[str, object]:
-    info, panoptic, detection = row.info, row.panoptic, row.detection
-    quality = panoptic.quality("pannuke")
-    result: dict[str, object] = {
-        "source": info.source,
-        "name": info.name,
-        "group": info.group,
-        "stratum": info.stratum,
-        "mpp": info.mpp,
-        "n_truth": row.n_truth,
-        "n_found": row.n_found,
-        "tp": panoptic.tp,
-        "fp": panoptic.fp,
-        "fn": panoptic.fn,
-        "iou_sum": panoptic.iou_sum,
-        "bpq": _defined(row.bpq),
-        "dq": _defined(float(quality.dq)),
-        "sq": _defined(float(quality.sq)),
-        "aji": _defined(row.aji),
-        "aji_plus": _defined(row.aji_plus),
-        "dice": _defined(row.dice),
-        "dice_ensemble": _defined(row.dice_ensemble),
-        "detected": detection.tp,
-        "detected_falsely": detection.fp,
-        "detection_missed": detection.fn,
-        "f1": _defined(detection.f1),
-        "f1_most_pairs": _defined(row.most_pairs.f1),
-        "mpq": _defined(row.mpq),
-    }
-    if row.classes is not None:
-        columns = zip(row.classes.panoptic, row.classes.n_truth, row.classes.n_found, row.classes.pq, strict=True)
-        result["classes"] = [
-            {"n_truth": int(truth), "n_found": int(found), **asdict(counts), "pq": _defined(float(pq))}
-            for counts, truth, found, pq in columns
-        ]
-    return result
-
-
 def _csv_row(row: ImageScores, class_names: Sequence[str]) -> dict[str, object]:
-    flat = _image_json(row)
-    flat.pop("classes", None)
+    nested = ("classes", "confusion", "calibration")
+    flat = {key: value for key, value in image_to_json(row).items() if key not in nested}
     if row.classes is not None:
         columns = zip(class_names, row.classes.n_truth, row.classes.n_found, row.classes.pq, strict=True)
         for name, truth, found, pq in columns:
