@@ -19,7 +19,7 @@ from histocyte.core.errors import InputError
 from histocyte.core.geometry import Box
 from histocyte.slides.protocol import SlideReader
 
-__all__ = ["Region", "read_roi"]
+__all__ = ["Region", "polygonal", "read_polygons", "read_roi"]
 
 
 @dataclass(frozen=True)
@@ -96,40 +96,55 @@ class Region:
         return {"type": "FeatureCollection", "features": features}
 
 
-def read_roi(path: str | Path, reader: SlideReader) -> Region:
-    """Regions of interest from GeoJSON (also gzipped), as QuPath writes it: level-0 px of this slide.
+def read_polygons(path: str | Path) -> Region:
+    """Polygons of GeoJSON (also gzipped), as QuPath writes it, as they are drawn; empty if there is none.
 
-    A part's name is the annotation's name, else its class, else `region N`. What hangs over the slide's
-    edge is cut off; points and lines are passed over.
+    A part's name is the annotation's name, else its class, else `region N`. Points and lines are passed over.
 
     Raises:
-        InputError: Not such a file, no polygon in it, or none of them on the slide.
+        InputError: Not such a file.
     """
     path = Path(path)
     parts: list[BaseGeometry] = []
     names: list[str] = []
-    slide = shapely.box(0, 0, *reader.size)
-    polygons = 0
     for feature in _features(_load(path), path):
         geometry = _polygons(feature, path)
-        if geometry.is_empty:
-            continue
-        polygons += 1
-        on_slide = _areas(geometry.intersection(slide))
-        if not on_slide.is_empty:
-            parts.append(on_slide)
-            names.append(_feature_name(feature) or f"region {polygons}")
-    if not polygons:
+        if not geometry.is_empty:
+            parts.append(geometry)
+            names.append(_feature_name(feature) or f"region {len(parts)}")
+    return Region(tuple(parts), tuple(names))
+
+
+def read_roi(path: str | Path, reader: SlideReader) -> Region:
+    """Regions of interest from GeoJSON (see `read_polygons`): level-0 px of this slide.
+
+    What hangs over the slide's edge is cut off.
+
+    Raises:
+        InputError: Not such a file, no polygon in it, or none of them on the slide.
+    """
+    drawn = read_polygons(path)
+    if not drawn.parts:
         raise InputError(
             f"{path} holds no polygon. Draw an annotation with an area in QuPath and export it as GeoJSON."
         )
-    if not parts:
+    slide = shapely.box(0, 0, *reader.size)
+    cut = [(polygonal(part.intersection(slide)), name) for part, name in zip(drawn.parts, drawn.names, strict=True)]
+    on_slide = [(part, name) for part, name in cut if not part.is_empty]
+    if not on_slide:
         width, height = reader.size
         raise InputError(
             f"All regions of {path} lie outside slide {reader.name} ({width} × {height} px). Coordinates must be "
             "full-resolution pixels of this slide: is it the region of another one?"
         )
-    return Region(tuple(parts), tuple(names))
+    parts, names = zip(*on_slide, strict=True)
+    return Region(parts, names)
+
+
+def polygonal(geometry: BaseGeometry) -> BaseGeometry:
+    """What of a geometry has an area: points and lines dropped."""
+    polygons = [p for p in shapely.get_parts(shapely.get_parts([geometry])) if p.geom_type == "Polygon" and p.area > 0]
+    return polygons[0] if len(polygons) == 1 else shapely.union_all(polygons)
 
 
 def _load(path: Path) -> object:
@@ -162,15 +177,9 @@ def _polygons(feature: Mapping[str, Any], path: Path) -> BaseGeometry:
         return shapely.Polygon()
     try:
         geometry = shapely.from_geojson(json.dumps(feature["geometry"]))
-        return _areas(geometry if geometry.is_valid else shapely.make_valid(geometry))
+        return polygonal(geometry if geometry.is_valid else shapely.make_valid(geometry))
     except (shapely.GEOSException, ValueError, TypeError) as error:
         raise InputError(f"{path} holds a geometry that cannot be read: {error}.") from error
-
-
-def _areas(geometry: BaseGeometry) -> BaseGeometry:
-    """What of a geometry has an area: points and lines dropped."""
-    polygons = [p for p in shapely.get_parts(shapely.get_parts([geometry])) if p.geom_type == "Polygon" and p.area > 0]
-    return polygons[0] if len(polygons) == 1 else shapely.union_all(polygons)
 
 
 def _feature_name(feature: Mapping[str, Any]) -> str:

@@ -1,0 +1,220 @@
+"""Where the cells of a finished result lie, of which class they are, and what was searched for them."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+import shapely
+from numpy.typing import NDArray
+from shapely.geometry.base import BaseGeometry
+
+from histocyte.core.errors import InputError
+from histocyte.core.geometry import check_mpp
+from histocyte.core.taxonomy import Taxonomy
+from histocyte.slides.region import read_polygons
+
+__all__ = ["LocatedCells", "read_located"]
+
+_NOT_CELLS = frozenset({"annotation", "tile", "tma_core", "root"})
+"""What QuPath calls objects that are no cells; a file of all objects has them beside the detections."""
+
+_SAME_MPP = 0.01
+"""Resolutions of one slide may differ by so much, relatively: files round them."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LocatedCells:
+    """Centres and classes of the N cells of one result.
+
+    Attributes:
+        name: The slide's, or the file's.
+        path: Where the cells were read from.
+        xy: (N, 2) centres, level-0 px.
+        kinds: (N,) index into `class_names`; -1 for a cell without a class.
+        class_names: Classes that a cell may have.
+        stated: Whether the result says which classes there are, so that one without cells was looked for; a GeoJSON
+            file only has those that occur.
+        mpp: Level-0 resolution, µm/px.
+        searched: Where cells were looked for, level-0 px; None if the result does not say.
+        size_px: Width and height of the slide; None if the result does not say.
+        fingerprint: Of the slide; empty if the result does not say.
+        notes: What a reader should know, in sentences.
+    """
+
+    name: str
+    path: Path
+    xy: NDArray[np.float64]
+    kinds: NDArray[np.int64]
+    class_names: tuple[str, ...]
+    stated: bool
+    mpp: float
+    searched: BaseGeometry | None
+    size_px: tuple[int, int] | None
+    fingerprint: str
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Table:
+    xy: NDArray[np.float64]
+    kinds: NDArray[np.int64]
+    class_names: tuple[str, ...]
+    stated: bool
+    mpp: float | None
+    notes: tuple[str, ...] = ()
+
+
+def read_located(path: Path | str, *, mpp: float | None = None) -> LocatedCells:
+    """Read a result folder of `histocyte segment`, its cells.parquet, or a GeoJSON file of QuPath.
+
+    The run.json and tissue.geojson beside the cells say what was searched; paths inside run.json are not used, as a
+    folder may have moved. Of a cells.parquet only the columns x, y and class are read.
+
+    Args:
+        path: Folder or file.
+        mpp: Level-0 resolution, µm/px, for a file that does not say it.
+
+    Raises:
+        InputError: Not such a folder or file, or it says another resolution than `mpp`.
+        ResolutionError: The resolution is missing or impossible.
+    """
+    path = Path(path)
+    file = _file_in(path) if path.is_dir() else path
+    if not file.is_file():
+        raise InputError(f"There is no '{path}'. Pass a result folder, a cells.parquet or a GeoJSON file of cells.")
+    # Only files named as `segment` names them are its result: a hand-corrected GeoJSON beside them may not be.
+    run = _run(file.parent) if file.name in _CELL_FILES else {}
+    table = _read_parquet(file) if file.suffix == ".parquet" else _read_geojson(file)
+    stated_mpp = table.mpp if table.mpp is not None else run.get("mpp")
+    if stated_mpp is None and mpp is None:
+        raise InputError(f"'{file}' does not say its resolution. Pass µm per pixel of the slide as --mpp.")
+    used_mpp = check_mpp(float(stated_mpp if stated_mpp is not None else mpp or 0))
+    if mpp is not None and abs(mpp / used_mpp - 1) > _SAME_MPP:
+        raise InputError(f"'{file}' says {used_mpp:g} µm/px, --mpp says {mpp:g}. Leave --mpp out.")
+    tissue = file.with_name("tissue.geojson")
+    searched = read_polygons(tissue).geometry if run and tissue.is_file() else None
+    size = run.get("size_px")
+    return LocatedCells(
+        str(run.get("name") or _stem(file)),
+        file,
+        table.xy,
+        table.kinds,
+        table.class_names,
+        table.stated,
+        used_mpp,
+        searched,
+        (int(size[0]), int(size[1])) if size else None,
+        str(run.get("signature", {}).get("slide", "")),
+        table.notes,
+    )
+
+
+_CELL_FILES = ("cells.parquet", "cells.geojson.gz")
+
+
+def _file_in(folder: Path) -> Path:
+    for name in _CELL_FILES:
+        if (folder / name).is_file():
+            if not (folder / "run.json").is_file():
+                raise InputError(f"'{folder}' has no run.json: it is not finished. Run 'histocyte segment' again.")
+            return folder / name
+    inside = sorted(p.parent.name for p in folder.glob("*/run.json"))
+    hint = f" It holds results of slides: pass one, such as '{folder / inside[0]}'." if inside else ""
+    raise InputError(f"'{folder}' is no result: it has neither {' nor '.join(_CELL_FILES)}.{hint}")
+
+
+def _run(folder: Path) -> dict[str, Any]:
+    """What run.json says; nothing if there is none."""
+    path = folder / "run.json"
+    if not path.is_file():
+        return {}
+    try:
+        run = json.loads(path.read_bytes())
+        if isinstance(run, dict) and isinstance(run.get("signature", {}), dict):
+            return run
+    except (OSError, ValueError):
+        pass
+    raise InputError(f"'{path}' is not the record of a run by histocyte. Run 'histocyte segment' again.")
+
+
+def _stem(file: Path) -> str:
+    return file.name.removesuffix(".gz").removesuffix(".geojson").removesuffix(".json").removesuffix(".parquet")
+
+
+def _read_parquet(file: Path) -> _Table:
+    try:
+        # Not read_table: it would take a name=value in the folder's path for a column.
+        with pq.ParquetFile(file) as opened:
+            about = json.loads(opened.metadata.metadata[b"histocyte"])
+            columns = opened.read(columns=["x", "y", "class"])
+        names = Taxonomy.from_json(about["taxonomy"]).names
+        kinds = _codes(columns["class"], names)
+        xy = np.column_stack([columns["x"].to_numpy(), columns["y"].to_numpy()]).astype(np.float64)
+        return _Table(xy, kinds, names, True, float(about["mpp"]))
+    except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"'{file}' is not a table of cells by histocyte ({error}). Pass a cells.parquet of 'histocyte segment'."
+        ) from error
+
+
+def _codes(column: pa.ChunkedArray, names: tuple[str, ...]) -> NDArray[np.int64]:
+    """(N,) place of each name in `names`; -1 for any other."""
+    if not len(column):
+        return np.zeros(0, np.int64)
+    encoded = column.dictionary_encode().unify_dictionaries().combine_chunks()
+    place = {name: i for i, name in enumerate(names)}
+    lookup = np.array([place.get(str(name), -1) for name in encoded.dictionary.to_pylist()] + [-1], np.int64)
+    return lookup[encoded.indices.fill_null(len(lookup) - 1).to_numpy()]
+
+
+def _read_geojson(file: Path) -> _Table:
+    features = [feature for feature in _features(file) if _geometry(feature)]
+    objects = [str((f.get("properties") or {}).get("objectType", "")) for f in features]
+    cells = [f for f, kind in zip(features, objects, strict=True) if kind not in _NOT_CELLS]
+    try:
+        shapes = shapely.from_geojson([orjson.dumps(_geometry(f)).decode() for f in cells])
+        called = [_class_name(f) for f in cells]
+    except (shapely.GEOSException, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"'{file}' holds a cell that cannot be read ({error}). Export it anew from QuPath.") from error
+    xy = shapely.get_coordinates(shapely.centroid(shapes)) if cells else np.zeros((0, 2))
+    if len(xy) < len(cells):
+        raise InputError(f"'{file}' holds {len(cells) - len(xy)} cells without a place. Export it anew from QuPath.")
+    names = tuple(dict.fromkeys(name for name in called if name is not None))
+    kinds = np.array([-1 if name is None else names.index(name) for name in called], np.int64)
+    left_out = len(features) - len(cells)
+    notes = (f"'{file.name}': {left_out} annotations and other objects are no cells and do not count.",)
+    return _Table(xy, kinds, names, False, None, notes if left_out else ())
+
+
+def _features(file: Path) -> list[Mapping[str, Any]]:
+    try:
+        content = file.read_bytes()
+        data = orjson.loads(gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content)
+    except (OSError, EOFError, ValueError) as error:
+        raise InputError(f"'{file}' is not GeoJSON ({error}). Export it anew from QuPath or histocyte.") from error
+    features = data.get("features") if isinstance(data, dict) else data
+    if not isinstance(features, list) or not all(isinstance(f, dict) and "geometry" in f for f in features):
+        raise InputError(f"'{file}' is no GeoJSON FeatureCollection. Export it anew from QuPath or histocyte.")
+    return features
+
+
+def _geometry(feature: Mapping[str, Any]) -> object:
+    """Of a cell with nucleus that of the nucleus, as `read_geojson` takes it."""
+    return feature.get("nucleusGeometry") or feature["geometry"]
+
+
+def _class_name(feature: Mapping[str, Any]) -> str | None:
+    classification = (feature.get("properties") or {}).get("classification") or {}
+    if isinstance(classification, str):
+        return classification
+    names = classification.get("names")
+    return ": ".join(names) if names else classification.get("name")

@@ -1,0 +1,66 @@
+"""`histocyte counts`."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import shapely
+import typer
+from typer.testing import CliRunner
+
+from histocyte.apps.cli.counts import counts
+from histocyte.core.cells import Cells
+from histocyte.core.errors import InputError
+from histocyte.core.taxonomy import CONSEP
+from histocyte.export.geoparquet import write_parquet
+
+APP = typer.Typer()
+APP.command()(counts)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return _result(tmp_path / "one", seed=0)
+
+
+def _result(folder: Path, *, seed: int, slide: str = "f") -> Path:
+    folder.mkdir()
+    draw = np.random.default_rng(seed)
+    n = 200
+    xy = draw.uniform(10, 1990, (n, 2))
+    contour = (xy[:, None] + np.array([[-2, 0], [0, -2], [2, 0]])).reshape(-1, 2)
+    kinds = np.eye(4, dtype=np.float32)[draw.integers(0, 3, n)]
+    ones = np.ones(n, np.float32)
+    write_parquet(folder / "cells.parquet", Cells(xy, contour, np.arange(n + 1) * 3, ones, kinds, ones, CONSEP, 0.5))
+    tissue = json.loads(shapely.to_geojson(shapely.box(0, 0, 2000, 2000)))
+    (folder / "tissue.geojson").write_text(json.dumps(tissue))
+    run = {"name": "s", "mpp": 0.5, "size_px": [2000, 2000], "signature": {"slide": slide}}
+    (folder / "run.json").write_text(json.dumps(run))
+    return folder
+
+
+def test_json_csv_and_table_say_the_same(folder: Path, tmp_path: Path) -> None:
+    file = tmp_path / "c.csv"
+    answer = CliRunner().invoke(APP, [str(folder), "--json", "--csv", str(file)])
+    assert answer.exit_code == 0, answer.exception
+    said = json.loads(answer.stdout)
+    (region,) = said["regions"]
+    rows = list(csv.DictReader(file.read_text().splitlines()))
+    assert [r["class"] for r in rows] == [c["name"] for c in region["classes"]] == ["all", *CONSEP.names]
+    assert [int(r["count"]) for r in rows] == [c["count"] for c in region["classes"]]
+    assert float(rows[0]["density_per_mm2"]) == region["classes"][0]["density_per_mm2"]["value"] == 200
+    assert rows[4]["count"] == "0"
+    assert rows[4]["low"] == ""
+    table = CliRunner().invoke(APP, [str(folder)]).stdout
+    assert "1 mm² searched, n = 16 squares" in " ".join(table.split())
+    assert all(name in table for name in CONSEP.names)
+
+
+def test_wrong_input_is_an_error_with_the_way_out(folder: Path, tmp_path: Path) -> None:
+    for arguments in ([str(tmp_path)], [str(folder), "--grid-um", "0"], [str(folder), "--roi", "gone.geojson"]):
+        answer = CliRunner().invoke(APP, arguments)
+        assert isinstance(answer.exception, InputError)
