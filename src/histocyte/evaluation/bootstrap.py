@@ -16,10 +16,13 @@ from histocyte.core.errors import InputError
 
 __all__ = [
     "Estimate",
+    "Score",
     "Statistic",
     "bootstrap_weights",
     "estimate",
     "estimate_each",
+    "estimates_of",
+    "resampled_units",
     "weighted_mean",
     "weighted_pool",
     "weighted_r_squared",
@@ -54,6 +57,45 @@ class Estimate:
         return {"value": value, "low": low, "high": high, "n": self.n, "dropped": self.dropped}
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Score:
+    """A score as a function of how often each of n images counts.
+
+    Attributes:
+        statistic: The score, or K of them.
+        defined: (n,) or (n, K) which images it rests on.
+    """
+
+    statistic: Statistic
+    defined: NDArray[np.bool_]
+
+    @classmethod
+    def on(cls, images: NDArray[np.bool_], statistic: Statistic) -> Score:
+        """A score that looks at some of the images alone: `statistic` takes the weights of those."""
+        chosen = np.flatnonzero(images)
+        return cls(lambda weights: statistic(weights[:, chosen]), images)
+
+    @classmethod
+    def mean(cls, values: NDArray[np.float64], statistic: Statistic | None = None) -> Score:
+        """The mean of (n,) or (n, K) values where they are defined, or another statistic of them."""
+        return cls(statistic or weighted_mean(values), ~np.isnan(values))
+
+    def estimate(self, weights: NDArray[np.float64]) -> Estimate:
+        """The one score with its interval under (R, n) resamples."""
+        return estimate(self.statistic, weights, n=int(self.defined.sum()))
+
+    def estimate_each(self, weights: NDArray[np.float64]) -> list[Estimate]:
+        """The K scores with their intervals."""
+        return estimate_each(self.statistic, weights, n=[int(n) for n in self.defined.sum(axis=0)])
+
+
+def resampled_units(groups: Sequence[str]) -> NDArray[np.int64]:
+    """(n,) which unit each image is drawn with, counted from 0: its group's, or its own where the group is empty."""
+    names = [("group", group) if group else ("image", str(i)) for i, group in enumerate(groups)]
+    position = {name: i for i, name in enumerate(dict.fromkeys(names))}
+    return np.array([position[name] for name in names], np.int64)
+
+
 def bootstrap_weights(groups: Sequence[str], *, replicates: int = 1000, seed: int = 0) -> NDArray[np.float64]:
     """(R, n) how often each of n images is drawn in R resamples with replacement.
 
@@ -67,14 +109,11 @@ def bootstrap_weights(groups: Sequence[str], *, replicates: int = 1000, seed: in
     """
     if replicates < 1:
         raise InputError(f"A bootstrap needs at least 1 replicate, not {replicates}.")
-    names = [("group", group) if group else ("image", str(i)) for i, group in enumerate(groups)]
-    position = {name: i for i, name in enumerate(dict.fromkeys(names))}
-    units = np.array([position[name] for name in names], np.int64)
-    if len(position) == 0:
+    units = resampled_units(groups)
+    if len(units) == 0:
         return np.zeros((replicates, 0))
-    drawn = np.random.default_rng(seed).multinomial(
-        len(position), np.full(len(position), 1 / len(position)), replicates
-    )
+    count = int(units.max()) + 1
+    drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), replicates)
     return drawn[:, units].astype(np.float64)
 
 
@@ -100,14 +139,34 @@ def estimate_each(
     value = statistic(np.ones((1, weights.shape[1])))[0]
     replicates = statistic(weights)
     movable = weights.size > 0 and bool((weights != weights[:1]).any())
+    counts = [weights.shape[1]] * len(value) if n is None else n
+    return estimates_of(value, replicates, n=counts, movable=movable, level=level)
+
+
+def estimates_of(
+    value: NDArray[np.float64],
+    replicates: NDArray[np.float64],
+    *,
+    n: Sequence[int],
+    movable: bool = True,
+    level: float = 0.95,
+) -> list[Estimate]:
+    """K scores with their intervals, from (K,) values and their (R, K) replicates.
+
+    Args:
+        value: The scores on all images.
+        replicates: The scores in each resample.
+        n: Images behind each.
+        movable: False if every resample is the same, so that nothing can be told of the interval.
+        level: Share of the replicates within the interval.
+    """
     results = []
     for k, point in enumerate(value):
         defined = replicates[:, k][~np.isnan(replicates[:, k])]
         low = high = float("nan")
         if movable and len(defined) and not np.isnan(point):
             low, high = (float(v) for v in np.quantile(defined, [(1 - level) / 2, (1 + level) / 2]))
-        count = weights.shape[1] if n is None else n[k]
-        results.append(Estimate(float(point), low, high, count, len(replicates) - len(defined)))
+        results.append(Estimate(float(point), low, high, n[k], len(replicates) - len(defined)))
     return results
 
 

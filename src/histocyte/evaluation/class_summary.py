@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from histocyte.evaluation.bootstrap import (
     Estimate,
+    Score,
     Statistic,
     estimate,
     estimate_each,
-    weighted_mean,
     weighted_pool,
     weighted_r_squared,
 )
@@ -27,7 +27,9 @@ __all__ = [
     "ClassSummary",
     "ConfusionSummary",
     "ReliabilityBin",
+    "class_scores",
     "class_statistics",
+    "states_probabilities",
     "summarise_calibration",
     "summarise_classes",
     "summarise_confusion",
@@ -137,22 +139,30 @@ def summarise_classes(
     parts: Sequence[ClassScores], names: Sequence[str], weights: NDArray[np.float64]
 ) -> tuple[ClassSummary, ...]:
     """Each class's scores on n images, under (R, n) resamples."""
-    detection = np.array(
-        [[(c.tp, c.fp, c.fn, c.fp_unmatched, c.fn_unmatched) for c in p.detection] for p in parts], np.float64
-    )
-    pq_by_image = np.array([p.pq for p in parts])
-    present = [int(n) for n in (~np.isnan(pq_by_image)).sum(axis=0)]
+    scores = class_scores(parts)
     columns = zip(
         names,
         np.sum([p.n_truth for p in parts], axis=0),
         np.sum([p.n_found for p in parts], axis=0),
-        estimate_each(weighted_pool(_panoptic_table(parts), _pooled_pq), weights),
-        estimate_each(weighted_mean(pq_by_image), weights, n=present),
-        estimate_each(weighted_pool(detection, _pooled_class_f1), weights),
-        estimate_each(_r_squared(parts), weights),
+        *(scores[key].estimate_each(weights) for key in ("pq", "pq_mean", "f1", "r2")),
         strict=True,
     )
-    return tuple(ClassSummary(name, int(truth), int(found), *scores) for name, truth, found, *scores in columns)
+    return tuple(ClassSummary(name, int(truth), int(found), *each) for name, truth, found, *each in columns)
+
+
+def class_scores(parts: Sequence[ClassScores]) -> dict[str, Score]:
+    """The scores of K classes, by the fields of `ClassSummary`."""
+    detection = np.array(
+        [[(c.tp, c.fp, c.fn, c.fp_unmatched, c.fn_unmatched) for c in p.detection] for p in parts], np.float64
+    )
+    pq_by_image = np.array([p.pq for p in parts])
+    everywhere = np.ones(pq_by_image.shape, np.bool_)
+    return {
+        "pq": Score(weighted_pool(_panoptic_table(parts), _pooled_pq), everywhere),
+        "pq_mean": Score.mean(pq_by_image),
+        "f1": Score(weighted_pool(detection, _pooled_class_f1), everywhere),
+        "r2": Score(_r_squared(parts), everywhere),
+    }
 
 
 def class_statistics(parts: Sequence[ClassScores]) -> dict[str, Statistic]:
@@ -164,7 +174,7 @@ def class_statistics(parts: Sequence[ClassScores]) -> dict[str, Statistic]:
         "accuracy": weighted_pool(right, lambda t: _ratio(t[:, 0], t[:, 1])),
         "r2": lambda w: nan_mean(r2(w), axis=1),
     }
-    if _states_probabilities(parts):
+    if states_probabilities(parts):
         table = np.array([p.calibration.table for p in parts])
         squared = np.array([(p.calibration.squared_error.sum(), p.calibration.n) for p in parts])
         statistics["ece"] = weighted_pool(table, lambda t: calibration_error(merge_bins(t)))
@@ -191,7 +201,7 @@ def summarise_calibration(parts: Sequence[ClassScores], weights: NDArray[np.floa
 
     Results of other tools often name a class and no probability: there is nothing to calibrate then.
     """
-    if not _states_probabilities(parts):
+    if not states_probabilities(parts):
         return None
     statistics = class_statistics(parts)
     return CalibrationSummary(
@@ -215,7 +225,8 @@ def _reliability(
     )
 
 
-def _states_probabilities(parts: Sequence[ClassScores]) -> bool:
+def states_probabilities(parts: Sequence[ClassScores]) -> bool:
+    """Whether any class is stated with a probability below 1."""
     count, confidence = np.sum([p.calibration.table[:, :2].sum(axis=0) for p in parts], axis=0)
     return bool(confidence < count)
 

@@ -10,10 +10,8 @@ from numpy.typing import NDArray
 
 from histocyte.evaluation.bootstrap import (
     Estimate,
-    Statistic,
+    Score,
     bootstrap_weights,
-    estimate,
-    weighted_mean,
     weighted_pool,
     weighted_r_squared,
     weighted_strata_mean,
@@ -30,7 +28,7 @@ from histocyte.evaluation.class_summary import (
 from histocyte.evaluation.image_scores import ImageScores
 from histocyte.metrics.panoptic import panoptic_quality
 
-__all__ = ["SCORES", "ClassSummary", "SourceSummary", "StratumSummary", "summarise"]
+__all__ = ["SCORES", "ClassSummary", "SourceSummary", "StratumSummary", "scores_of", "stratum_scores", "summarise"]
 
 SCORES: Mapping[str, tuple[str, str]] = {
     "bpq": ("bPQ", "binary PQ, mean over images that have true nuclei (PanNuke)"),
@@ -124,7 +122,7 @@ def summarise(
     """
     groups = [row.info.group for row in rows]
     weights = bootstrap_weights(groups, replicates=replicates, seed=seed)
-    scores = _instance_scores(rows, weights)
+    scores = {key: score.estimate(weights) for key, score in scores_of(rows).items()}
     typed = [i for i, row in enumerate(rows) if row.classes is not None]
     parts = [row.classes for row in rows if row.classes is not None]
     classes: tuple[ClassSummary, ...] = ()
@@ -133,31 +131,46 @@ def summarise(
         within = weights[:, typed]
         classes = summarise_classes(parts, class_names, within)
         confusion, calibration = summarise_confusion(parts, within), summarise_calibration(parts, within)
-        scores["mpq"] = _estimate_mean(np.array([rows[i].mpq for i in typed]), within)
-        scores |= {key: estimate(statistic, within) for key, statistic in class_statistics(parts).items()}
-    strata = _strata(rows, replicates, seed)
-    if strata:
-        names = [row.info.stratum for row in rows]
-        for key in ("bpq", "mpq") if parts else ("bpq",):
-            values = np.array([getattr(row, key) for row in rows])
-            scores[f"{key}_strata"] = _estimate_mean(values, weights, weighted_strata_mean(values, names))
     return SourceSummary(
         rows[0].info.source,
         len(rows),
         len(set(filter(None, groups))) + groups.count(""),
         sum(row.n_truth for row in rows),
         sum(row.n_found for row in rows),
-        {key: scores[key] for key in SCORES if key in scores},
+        scores,
         classes,
-        strata,
+        _strata(rows, replicates, seed),
         confusion,
         calibration,
     )
 
 
-def _instance_scores(rows: Sequence[ImageScores], weights: NDArray[np.float64]) -> dict[str, Estimate]:
+def scores_of(rows: Sequence[ImageScores]) -> dict[str, Score]:
+    """The scores that n images of one data set have, by the keys and in the order of `SCORES`."""
+    scores = _instance_scores(rows)
+    typed = np.array([row.classes is not None for row in rows])
+    parts = [row.classes for row in rows if row.classes is not None]
+    strata = [row.info.stratum for row in rows]
+    if parts:
+        scores["mpq"] = Score.mean(np.array([row.mpq for row in rows]))
+        scores |= {key: Score.on(typed, statistic) for key, statistic in class_statistics(parts).items()}
+    if any(strata):
+        for key in ("bpq", "mpq") if parts else ("bpq",):
+            values = np.array([getattr(row, key) for row in rows])
+            scores[f"{key}_strata"] = Score.mean(values, weighted_strata_mean(values, strata))
+    return {key: scores[key] for key in SCORES if key in scores}
+
+
+def stratum_scores(rows: Sequence[ImageScores]) -> dict[str, Score]:
+    """The scores that n images of one stratum have: bpq, mpq and f1."""
+    everywhere = np.ones(len(rows), np.bool_)
+    means = {key: Score.mean(np.array([getattr(r, key) for r in rows])) for key in ("bpq", "mpq")}
+    return means | {"f1": Score(weighted_pool(_detection_table(rows), _pooled_f1), everywhere)}
+
+
+def _instance_scores(rows: Sequence[ImageScores]) -> dict[str, Score]:
     panoptic = np.array([(r.panoptic.tp, r.panoptic.fp, r.panoptic.fn, r.panoptic.iou_sum) for r in rows], np.float64)
-    detection = np.array([(r.detection.tp, r.detection.fp, r.detection.fn) for r in rows], np.float64)
+    detection = _detection_table(rows)
     most_pairs = np.array([(r.most_pairs.tp, r.most_pairs.fp, r.most_pairs.fn) for r in rows], np.float64)
     quality = panoptic_quality(*panoptic.T, convention="pannuke")
     means = {
@@ -167,20 +180,25 @@ def _instance_scores(rows: Sequence[ImageScores], weights: NDArray[np.float64]) 
         **{key: np.array([getattr(r, key) for r in rows]) for key in ("aji", "aji_plus", "dice", "dice_ensemble")},
         **{f"{key}_mean": np.array([getattr(r.detection, key) for r in rows]) for key in ("precision", "recall", "f1")},
     }
+    totals = np.array([(r.n_truth, r.n_found) for r in rows], np.int64)
+    total_r2 = weighted_r_squared(totals[:, :1], totals[:, 1:])
     pooled = {
         "pq_pooled": weighted_pool(panoptic, lambda t: panoptic_quality(*np.moveaxis(t, -1, 0)).pq),
         "precision": weighted_pool(detection, lambda t: _ratio(t[:, 0], t[:, 0] + t[:, 1])),
         "recall": weighted_pool(detection, lambda t: _ratio(t[:, 0], t[:, 0] + t[:, 2])),
         "f1": weighted_pool(detection, _pooled_f1),
         "f1_most_pairs": weighted_pool(most_pairs, _pooled_f1),
+        "r2_total": lambda w: total_r2(w)[:, 0],
     }
-    totals = np.array([(r.n_truth, r.n_found) for r in rows], np.int64)
-    total_r2 = weighted_r_squared(totals[:, :1], totals[:, 1:])
+    everywhere = np.ones(len(rows), np.bool_)
     return {
-        **{key: _estimate_mean(values, weights) for key, values in means.items()},
-        **{key: estimate(statistic, weights) for key, statistic in pooled.items()},
-        "r2_total": estimate(lambda w: total_r2(w)[:, 0], weights),
+        **{key: Score.mean(values) for key, values in means.items()},
+        **{key: Score(statistic, everywhere) for key, statistic in pooled.items()},
     }
+
+
+def _detection_table(rows: Sequence[ImageScores]) -> NDArray[np.float64]:
+    return np.array([(r.detection.tp, r.detection.fp, r.detection.fn) for r in rows], np.float64)
 
 
 def _pooled_f1(totals: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -193,17 +211,9 @@ def _strata(rows: Sequence[ImageScores], replicates: int, seed: int) -> dict[str
     for name in sorted({row.info.stratum for row in rows} - {""}):
         own = [row for row in rows if row.info.stratum == name]
         weights = bootstrap_weights([row.info.group for row in own], replicates=replicates, seed=seed)
-        counts = np.array([(r.detection.tp, r.detection.fp, r.detection.fn) for r in own], np.float64)
-        scores = {key: _estimate_mean(np.array([getattr(r, key) for r in own]), weights) for key in ("bpq", "mpq")}
-        scores["f1"] = estimate(weighted_pool(counts, _pooled_f1), weights)
+        scores = {key: score.estimate(weights) for key, score in stratum_scores(own).items()}
         strata[name] = StratumSummary(len(own), scores["bpq"].value, scores["mpq"].value, scores)
     return strata
-
-
-def _estimate_mean(
-    values: NDArray[np.float64], weights: NDArray[np.float64], statistic: Statistic | None = None
-) -> Estimate:
-    return estimate(statistic or weighted_mean(values), weights, n=int((~np.isnan(values)).sum()))
 
 
 def _ratio(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
