@@ -62,6 +62,7 @@ def test_check_without_a_network_says_the_way_out(cache: Path) -> None:
     told = encoders("check", "vit256", cache=cache)
     assert told.returncode == 2
     assert "vit256_small_dino.pth" in told.stdout
+    assert [word.strip() for word in told.stdout.splitlines()[2].strip("┃").split("┃")] == ["step", "ok", "found"]
 
 
 def test_check_of_a_file(tmp_path: Path, cache: Path) -> None:

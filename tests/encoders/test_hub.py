@@ -11,7 +11,7 @@ from huggingface_hub import errors
 
 from histocyte.core.errors import InputError, ModelError
 from histocyte.encoders.catalog import CARDS
-from histocyte.encoders.hub import cached, download, find_weights, weights_in
+from histocyte.encoders.hub import cached, download, find_weights, shards, weights_in
 
 from .conftest import Hub
 
@@ -116,3 +116,10 @@ def test_weights_that_are_not_on_the_hub_and_names_that_are_none(hub: Hub) -> No
     hub.files[RESNET.hub] = {"README.md": b""}
     with pytest.raises(InputError, match="has none of model.safetensors"):
         find_weights("resnet18")
+
+
+def test_an_index_that_is_none_is_said_to_be_none(tmp_path: Path) -> None:
+    for text in ("[]", "{}", '{"weight_map": 3}', "nothing"):
+        (tmp_path / "model.safetensors.index.json").write_text(text)
+        with pytest.raises(ModelError, match="no index of sharded weights"):
+            shards(tmp_path / "model.safetensors.index.json")

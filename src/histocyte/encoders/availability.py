@@ -6,9 +6,10 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from histocyte.core.errors import HistocyteError, InputError
+from histocyte.core.errors import HistocyteError, InputError, MissingExtraError
 from histocyte.encoders.card import EncoderCard
 from histocyte.encoders.hub import cached, hub_files, refusal, shards, weights_in
+from histocyte.encoders.timm_import import import_timm
 
 __all__ = ["Availability", "Step", "check"]
 
@@ -89,11 +90,12 @@ def _local(card: EncoderCard, weights: str | Path | None) -> Path | None:
 def _fit(card: EncoderCard, path: Path) -> Step:
     """Whether names and shapes are those of the encoder; only PyTorch can tell."""
     try:
+        import_timm()
         from histocyte.encoders.fits import names_fit
-    except ModuleNotFoundError:
-        return Step("fit", None, "not looked at: that needs pip install 'histocyte[torch]'")
-    try:
+
         count = names_fit(card.part, card.options, path)
+    except MissingExtraError:
+        return Step("fit", None, "not looked at: that needs pip install 'histocyte[torch]'")
     except HistocyteError as error:
         return Step("fit", False, str(error))
     return Step("fit", True, f"{count} tensors, all of them this encoder's")

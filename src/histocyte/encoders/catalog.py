@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from pathlib import Path
 
-from histocyte.core.errors import UnknownNameError
+from histocyte.core.errors import MissingExtraError, UnknownNameError
 from histocyte.encoders.card import EncoderCard
 from histocyte.encoders.catalog_pathology import PATHOLOGY
 from histocyte.encoders.catalog_photographs import PHOTOGRAPHS
@@ -36,9 +38,29 @@ def find_card(name: str, *, revision: str = "main") -> EncoderCard:
             return card
     from histocyte.encoders.generic_card import card_of_config, card_of_timm
 
-    if "/" in plain or "\\" in plain:
+    if "/" in plain or "\\" in plain or (plain and Path(plain, "config.json").is_file()):
         return card_of_config(plain, revision=revision)
-    found = card_of_timm(plain)
+    hint = "Any other of timm's or the hub's ('owner/name') will do."
+    try:
+        found = card_of_timm(plain)
+    except MissingExtraError:
+        if name.startswith("timm:") or _may_be_timms(plain):
+            raise
+        found, hint = None, "Others, timm's and the hub's ('owner/name'), need: pip install 'histocyte[torch]'"
     if found is None:
-        raise UnknownNameError("encoder", name, CARDS, hint="Any other of timm's or the hub's ('owner/name') will do.")
+        raise UnknownNameError("encoder", name, CARDS, hint=hint)
     return found
+
+
+def _may_be_timms(name: str) -> bool:
+    """Whether timm may have a model of this name, told without timm: it is formed like the catalog's names of timm's.
+
+    One of a family that the catalog lacks is missed; the error says by itself that timm may know it.
+    """
+    return _form(name) in {_form(str(card.options.get("name", ""))) for card in CARDS.values()}
+
+
+def _form(name: str) -> tuple[str, bool]:
+    """Family, and whether a size follows it: "vit_tiny_patch16_224" → ("vit", True), "resnet18" → ("resnet", False)."""
+    found = re.match("[a-z]*", name)
+    return found.group() if found else "", "_" in name.split(".")[0]

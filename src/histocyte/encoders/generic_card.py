@@ -9,6 +9,7 @@ from typing import Any, Literal
 from histocyte.core.errors import InputError, ModelError
 from histocyte.encoders.card import IMAGENET, EncoderCard, EncoderFacts
 from histocyte.encoders.hub import read_json
+from histocyte.encoders.timm_import import import_timm
 from histocyte.encoders.timm_options import PLAIN
 
 __all__ = ["card_of_config", "card_of_timm"]
@@ -25,8 +26,6 @@ def card_of_timm(name: str) -> EncoderCard | None:
         MissingExtraError: timm is not installed.
         InputError: A model that gives neither blocks nor a pyramid.
     """
-    from histocyte.encoders.timm_import import import_timm
-
     timm = import_timm()
     if not timm.is_model(name):
         return None
@@ -57,6 +56,7 @@ def card_of_config(where: str, *, revision: str = "main") -> EncoderCard:
 
     Raises:
         InputError: There is none, or of a kind that is not known.
+        MissingExtraError: timm is not installed.
     """
     config = read_json(where, "config.json", revision=revision)
     if config is None:
@@ -106,11 +106,9 @@ def _part_of_timm(
     more: dict[str, Any] = {"arch_options": given} if given else {}
     if architecture.startswith("samvit_"):
         return "sam", {"name": architecture}
-    from histocyte.encoders.measure import build_empty
-
     options = {"name": architecture, **({"image_size": size} if known and size else {}), **more}
     try:
-        encoder: Any = build_empty("timm_vit", options)
+        encoder = _built("timm_vit", options)
     except InputError as error:
         if isinstance(error, ModelError):
             raise
@@ -187,6 +185,15 @@ def _terms(licence: object) -> dict[str, Any]:
 
 
 def _facts(part: str, options: Mapping[str, Any]) -> EncoderFacts:
-    from histocyte.encoders.measure import build_empty, facts_of
+    encoder = _built(part, options)
+    from histocyte.encoders.measure import facts_of
 
-    return facts_of(build_empty(part, options))
+    return facts_of(encoder)
+
+
+def _built(part: str, options: Mapping[str, Any]) -> Any:
+    """The encoder without memory, or the error that names the extra it takes."""
+    import_timm()
+    from histocyte.encoders.measure import build_empty
+
+    return build_empty(part, options)

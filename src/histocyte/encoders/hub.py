@@ -112,10 +112,10 @@ def shards(path: Path) -> list[Path]:
     if not path.name.endswith(".index.json"):
         return [path]
     try:
-        listed = json.loads(path.read_text(encoding="utf-8"))["weight_map"].values()
-    except (ValueError, KeyError, AttributeError) as error:
+        listed = {str(name) for name in json.loads(path.read_text(encoding="utf-8"))["weight_map"].values()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"'{path}' is no index of sharded weights ({error}).") from error
-    return [path.parent / name for name in sorted(set(listed))]
+    return [path.parent / name for name in sorted(listed)]
 
 
 def download(card: EncoderCard, *, revision: str | None = None) -> Path:
@@ -182,7 +182,7 @@ def refusal(error: Exception, repository: str, revision: str) -> str:
     if isinstance(error, errors.HfHubHTTPError):
         return f"The hub refuses '{repository}': {str(error).splitlines()[0]}"
     if isinstance(error, errors.HFValidationError):
-        return f"'{repository}' is no name of a repository on the hub: {error}"
+        return f"There is no folder '{repository}', and repositories on the hub are called 'owner/name'."
     return f"The hub cannot be reached for '{repository}', and it is not in the cache on this machine. {_OFFLINE}"
 
 

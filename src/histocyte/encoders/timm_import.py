@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import sys
 from types import ModuleType
-
-import torch
+from typing import TYPE_CHECKING
 
 from histocyte.core.errors import require
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["import_timm"]
 
@@ -23,13 +25,18 @@ def import_timm() -> ModuleType:
     """Return timm.
 
     Raises:
-        MissingExtraError: timm is not installed.
+        MissingExtraError: timm is not installed, or torch, which it needs.
     """
     try:
         return require("timm", extra="torch")
+    except ModuleNotFoundError:
+        require("torch", extra="torch")
+        raise
     except RuntimeError as error:
         if "torchvision::" not in str(error):
             raise
+    import torch
+
     for name in [n for n in sys.modules if n.split(".")[0] in ("timm", "torchvision")]:
         del sys.modules[name]
     library = torch.library.Library("torchvision", "FRAGMENT")

@@ -59,8 +59,8 @@ def read_spec(path: str | Path) -> ModelSpec:
         size = int.from_bytes(file.read(8), "little")
         text = file.read(size) if 2 <= size <= _HEADER_LIMIT else b""
     try:
-        metadata = json.loads(text).get("__metadata__", {})
-    except (ValueError, AttributeError) as error:
+        metadata = dict(json.loads(text).get("__metadata__", {}))
+    except (ValueError, TypeError, AttributeError) as error:
         raise ModelError(
             f"'{path}' is no safetensors file. Models are .safetensors (or .onnx) files made by histocyte; "
             "other formats, pickles above all, are not opened."

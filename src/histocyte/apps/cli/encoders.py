@@ -77,7 +77,7 @@ def show(name: _Name, as_json: _AsJson = False) -> None:
     if as_json:
         print_json(_as_json(card))
         return
-    print_table(card.title, ("", ""), [(key, value) for key, value in _lines(card) if value])
+    print_table(card.title, ("fact", "value"), [(key, value) for key, value in _lines(card) if value])
 
 
 @app.command()
@@ -105,7 +105,9 @@ def check(
         print_json({"encoder": card.name, "available": found.available, "path": found.path, "steps": steps})
     else:
         marks = {True: "ok", False: "NO", None: "–"}
-        print_table(f"Weights of {card.name}", ("", "", ""), [(s.name, marks[s.ok], s.note) for s in found.steps])
+        print_table(
+            f"Weights of {card.name}", ("step", "ok", "found"), [(s.name, marks[s.ok], s.note) for s in found.steps]
+        )
     if not found.available:
         raise typer.Exit(2)
 

@@ -98,10 +98,10 @@ def export(
     from histocyte.core.errors import InputError, require
     from histocyte.model.zoo import find_model
 
-    require("torch", extra="torch")
     files = find_model(model)
     if files.safetensors is None:
         raise InputError(f"'{model}' has no .safetensors file to export from.")
+    require("torch", extra="torch")
     from histocyte.model.checkpoint import load_model, read_spec
     from histocyte.model.onnx_export import export_onnx
 
@@ -139,6 +139,8 @@ def convert(
     from histocyte.apps.cli.output import print_json, say
     from histocyte.core.errors import InputError, require
 
+    if not file.is_file():
+        raise InputError(f"There is no checkpoint '{file}'.")
     target = out or file.with_suffix(".safetensors")
     if target.suffix != ".safetensors":
         raise InputError(f"A model file ends in .safetensors, '{target}' does not.")
