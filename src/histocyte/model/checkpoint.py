@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 
 from histocyte.core.errors import DiskError, InputError, ModelError
 from histocyte.model.spec import ModelSpec
+from histocyte.model.zoo import convert_first
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -61,9 +62,9 @@ def read_spec(path: str | Path) -> ModelSpec:
     try:
         metadata = dict(json.loads(text).get("__metadata__", {}))
     except (ValueError, TypeError, AttributeError) as error:
+        way_out = convert_first(path) or "Other formats, pickles above all, are not opened."
         raise ModelError(
-            f"'{path}' is no safetensors file. Models are .safetensors (or .onnx) files made by histocyte; "
-            "other formats, pickles above all, are not opened."
+            f"'{path}' is no safetensors file. Models are .safetensors (or .onnx) files made by histocyte. {way_out}"
         ) from error
     if SPEC_KEY not in metadata:
         raise ModelError(

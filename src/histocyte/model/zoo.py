@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
 from histocyte.core.errors import InputError, ModelError, UnknownNameError
 
-__all__ = ["DEFAULT_MODEL", "ModelFiles", "bundled_models", "find_model"]
+__all__ = ["DEFAULT_MODEL", "ModelFiles", "bundled_models", "convert_first", "find_model"]
 
 DEFAULT_MODEL = "hover-unet-consep"
+_CHECKPOINTS = (".pth", ".pt", ".ckpt", ".tar")
+"""What training programs call the files that `histocyte models convert` reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +57,25 @@ def find_model(name: str | Path) -> ModelFiles:
     path = Path(text)
     if path.suffix not in (".onnx", ".safetensors"):
         if path.is_file():
-            raise ModelError(
-                f"'{path}' is no model file: these end in .safetensors or .onnx. Pickled checkpoints (.pth, .pt) are "
-                "not opened."
-            )
+            way_out = convert_first(path) or "Pickled checkpoints (.pth, .pt) are not opened."
+            raise ModelError(f"'{path}' is no model file: these end in .safetensors or .onnx. {way_out}")
+        if path.suffix.lower() in _CHECKPOINTS:
+            raise InputError(f"There is no file '{path}'. Bundled models: {', '.join(bundled) or 'none'}.")
         raise UnknownNameError("model", text, bundled, hint="Or pass a .safetensors or .onnx file.")
     if not path.is_file():
         raise InputError(f"There is no model file '{path}'. Bundled models: {', '.join(bundled) or 'none'}.")
     return _at(path.with_suffix(""))
+
+
+def convert_first(path: Path) -> str:
+    """What to do with a checkpoint of another program where a model file is wanted; empty where it is none by its name.
+
+    >>> convert_first(Path("CellViT-256-x40.pth"))
+    'A published checkpoint is made into one first: histocyte models convert CellViT-256-x40.pth'
+    """
+    if path.suffix.lower() not in _CHECKPOINTS:
+        return ""
+    return f"A published checkpoint is made into one first: histocyte models convert {shlex.quote(str(path))}"
 
 
 def _at(stem: Path) -> ModelFiles:
