@@ -16,6 +16,7 @@ from histocyte.core.instances import Labels
 from histocyte.core.labels import clean_instances
 from histocyte.metrics.panoptic import PanopticCounts, panoptic_counts
 from histocyte.representations.distance import Distance
+from histocyte.representations.distance_contour import CONTOURS, full_semantic_map, full_semantic_map_plain
 from histocyte.representations.distance_decode import _seams, distance_drop_map, separate
 from histocyte.representations.distance_decode_plain import (
     distance_drop_map_plain,
@@ -24,6 +25,8 @@ from histocyte.representations.distance_decode_plain import (
 )
 from histocyte.representations.distance_decode_published import PUBLISHED, separate_as_published
 from histocyte.representations.distance_targets import (
+    BACKGROUND,
+    CONTOUR,
     distance_map,
     distance_map_plain,
     semantic_map,
@@ -84,7 +87,17 @@ def _same_but_for_ids(first, second):
     return len(np.unique(pairs[0])) == len(np.unique(pairs[1])) == pairs.shape[1]
 
 
-@pytest.mark.parametrize("representation", [Distance(), Distance(2), Distance.at(0.5, classes=2)], ids=range(3))
+@pytest.mark.parametrize(
+    "representation",
+    [
+        Distance(),
+        Distance(2),
+        Distance.at(0.5, classes=2),
+        Distance(2, contour="full"),
+        Distance.at(0.5, contour="full"),
+    ],
+    ids=range(5),
+)
 def test_keeps_the_contract(representation):
     check_representation(representation)
 
@@ -105,6 +118,17 @@ def test_targets_agree(seed):
     assert np.allclose(distance_map(labels), distance_map_plain(labels), atol=1e-6)
     for reach in (2**0.5, 2.0, 3.3):
         assert np.array_equal(semantic_map(labels, reach), semantic_map_plain(labels, reach))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from([20, 40]))
+def test_full_contours_agree(seed, magnification):
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 6, tuple(rng.integers(1, 9, 2)))
+    rows, columns = rng.integers(1, 6, 2)
+    labels = np.repeat(np.repeat(labels, rows, 0), columns, 1).astype(np.int32)
+    constants = CONTOURS[magnification]
+    assert np.array_equal(full_semantic_map(labels, constants), full_semantic_map_plain(labels, constants))
 
 
 @settings(max_examples=30, deadline=None)
@@ -178,6 +202,62 @@ def test_both_ways_agree_with_the_plain_ones(seed):
     for constants in PUBLISHED.values():
         plain = separate_as_published_plain(*pair, constants, min_area_px=10)
         assert _quality(plain, separate_as_published(*pair, constants, min_area_px=10)) > 0.98
+
+
+# --- contours by the full rule, worked out by hand ---
+
+
+def _contours(labels, magnification):
+    semantic = Distance(contour="full", magnification=magnification).encode(Labels(labels))["semantic"]
+    return {(int(row), int(column)) for row, column in np.argwhere(semantic[CONTOUR])}
+
+
+def _block(top, left, bottom, right):
+    return {(row, column) for row in range(top, bottom) for column in range(left, right)}
+
+
+@pytest.mark.parametrize(("magnification", "half_px"), [(20, 1), (40, 2)])
+def test_cells_that_touch_along_a_side_have_a_contour_as_wide_as_the_simplified_one(magnification, half_px):
+    labels = np.zeros((40, 60), np.int32)
+    labels[5:35, 5:30], labels[5:35, 30:55] = 1, 2
+    assert _contours(labels, magnification) == _block(5, 30 - half_px, 35, 30 + half_px)
+
+
+@pytest.mark.parametrize(("magnification", "gap_px", "reach_px"), [(20, 1, 2), (40, 3, 5), (40, 4, 5)])
+def test_cells_that_stand_near_each_other_have_thin_contours_where_they_face(magnification, gap_px, reach_px):
+    labels = np.zeros((40, 70), np.int32)
+    labels[5:35, 5:30], labels[5:35, 30 + gap_px : 60] = 1, 2
+    width = reach_px - gap_px
+    left, right = _block(5, 30 - width, 35, 30), _block(5, 30 + gap_px, 35, 30 + gap_px + width)
+    assert _contours(labels, magnification) == left | right
+    assert _contours(np.where(labels == 2, 0, labels), magnification) == set()
+
+
+def test_a_contour_at_one_corner_grows():
+    labels = np.zeros((20, 20), np.int32)
+    labels[2:10, 2:10], labels[10:18, 10:18] = 1, 2
+    assert _contours(labels, 20) == _block(8, 8, 10, 10) | _block(10, 10, 12, 12)
+    assert _contours(labels[:10, :], 20) == set()
+
+
+def test_small_holes_between_touching_cells_are_contour_and_larger_ones_background():
+    labels = np.zeros((30, 30), np.int32)
+    labels[:, :15], labels[:, 15:] = 1, 2
+    labels[5, 14], labels[15:19, 13:17] = 0, 0
+    semantic = Distance(contour="full", magnification=20).encode(Labels(labels))["semantic"]
+    assert semantic[CONTOUR, 5, 14] == 1
+    assert (semantic[BACKGROUND, 15:19, 13:17] == 1).all()
+    assert semantic[BACKGROUND].sum() == 16
+
+
+def test_what_is_published_for_two_magnifications():
+    fine, coarse = CONTOURS[40], CONTOURS[20]
+    pixels = [(int(c.gap.sum()), int(c.touch.sum()), int(c.near.sum()), int(c.thin.sum())) for c in (fine, coarse)]
+    assert pixels == [(9 * 9 - 12, 13, 11 * 11 - 12, 25), (25, 9, 25, 9)]
+    assert [[int(shape.sum()) for shape in c.growth] for c in (fine, coarse)] == [[13, 9], [9, 5]]
+    assert [(c.small_px, c.hole_px) for c in (fine, coarse)] == [((6, 11), 8), ((2, 4), 3)]
+    with pytest.raises(InputError, match="'simplified' or the 'full'"):
+        Distance(contour="whole")  # type: ignore[arg-type]
 
 
 # --- local, whatever else is in the field ---

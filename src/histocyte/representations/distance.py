@@ -22,6 +22,7 @@ from histocyte.core.errors import InputError
 from histocyte.core.geometry import check_mpp
 from histocyte.core.instances import Instances, Labels
 from histocyte.core.maps import Maps, MapSpec
+from histocyte.representations.distance_contour import CONTOURS, full_semantic_map
 from histocyte.representations.distance_decode import cell_probability, separate
 from histocyte.representations.distance_decode_published import PUBLISHED, separate_as_published
 from histocyte.representations.distance_targets import distance_map, semantic_map
@@ -44,6 +45,9 @@ class Distance:
     contour_px: float = 2.0
     """A pixel of a cell is contour where another cell lies this near, at 0.25 µm/px: as published, a diamond of radius
     2 there and a square of 3 at 0.5."""
+    contour: Literal["simplified", "full"] = "simplified"
+    """What is written as contour: by `contour_px` alone, or by CISCA's full rule with its repairs, in one of the two
+    published sets of constants (see `distance_contour`)."""
     cell_threshold: float = 0.5
     """Where cell and background are equally likely; a trained model may bring a better one."""
     min_area_px: int = 10
@@ -62,19 +66,31 @@ class Distance:
     the training data; all alike where empty."""
     compat: bool = False
     """Decode as CISCA does, for comparison and for models tuned with it: small cells are lost, and a cell depends on
-    what else is in the field. The constants below are for this mode alone."""
+    what else is in the field."""
     magnification: Literal[20, 40] = 40
-    """Which of the published sets of constants: 40 for 0.25 µm/px, 20 for 0.5."""
+    """Which of the published sets of constants, with `compat` and for the full rule of contours: 40 for 0.25 µm/px, 20
+    for 0.5."""
     compat_min_area_px: int = 0
-    """Smaller cells vanish; 0 for what the magnification says, 80 or 24. Published are also 26 for CoNIC, 50 for
-    PanNuke."""
+    """With `compat`, smaller cells vanish; 0 for what the magnification says, 80 or 24. Published are also 26 for
+    CoNIC, 50 for PanNuke."""
 
     def __post_init__(self) -> None:
         if self.magnification not in PUBLISHED:
             raise InputError(f"Constants are published for magnifications 20 and 40, asked was {self.magnification}.")
+        if self.contour not in ("simplified", "full"):
+            raise InputError(
+                f"Contours are written by the 'simplified' or the 'full' rule, asked was '{self.contour}'."
+            )
 
     @classmethod
-    def at(cls, mpp: float, *, classes: int = 0, compat: bool = False) -> Distance:
+    def at(
+        cls,
+        mpp: float,
+        *,
+        classes: int = 0,
+        contour: Literal["simplified", "full"] = "simplified",
+        compat: bool = False,
+    ) -> Distance:
         """The representation for maps of another resolution, its constants scaled from 0.25 µm/px.
 
         Lengths follow the pixel's size and areas its square; a contour keeps at least the eight neighbours. A seam is a
@@ -84,6 +100,7 @@ class Distance:
         Args:
             mpp: Resolution of the maps, µm/px.
             classes: Number of cell classes.
+            contour: Rule by which contours are written.
             compat: Decode as published.
 
         Raises:
@@ -94,6 +111,7 @@ class Distance:
         return cls(
             classes,
             contour_px=max(math.sqrt(2.0), fine.contour_px * zoom),
+            contour=contour,
             min_area_px=max(1, math.ceil(fine.min_area_px * zoom**2)),
             smoothing_px=fine.smoothing_px * zoom,
             compat=compat,
@@ -127,10 +145,12 @@ class Distance:
             semantic (3, H, W) one-hot, distance (4, H, W) and, with classes, types (K + 1, H, W) one-hot; a cell of
             unknown class is zero in every channel of types, which a loss reads as "do not learn here".
         """
-        maps = {
-            "semantic": semantic_map(labels.instances, self.contour_px),
-            "distance": distance_map(labels.instances),
-        }
+        instances = labels.instances
+        if self.contour == "full":
+            semantic = full_semantic_map(instances, CONTOURS[self.magnification])
+        else:
+            semantic = semantic_map(instances, self.contour_px)
+        maps = {"semantic": semantic, "distance": distance_map(instances)}
         if self.classes:
             maps["types"] = types_map(labels, self.classes)
         return maps

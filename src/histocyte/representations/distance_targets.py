@@ -10,7 +10,17 @@ from numpy.typing import NDArray
 
 from histocyte.core.compiled import compiled
 
-__all__ = ["BACKGROUND", "BODY", "CONTOUR", "distance_map", "distance_map_plain", "semantic_map", "semantic_map_plain"]
+__all__ = [
+    "BACKGROUND",
+    "BODY",
+    "CONTOUR",
+    "distance_map",
+    "distance_map_plain",
+    "one_hot",
+    "semantic_map",
+    "semantic_map_plain",
+    "touching",
+]
 
 CONTOUR, BODY, BACKGROUND = 0, 1, 2
 """Channels of the semantic map, in the published order."""
@@ -86,8 +96,8 @@ def _disc(radius_px: float) -> NDArray[np.int64]:
 
 
 @compiled
-def _touching(labels: NDArray[np.int32], offsets: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """(H, W) contour, body or background."""
+def touching(labels: NDArray[np.int32], offsets: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """(H, W) contour (another cell lies at one of the offsets from a pixel of a cell), body or background."""
     height, width = labels.shape
     semantic = np.full((height, width), 2, np.uint8)
     for row in range(height):
@@ -108,13 +118,17 @@ def semantic_map(labels: NDArray[np.int32], contour_px: float) -> NDArray[np.flo
     """(3, H, W) one-hot: contour between touching cells, body of a cell, background.
 
     A pixel of a cell is contour where another cell lies within `contour_px` of it. That is the published rule without
-    its repairs of small parts and of thin remains.
+    its repairs of small parts and of thin remains, which `distance_contour.full_semantic_map` has.
 
     Args:
         labels: (H, W) int32, 0 background.
         contour_px: Half the width of a contour, px.
     """
-    semantic = _touching(np.ascontiguousarray(labels, np.int32), _disc(contour_px))
+    return one_hot(touching(np.ascontiguousarray(labels, np.int32), _disc(contour_px)))
+
+
+def one_hot(semantic: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """(H, W) contour, body or background → (3, H, W)."""
     return np.equal(semantic, np.arange(3, dtype=np.uint8)[:, None, None]).astype(np.float32)
 
 
