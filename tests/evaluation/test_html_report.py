@@ -5,6 +5,7 @@ import pytest
 
 from histocyte.core.errors import InputError
 from histocyte.core.instances import Instances, Labels
+from histocyte.evaluation.gallery import Gallery
 from histocyte.evaluation.html_report import write_html
 from histocyte.evaluation.image_scores import ImageInfo, score_image
 from histocyte.evaluation.protocol import report_of
@@ -45,3 +46,33 @@ def test_the_page_is_whole_escaped_and_has_class_parts_where_there_are_classes(t
 def test_a_folder_is_refused(tmp_path):
     with pytest.raises(InputError, match="folder"):
         write_html(report_of([row("a", "s", classes=False)], ("a", "b"), replicates=5), tmp_path, title="x")
+
+
+def test_worst_tiles_stand_on_the_page_with_legend_and_measure(tmp_path):
+    labels = np.zeros((32, 32), np.int32)
+    labels[2:10, 2:10], labels[14:22, 14:22] = 1, 2
+    truth = Labels(labels, np.array([0, 1, 2], np.uint8))
+    found = Instances(np.where(labels == 1, 1, 0).astype(np.int32), np.float32([[0.1, 0.9]]), np.ones(1, np.float32))
+    scores = score_image(truth, found, ImageInfo("<img>", "<s>", "", 0.25), n_classes=2)
+    gallery = Gallery()
+    gallery.add(np.full((32, 32, 3), 200, np.uint8), truth, found, scores)
+    path = tmp_path / "r.html"
+    write_html(report_of([scores], ("<k>", "l"), replicates=5), path, title="x", gallery=gallery)
+    page = path.read_text(encoding="utf-8")
+    part = page[page.index("Worst tiles") :]
+    assert "window of 64 µm with most mistakes" in part
+    assert part.count('role="img"') == 4
+    assert part.count("data:image/webp") == 1
+    assert re.findall(r"<text[^>]*>(\w)</text>", part) == ["M", "C"]
+    assert "&lt;img&gt;, from x 0, y 0 px: 2 mistakes" in part
+    assert not re.search(r"<img>|<s>|<k>", part)
+    targets = re.findall(r'href="#([^"]*)', part)
+    assert targets == ["tile-1-1"] * 3
+    assert part.count('id="tile-1-1"') == 1
+
+
+def test_a_gallery_without_mistakes_says_so(tmp_path):
+    path = tmp_path / "r.html"
+    report = report_of([row("a", "s", classes=False)], ("a", "b"), replicates=5)
+    write_html(report, path, title="x", gallery=Gallery())
+    assert "Not one mistake" in path.read_text(encoding="utf-8")

@@ -170,9 +170,9 @@ def short(name: str, most: int = 24) -> str:
     return name if len(name) <= most else name[: most - 1] + "…"
 
 
-def short_number(value: float) -> str:
-    """Two decimals, or a dash where undefined."""
-    return "–" if math.isnan(value) else f"{value:.2f}".replace("-", "−")
+def short_number(value: float, decimals: int = 2) -> str:
+    """A number with a true minus sign, or a dash where undefined."""
+    return "–" if math.isnan(value) else f"{value:.{decimals}f}".replace("-", "−")
 
 
 def spoken(e: Estimate | None) -> str:

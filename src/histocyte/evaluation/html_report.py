@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from types import MappingProxyType
 
 from histocyte.core.errors import InputError, require
 from histocyte.evaluation.bootstrap import Estimate
-from histocyte.evaluation.drawing import Plot
-from histocyte.evaluation.gallery import Gallery
+from histocyte.evaluation.drawing import Plot, short_number
+from histocyte.evaluation.gallery import MEASURE, Gallery
 from histocyte.evaluation.image_scores import ImageScores
 from histocyte.evaluation.plots import (
     plot_classes,
@@ -24,12 +24,19 @@ from histocyte.evaluation.plots import (
 )
 from histocyte.evaluation.report import Report
 from histocyte.evaluation.summary import SCORES, SourceSummary
+from histocyte.evaluation.tiles import TilePicture, class_legend, mistake_legend, picture_of
 from histocyte.files.atomic import write_atomically
 from histocyte.metrics.detection import RADIUS_UM
 
 __all__ = ["check_html", "write_html"]
 
 _CLASS_TITLES = {"pq": "PQ, pooled", "pq_mean": "PQ, image mean", "f1": "F1", "r2": "R² of counts"}
+
+
+_PAIRED = {
+    "hovernet": "paired as HoVer-Net does: all by smallest summed distance, far pairs dropped",
+    "max_cardinality": "paired so that there are as many pairs as can be",
+}
 
 
 def check_html(path: Path) -> None:
@@ -60,7 +67,7 @@ def write_html(
         path: The file.
         title: Heading of the page.
         facts: What was scored, name → value, shown above the settings.
-        gallery: The worst tiles; not drawn yet.
+        gallery: The worst tiles, if images were kept for it.
 
     Raises:
         MissingExtraError: jinja2 or matplotlib is not installed.
@@ -81,6 +88,7 @@ def write_html(
         scores=_score_rows(report.sources),
         overview=[_embedded(p) for p in (plot_sources(report.sources), plot_image_quality(by_source))],
         sections=[_section(report, summary, by_source[name]) for name, summary in report.sources.items()],
+        gallery=None if gallery is None else _gallery(gallery, report.class_names),
     )
     with write_atomically(path) as file:
         file.write(html.encode())
@@ -89,7 +97,7 @@ def write_html(
 def _settings(report: Report) -> dict[str, str]:
     return {
         "Intervals": f"95 %, bootstrap over patients or slides, {report.replicates:,} resamples, seed {report.seed}",
-        "Detection": f"centroids within {RADIUS_UM:g} µm, paired by '{report.mode}'",
+        "Detection": f"centroids within {RADIUS_UM:g} µm, {_PAIRED[report.mode]}",
     }
 
 
@@ -135,12 +143,24 @@ def _section(report: Report, summary: SourceSummary, rows: list[ImageScores]) ->
     }
 
 
+def _gallery(gallery: Gallery, class_names: Sequence[str]) -> dict[str, object]:
+    tiles = gallery.tiles()
+    by_source: dict[str, list[TilePicture]] = {}
+    for tile in tiles:
+        by_source.setdefault(tile.info.source, []).append(picture_of(tile, class_names))
+    return {
+        "measure": MEASURE,
+        "mistakes": mistake_legend(),
+        "classes": class_legend(tiles, class_names),
+        "sources": [{"name": name, "tiles": pictures} for name, pictures in by_source.items()],
+    }
+
+
 def _cell(e: Estimate | None) -> dict[str, str]:
     if e is None:
         return {"value": "–", "interval": "not scored", "n": "0"}
-    value = "–" if math.isnan(e.value) else f"{e.value:.3f}"
-    interval = "–" if math.isnan(e.low) else f"{e.low:.3f} to {e.high:.3f}"
-    return {"value": value, "interval": interval, "n": f"{e.n:,}"}
+    interval = "–" if math.isnan(e.low) else f"{short_number(e.low, 3)} to {short_number(e.high, 3)}"
+    return {"value": short_number(e.value, 3), "interval": interval, "n": f"{e.n:,}"}
 
 
 def _embedded(plot: Plot) -> dict[str, object]:

@@ -10,6 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from histocyte.datasets.sample import Sample
+    from histocyte.evaluation.image_scores import ImageScores
     from histocyte.model.spec import ModelSpec
 
 __all__ = ["Split", "evaluate"]
@@ -30,7 +31,9 @@ def evaluate(
     runtime: Annotated[str, typer.Option(help="auto, openvino, torch, onnxruntime.")] = "auto",
     device: Annotated[str, typer.Option(help="For torch: auto, cpu, cuda, mps.")] = "auto",
     csv: Annotated[Path | None, typer.Option(help="Write the scores of each image to this file.")] = None,
-    html: Annotated[Path | None, typer.Option(help="Write a report with plots to this file.")] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="Write a report with plots and the worst tiles to this file.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
 ) -> None:
     """Score a model on labelled images, with 95 % intervals.
@@ -41,6 +44,7 @@ def evaluate(
     """
     from histocyte.apps.cli.output import print_json, print_table, progress_bar, runtime_name, say
     from histocyte.datasets.folder import load_folders
+    from histocyte.evaluation.gallery import Gallery, watched
     from histocyte.evaluation.protocol import evaluate as score
     from histocyte.inference.load import load
     from histocyte.pipeline import instances_on
@@ -53,14 +57,17 @@ def evaluate(
     samples = load_folders(data, taxonomy=loaded.taxonomy, mpp=mpp)
     chosen = samples if split is Split.ALL else _unseen(samples, loaded.spec)
     left_out = len(samples) - len(chosen)
+    gallery = Gallery()
     with progress_bar("images", hidden=as_json) as bar:
         task = bar.add_task("scoring", total=len(chosen), note="")
-        report = score(
-            lambda image, mpp: instances_on(image, loaded, mpp=mpp),
-            chosen,
-            loaded.taxonomy.names,
-            on_image=lambda _: bar.advance(task),
-        )
+        predict, images, see = watched(gallery, lambda image, mpp: instances_on(image, loaded, mpp=mpp), chosen)
+
+        def on_image(scores: ImageScores) -> None:
+            if html is not None:
+                see(scores)
+            bar.advance(task)
+
+        report = score(predict, images, loaded.taxonomy.names, on_image=on_image)
     if csv is not None:
         report.write_csv(csv)
     if html is not None:
@@ -68,7 +75,8 @@ def evaluate(
 
         seen = f"{split}; {left_out} images the model was trained on left out"
         shown = {"Model": loaded.spec.name, "SHA-256": loaded.sha256, "Runtime": loaded.runtime.name, "Images": seen}
-        write_html(report, html, title=f"{loaded.spec.name} on {', '.join(report.sources)}", facts=shown)
+        title = f"{loaded.spec.name} on {', '.join(report.sources)}"
+        write_html(report, html, title=title, facts=shown, gallery=gallery)
     if as_json:
         facts = {
             "model": loaded.spec.name,
