@@ -3,33 +3,25 @@
 from __future__ import annotations
 
 import pathlib
-import re
-import warnings
-import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from histocyte.core.errors import InputError, ModelError
+from histocyte.core.errors import InputError
+from histocyte.encoders.pytorch_file import NUMPY, Harmless, named_tensors, read_pytorch, unwrapped
 
 __all__ = ["ForeignFile", "read_foreign"]
 
 _NESTS = ("model_state_dict", "state_dict", "desc", "teacher")
 """Under which training programs put the weights: CellViT's, many, HoVer-Net's, DINO's."""
 
-_NUMPY = np._core.multiarray  # type: ignore[attr-defined]
-_HARMLESS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
-    # Numbers such as the best metric so far; the module's name changed with NumPy 2.
-    *((_NUMPY.scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
-    *((_NUMPY._reconstruct, f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")),
+_HARMLESS: list[Harmless] = [
+    *((NUMPY._reconstruct, f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")),
     np.ndarray,
-    np.dtype,
-    *{type(np.dtype(code)) for code in "?bhilqBHILQefd"},
     # Folders in a configuration, of whatever system and Python it ran on.
     *(
         (getattr(pathlib, f"Pure{system}Path"), f"{module}.{pure}{system}Path")
@@ -38,7 +30,7 @@ _HARMLESS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
         for module in ("pathlib", "pathlib._local")
     ),
 ]
-"""What published files hold beside tensors and containers, and what building it cannot do harm with."""
+"""What segmentation programs store beside tensors and numbers, and what building it cannot do harm with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,37 +67,16 @@ def read_foreign(path: str | Path) -> ForeignFile:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"There is no weights file '{path}'.")
-    found = _load(path)
+    found = read_pytorch(path, harmless=_HARMLESS)
     content = found if isinstance(found, Mapping) else {}
-    nested = content
-    for key in _NESTS:
-        if isinstance(nested.get(key), Mapping):
-            nested = nested[key]
-    weights = {str(k): v for k, v in nested.items() if isinstance(v, Tensor)}
-    if not weights:
-        raise ModelError(f"'{path}' is a PyTorch file without weights by name.")
+    nested = unwrapped(content, _NESTS)
+    weights = named_tensors(nested, where=path)
     while all(name.startswith("module.") for name in weights):  # saved from several GPUs
         weights = {name.removeprefix("module."): tensor for name, tensor in weights.items()}
     config = content.get("config") if nested is not content else None
     return ForeignFile(
         path, weights, _unflattened(config) if isinstance(config, Mapping) else {}, str(content.get("arch") or "")
     )
-
-
-def _load(path: Path) -> Any:
-    try:
-        with torch.serialization.safe_globals(_HARMLESS), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about old ways to store tensors
-            # Optimiser states, often twice the weights, then stay on the disk.
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except Exception as error:  # anything can come out of a damaged pickle, and has
-        said = str(error) or type(error).__name__
-        named = re.search(r"(?:GLOBAL|Unsupported (?:class|global|operand)[: ]+(?:GLOBAL )?) ?([\w.]+)", said)
-        what = f"it asks to run {named.group(1)}" if named else said.splitlines()[0]
-        raise ModelError(
-            f"'{path}' holds no plain weights ({what}); code inside weights files is never run, so ask its authors for "
-            "a file with tensors only."
-        ) from error
 
 
 def _unflattened(config: Mapping[str, Any]) -> dict[str, Any]:
