@@ -7,7 +7,20 @@ from typing import Annotated, Any
 
 import typer
 
-from histocyte.apps.cli import counts, demo, doctor, encoders, evaluate, models, recipes, score, segment, study, train
+from histocyte.apps.cli import (
+    compare,
+    counts,
+    demo,
+    doctor,
+    encoders,
+    evaluate,
+    models,
+    recipes,
+    score,
+    segment,
+    study,
+    train,
+)
 from histocyte.core.errors import HistocyteError
 from histocyte.core.version import __version__
 
@@ -47,6 +60,7 @@ app.command("segment")(segment.segment)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("score")(score.score)
+app.command("compare")(compare.compare)
 app.command("counts")(counts.counts)
 app.add_typer(models.app, name="models")
 app.add_typer(recipes.app, name="recipes")

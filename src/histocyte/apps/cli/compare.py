@@ -1,0 +1,89 @@
+"""`histocyte compare`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from histocyte.evaluation.bootstrap import Estimate
+    from histocyte.evaluation.compare import Comparison, SourceComparison
+
+__all__ = ["compare"]
+
+
+def compare(
+    first: Annotated[Path, typer.Argument(help="Report of one result (evaluate or score --json).", show_default=False)],
+    second: Annotated[Path, typer.Argument(help="Report of the other.", show_default=False)],
+    replicates: Annotated[int, typer.Option(min=1, max=100_000, help="Resamples, and tosses for p-values.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same figures.")] = 0,
+    csv: Annotated[Path | None, typer.Option(help="Write one line a score to this file.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
+) -> None:
+    """Compare two models, or two results, on the images that both were scored on.
+
+    Gives the difference of every score with its 95 % interval and p-value, plain and corrected for their number.
+
+    Example: histocyte compare a.json b.json
+    """
+    from histocyte.apps.cli.output import print_json
+    from histocyte.evaluation.compare import compare_reports
+    from histocyte.evaluation.image_json import read_report
+
+    result = compare_reports(read_report(first), read_report(second), replicates=replicates, seed=seed)
+    if csv is not None:
+        result.write_csv(csv)
+    if as_json:
+        print_json({"first_file": str(first), "second_file": str(second), **result.to_json()})
+        return
+    for source in result.sources.values():
+        _print_source(result, source)
+    for path, keys in zip((first, second), result.unpaired, strict=True):
+        if keys:
+            _say(f"{len(keys)} images are in {path} alone and not compared: {_listed(keys)}")
+
+
+def _print_source(result: Comparison, source: SourceComparison) -> None:
+    from rich.markup import escape
+
+    from histocyte.apps.cli.output import print_table
+
+    columns = ("score", "A (95 %)", "B (95 %)", "B - A (95 %)", "p", "p, Holm", "images")
+    rows = [
+        (escape(d.title), *map(_text, (d.first, d.second, d.difference)), _p(d.p), _p(d.p_holm), str(d.difference.n))
+        for d in source.differences
+    ]
+    title = (
+        f"{source.source}: A = {result.titles[0]}, B = {result.titles[1]}; {source.n_images} images, "
+        f"{source.n_groups} patients, slides or single images"
+    )
+    print_table(escape(title), columns, rows)
+    for note in source.notes:
+        _say(note)
+
+
+def _text(score: Estimate) -> str:
+    import math
+
+    interval = "–" if math.isnan(score.low) else f"{score.low:.3f} to {score.high:.3f}"
+    return "–" if math.isnan(score.value) else f"{score.value:.3f} ({interval})"
+
+
+def _p(value: float) -> str:
+    return f"{value:.3f}" if value >= 0.001 else f"{value:.1e}"
+
+
+def _listed(keys: Sequence[tuple[str, str]]) -> str:
+    return ", ".join(f"{source}/{name}" for source, name in keys[:5]) + (", …" if len(keys) > 5 else ".")
+
+
+def _say(text: str) -> None:
+    from rich.markup import escape
+
+    from histocyte.apps.cli.output import say
+
+    say(escape(text))
