@@ -9,10 +9,11 @@ from histocyte.core.errors import InputError, UnknownNameError
 from histocyte.core.taxonomy import CONSEP, Taxonomy
 from histocyte.encoders.catalog import CARDS
 from histocyte.model.build import build_representation, build_segmenter
-from histocyte.model.spec import ModelSpec
+from histocyte.model.spec import ModelSpec, Part
 from histocyte.recipes.cisca import cisca
 from histocyte.recipes.frozen_encoder import frozen_encoder, tapped_blocks
 from histocyte.recipes.registry import RECIPES
+from histocyte.recipes.training import first_spec
 from histocyte.representations.distance import Distance
 
 torch.set_num_threads(1)
@@ -49,16 +50,52 @@ def test_large_encoders_fit_the_same_decoder(encoder: str) -> None:
     assert all(spec.multiple % stride == 0 for stride in CARDS[encoder].facts.strides if stride != 14)
 
 
-def test_cisca_without_classes_and_as_published() -> None:
-    spec = cisca(taxonomy=NONE, mpp=0.5, compatible=True)
+def test_cisca_without_an_encoder_is_a_u_net_of_its_own() -> None:
+    spec = cisca()
+    assert (spec.name, spec.encoder.name, spec.multiple) == ("cisca", "plain", 16)
+    assert first_spec("cisca").encoder == spec.encoder
+    with torch.device("meta"):
+        model = build_segmenter(spec)
+    assert model.encoder.info.widths == (64, 128, 256, 512, 1024)
+    convolutions = [[m for m in step.modules() if isinstance(m, torch.nn.Conv2d)] for step in model.decoder.steps]
+    assert [[(c.in_channels, c.out_channels) for c in step] for step in convolutions] == [
+        [(1024 + 512, 512), (512, 512)],
+        [(512 + 256, 256), (256, 256)],
+        [(256 + 128, 128), (128, 128)],
+        [(128 + 64, 64), (64, 64)],
+    ]
+    assert (model.decoder.stride, model.decoder.image) == (1, None)
+
+
+def test_ciscas_own_u_net_learns_in_every_weight() -> None:
+    small = cisca(taxonomy=CONSEP).with_changes(
+        encoder=Part(name="plain", options={"width": 4}),
+        decoder=Part(name="unet", options={"widths": [32, 16, 8, 4], "depths": [2] * 4}),
+    )
+    model = build_segmenter(small)
+    raw = model(torch.rand(2, 3, 32, 64, generator=torch.Generator().manual_seed(0)) * 255)
+    assert raw.shape == (2, 3 + 4 + 5, 32, 64)
+    raw.square().mean().backward()
+    assert [name for name, p in model.named_parameters() if p.grad is None] == []
+
+
+def test_cisca_over_an_encoder() -> None:
+    spec = cisca("efficientnetv2-s")
+    assert first_spec("cisca", "efficientnetv2-s").encoder == spec.encoder
+    with torch.device("meta"):
+        model = build_segmenter(spec)
+    assert len(model.decoder.steps) == 5
+
+
+@pytest.mark.parametrize("encoder", [None, "efficientnetv2-s"])
+def test_cisca_without_classes_and_as_published(encoder: str | None) -> None:
+    spec = cisca(encoder, taxonomy=NONE, mpp=0.5, compatible=True)
     assert ModelSpec.parse(spec.model_dump_json(), where="here") == spec
-    representation = build_representation(spec.representation)
-    assert representation == Distance.at(0.5, compat=True)
-    assert build_representation(cisca().representation) == Distance(len(CONSEP))
+    assert build_representation(spec.representation) == Distance.at(0.5, contour="full", compat=True)
+    assert build_representation(cisca(encoder).representation) == Distance(len(CONSEP))
     with torch.device("meta"):
         model = build_segmenter(spec)
     assert [m.name for m in model.specs] == ["semantic", "distance"]
-    assert len(model.decoder.steps) == 5
 
 
 @pytest.mark.parametrize(

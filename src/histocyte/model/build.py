@@ -19,6 +19,7 @@ ENCODERS: Registry[Any] = Registry(
     "encoder",
     {
         "hovernet": "histocyte.encoders.hovernet_encoder:HoverNetEncoder",
+        "plain": "histocyte.encoders.plain_encoder:PlainEncoder",
         "sam": "histocyte.encoders.sam_encoder:SamEncoder",
         "timm_pyramid": "histocyte.encoders.timm_encoder:TimmPyramid",
         "timm_vit": "histocyte.encoders.timm_encoder:TimmViT",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 from histocyte.core.taxonomy import CONSEP, Taxonomy
 from histocyte.encoders.card import EncoderCard
@@ -16,22 +16,46 @@ from histocyte.representations.distance import Distance
 __all__ = ["cisca", "cisca_spec"]
 
 _WIDTHS = (512, 256, 128, 64, 32)
-"""Channels after each step up, to the strides 16, 8, 4, 2 and 1."""
+"""Channels after each step up over a pre-trained encoder, to the strides 16, 8, 4, 2 and 1."""
+_OWN_WIDTHS = (512, 256, 128, 64)
+"""The same in CISCA's own U-Net, whose encoder starts at the image's size: to the strides 8, 4, 2 and 1."""
+_TILE_PX = 512
+"""Of its 256 channels at full resolution each 32 × 32 px take 1 MB, several times over."""
 
 
 def cisca(
-    encoder: str = "efficientnetv2-s", *, taxonomy: Taxonomy = CONSEP, mpp: float = 0.25, compatible: bool = False
+    encoder: str | None = None, *, taxonomy: Taxonomy = CONSEP, mpp: float = 0.25, compatible: bool = False
 ) -> ModelSpec:
-    """Vadori et al. 2024, CISCA (arXiv 2409.04175), in its variant over a pre-trained EfficientNet.
+    """Vadori et al. 2024, CISCA (arXiv 2409.04175): its U-Net, trained from nothing, or its decoder over an encoder.
+
+    The U-Net halves the image four times, from 64 channels on, with two convolutions at each size. On the way up the
+    first of them does what is published as a convolution of its own, ahead of the join with the encoder's map.
 
     Args:
-        encoder: By its card's name, or any of timm's: a pyramid, or a vision transformer, whose taps are spread to one.
+        encoder: In place of the U-Net's own, for the paper's variant over a pre-trained EfficientNet
+            ("efficientnetv2-s") or any other: by its card's name, or any of timm's: a pyramid, or a vision transformer,
+            whose taps are spread to one.
         taxonomy: The cell classes; empty leaves out their map.
         mpp: Resolution, µm/px; published are 0.25 (40×) and 0.5 (20×).
-        compatible: Read maps back as published: small cells are lost, and a cell depends on what else the field holds.
+        compatible: Write contours by the full rule and read maps back as published: small cells are lost, and a cell
+            depends on what else the field holds.
     """
-    card = find_card(encoder)
-    return cisca_spec("cisca", card, card.options, taxonomy=taxonomy, mpp=mpp, compatible=compatible)
+    if encoder is not None:
+        card = find_card(encoder)
+        return cisca_spec("cisca", card, card.options, taxonomy=taxonomy, mpp=mpp, compatible=compatible)
+    depth = len(_OWN_WIDTHS)
+    return ModelSpec(
+        name="cisca",
+        recipe="cisca",
+        encoder=Part(name="plain", options={"width": 64, "depth": depth}),
+        decoder=_decoder(_OWN_WIDTHS),
+        heads=_heads(),
+        representation=_distance(mpp, len(taxonomy), compatible),
+        taxonomy=taxonomy.to_json(),
+        mpp=mpp,
+        tile_px=_TILE_PX,
+        multiple=2**depth,
+    )
 
 
 def cisca_spec(
@@ -47,7 +71,7 @@ def cisca_spec(
         options: Of the encoder's part.
         taxonomy: The cell classes.
         mpp: Resolution, µm/px.
-        compatible: Read maps back as published.
+        compatible: Write contours and read maps back as published.
     """
     # A patch of 14 px is worked up as one of 16.
     coarsest = round(math.log2(max(card.facts.strides)))
@@ -56,20 +80,29 @@ def cisca_spec(
         name=f"{recipe.replace('_', '-')}-{card.name.replace('/', '-')}",
         recipe=recipe,
         encoder=Part(name=card.part, options=options),
-        decoder=Part(name="unet", options={"widths": list(widths), "depths": [2] * len(widths)}),
-        heads=Part(name="residual", options={"features": 256, "widths": {"distance": 4}}),
+        decoder=_decoder(widths),
+        heads=_heads(),
         representation=_distance(mpp, len(taxonomy), compatible),
         taxonomy=taxonomy.to_json(),
         mpp=mpp,
         mean=card.mean,
         std=card.std,
-        tile_px=512,  # 256 channels at full resolution: 1 MB for each 32 × 32 px, several times over
+        tile_px=_TILE_PX,
         multiple=max(16, 2**coarsest),
     )
 
 
+def _decoder(widths: Sequence[int]) -> Part:
+    return Part(name="unet", options={"widths": list(widths), "depths": [2] * len(widths)})
+
+
+def _heads() -> Part:
+    return Part(name="residual", options={"features": 256, "widths": {"distance": 4}})
+
+
 def _distance(mpp: float, classes: int, compatible: bool) -> Part:
     """The distance maps of a resolution; options that are the default are left out."""
-    fitting = dataclasses.asdict(Distance.at(mpp, classes=classes, compat=compatible))
+    contour: Literal["simplified", "full"] = "full" if compatible else "simplified"
+    fitting = dataclasses.asdict(Distance.at(mpp, classes=classes, contour=contour, compat=compatible))
     usual = dataclasses.asdict(Distance())
     return Part(name="distance", options={k: v for k, v in fitting.items() if k == "classes" or v != usual[k]})
