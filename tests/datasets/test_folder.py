@@ -89,3 +89,29 @@ def test_real_sets_are_read_whole(shared: Path, name: str, images: int, nuclei: 
     samples = load_folder(shared / "data" / name)
     assert len(samples) == images
     assert sum(len(np.unique(s.instances)) - 1 for s in samples) == pytest.approx(nuclei, rel=0.01)
+
+
+def test_a_table_states_the_tissue_of_an_image(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        write(tmp_path / "mine", name, np.ones((4, 4), np.int32))
+    table = tmp_path / "mine" / "images.csv"
+    table.write_text("\ufeffname,tissue\nb.png, Colon \na,Bile-duct\nother,Skin\n", encoding="utf-8")
+    assert [s.tissue for s in load_folder(tmp_path / "mine", mpp=0.25)] == ["Bile-duct", "Colon", ""]
+    table.write_text("name,grade\na,2\n", encoding="utf-8")
+    assert {s.tissue for s in load_folder(tmp_path / "mine", mpp=0.25)} == {""}
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"image,tissue\na,Skin\n", "none 'name'"),
+        (b"name,tissue\na,Skin\na,Colon\n", "two tissues of 'a': 'Skin' and 'Colon'"),
+        (b"name,tissue\na,\xff\n", "cannot be read as a table"),
+        (b'name,tissue\na,"x" y\n', "cannot be read as a table"),
+    ],
+)
+def test_a_broken_table_of_tissues_is_refused(tmp_path: Path, content: bytes, says: str) -> None:
+    write(tmp_path / "mine", "a", np.ones((4, 4), np.int32))
+    (tmp_path / "mine" / "images.csv").write_bytes(content)
+    with pytest.raises(InputError, match=says):
+        load_folder(tmp_path / "mine", mpp=0.25)

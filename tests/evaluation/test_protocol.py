@@ -303,3 +303,11 @@ def test_strata_have_intervals():
     skin = report.sources["set"].strata["skin"].scores
     assert (skin["f1"].value, skin["bpq"].low, skin["bpq"].n) == (pytest.approx(2 / 3), 0, 2)
     assert report.to_json()["sources"]["set"]["strata"]["skin"]["scores"]["f1"]["n"] == 2
+
+
+def test_the_tissue_of_a_sample_is_its_stratum():
+    found = [instances(LABELS, [1, 2, 2, 1]), instances(NOTHING, []), instances(LABELS, [1, 2, 2, 1])]
+    samples = [sample(str(i), LABELS, [0, 1, 2, 2, 1], tissue=("liver", "skin")[i > 0]) for i in range(3)]
+    report = evaluate(answers(*found), samples, NAMES, replicates=20)
+    assert value(report, "bpq_strata") == pytest.approx(0.75, abs=1e-5)
+    assert ("liver: Detection F1", "1.000") in [(row.score, row.value) for row in report.table()]

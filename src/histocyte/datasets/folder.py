@@ -1,8 +1,12 @@
-"""Folders of labelled images: NAME.webp (or .png, .jpg, .tif) beside NAME.npz with `inst` and, where known, `type`."""
+"""Folders of labelled images: NAME.webp (or .png, .jpg, .tif) beside NAME.npz with `inst` and, where known, `type`.
+
+A table `images.csv` in the folder may state the `tissue` of each image by its `name` (PanNuke's 19 tissues, say).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import csv
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -45,13 +49,15 @@ def load_folder(folder: str | Path, *, taxonomy: Taxonomy = CONSEP, mpp: float |
         mpp: Resolution for folders that are no known set.
 
     Raises:
-        InputError: No such folder, no labelled image in it, or a label file that does not fit its image.
+        InputError: No such folder, no labelled image in it, a label file that does not fit its image, or a broken
+            images.csv.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"There is no folder '{folder}'. Pass a folder with NAME.webp/.png and NAME.npz pairs.")
     card = card_for(folder, mpp=mpp)
-    samples = [_load(path, card, taxonomy) for path in _pairs(folder)]
+    tissues = _tissues(folder / "images.csv")
+    samples = [_load(path, card, taxonomy, tissues) for path in _pairs(folder)]
     if not samples:
         raise InputError(
             f"'{folder}' holds no labelled image: needed are pairs NAME.webp (or .png, .jpg, .tif) and NAME.npz."
@@ -75,7 +81,29 @@ def _pairs(folder: Path) -> Iterator[tuple[Path, Path]]:
                 break
 
 
-def _load(pair: tuple[Path, Path], card: DatasetCard, taxonomy: Taxonomy) -> Sample:
+def _tissues(table: Path) -> dict[str, str]:
+    """Image name → tissue, as far as a table states it."""
+    if not table.is_file():
+        return {}
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, strict=True)
+            columns = reader.fieldnames or ()
+            rows = list(reader) if "tissue" in columns else []
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"'{table}' cannot be read as a table ({error}). Write it as CSV in UTF-8.") from error
+    if rows and "name" not in columns:
+        raise InputError(f"'{table}' has a column 'tissue' and none 'name'; it has: {', '.join(columns)}.")
+    tissues: dict[str, str] = {}
+    for row in rows:
+        name, tissue = (row["name"] or "").strip(), (row["tissue"] or "").strip()
+        name = name.removesuffix(next((suffix for suffix in _SUFFIXES if name.endswith(suffix)), ""))
+        if tissues.setdefault(name, tissue) != tissue:
+            raise InputError(f"'{table}' states two tissues of {name!r}: {tissues[name]!r} and {tissue!r}. Keep one.")
+    return tissues
+
+
+def _load(pair: tuple[Path, Path], card: DatasetCard, taxonomy: Taxonomy, tissues: Mapping[str, str]) -> Sample:
     image_path, label_path = pair
     pixels = cv2.imread(str(image_path), cv2.IMREAD_COLOR)
     if pixels is None:
@@ -100,6 +128,7 @@ def _load(pair: tuple[Path, Path], card: DatasetCard, taxonomy: Taxonomy) -> Sam
         source=card.name,
         group=card.group(name),
         separable=card.separable,
+        tissue=tissues.get(name, ""),
     )
 
 

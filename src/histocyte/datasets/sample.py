@@ -28,6 +28,7 @@ class Sample:
         group: What must not be split between training and validation: patient or slide.
         separable: Whether touching nuclei are apart in the labels; if not, only the foreground may be learnt.
         regions: Tissue regions by name, (H, W) uint8 each.
+        tissue: Organ or tissue it is of, empty where not stated.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Sample:
     group: str
     separable: bool = True
     regions: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
+    tissue: str = ""
 
     @property
     def labels(self) -> Labels:

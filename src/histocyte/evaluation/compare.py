@@ -21,17 +21,12 @@ from histocyte.evaluation.class_summary import class_scores, states_probabilitie
 from histocyte.evaluation.image_json import StoredReport
 from histocyte.evaluation.image_scores import ImageScores
 from histocyte.evaluation.paired import PairedResamples, holm
-from histocyte.evaluation.summary import SCORES, scores_of, stratum_scores
+from histocyte.evaluation.summary import CLASS_SCORES, SCORES, STRATUM_SCORES, scores_of, stratum_scores
 from histocyte.files.atomic import write_atomically
 
-__all__ = ["CLASS_TITLES", "Comparison", "Difference", "SourceComparison", "compare_reports"]
+__all__ = ["Comparison", "Difference", "SourceComparison", "compare_reports"]
 
 Kind = Literal["all", "class", "stratum"]
-
-CLASS_TITLES: Mapping[str, str] = {"pq": "PQ, pooled", "pq_mean": "PQ, image mean", "f1": "F1", "r2": "R² of counts"}
-STRATUM_TITLES: Mapping[str, str] = {"bpq": "bPQ", "mpq": "mPQ", "f1": "Detection F1"}
-
-_CALIBRATION = ("ece", "ece_mass", "brier")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +36,7 @@ class Difference:
     Attributes:
         kind: Of all images, of a class, or of a stratum (tissue).
         subject: The class or stratum, empty for all.
-        key: The score, a key of `SCORES`, `CLASS_TITLES` or of a `StratumSummary`.
+        key: The score, a key of `SCORES`, `CLASS_SCORES` or `STRATUM_SCORES`.
         first: Of the first result.
         second: Of the second.
         difference: Second minus first.
@@ -63,7 +58,7 @@ class Difference:
         """For people."""
         if self.kind == "all":
             return SCORES[self.key][0]
-        return f"{self.subject}: {(CLASS_TITLES if self.kind == 'class' else STRATUM_TITLES)[self.key]}"
+        return f"{self.subject}: {(CLASS_SCORES if self.kind == 'class' else STRATUM_SCORES)[self.key]}"
 
     def to_json(self) -> dict[str, object]:
         """The fields, with None for NaN."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,9 @@ from histocyte.metrics.dice import dice_ensemble_of, dice_of
 from histocyte.metrics.overlap import Overlap, overlap_of, types_by_row
 from histocyte.metrics.panoptic import PanopticCounts, count_class_matches, count_matches
 
+if TYPE_CHECKING:
+    from histocyte.datasets.sample import Sample
+
 __all__ = ["ClassScores", "ImageInfo", "ImageScores", "score_image"]
 
 
@@ -46,6 +50,11 @@ class ImageInfo:
     group: str
     mpp: float
     stratum: str = ""
+
+    @classmethod
+    def of(cls, sample: Sample) -> ImageInfo:
+        """Where a labelled image is from; its tissue is its stratum."""
+        return cls(sample.name, sample.source, sample.group, sample.mpp, sample.tissue)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -47,7 +48,8 @@ def evaluate(
         replicates: Bootstrap resamples; images of one group (patient, slide) are drawn together.
         seed: The same seed gives the same intervals.
         mode: How centroids are paired, see `metrics.detection`.
-        stratum: What scores are also averaged within first (PanNuke: the tissue of a sample).
+        stratum: What scores are also averaged within first; by default the tissue of a sample, where it is stated, as
+            PanNuke's protocol has it.
         on_image: Called after each image, e.g. to show progress.
 
     Raises:
@@ -59,9 +61,7 @@ def evaluate(
         if not sample.separable:
             skipped.setdefault(sample.source, []).append(sample.name)
             continue
-        info = ImageInfo(
-            sample.name, sample.source, sample.group, sample.mpp, "" if stratum is None else stratum(sample)
-        )
+        info = ImageInfo.of(sample) if stratum is None else replace(ImageInfo.of(sample), stratum=stratum(sample))
         found = predict(sample.image, sample.mpp)
         rows.append(score_image(sample.labels, found, info, n_classes=len(taxonomy_names), mode=mode))
         if on_image is not None:

@@ -13,12 +13,10 @@ from histocyte.core.errors import DiskError
 from histocyte.evaluation.bootstrap import Estimate
 from histocyte.evaluation.image_json import FORMAT, image_to_json
 from histocyte.evaluation.image_scores import ImageScores
-from histocyte.evaluation.summary import SCORES, SourceSummary
+from histocyte.evaluation.summary import CLASS_SCORES, SCORES, STRATUM_SCORES, SourceSummary
 from histocyte.metrics.detection import RADIUS_UM, MatchMode
 
 __all__ = ["Report", "TableRow"]
-
-_CLASS_SCORES = {"pq": "PQ, pooled", "pq_mean": "PQ, image mean", "f1": "F1", "r2": "R² of counts"}
 
 
 class TableRow(NamedTuple):
@@ -94,7 +92,7 @@ class Report:
         }
 
     def table(self) -> list[TableRow]:
-        """Rows for the terminal, all text: each data set's scores, then each class's."""
+        """Rows for the terminal, all text: each data set's scores, then each class's and each stratum's."""
         return [row for summary in self.sources.values() for row in _table_rows(summary)]
 
     def write_csv(self, path: Path) -> None:
@@ -123,7 +121,7 @@ def _source_json(summary: SourceSummary) -> dict[str, object]:
         "scores": {key: score.to_json() for key, score in summary.scores.items()},
         "classes": [
             {"name": c.name, "n_truth": c.n_truth, "n_found": c.n_found}
-            | {key: getattr(c, key).to_json() for key in _CLASS_SCORES}
+            | {key: getattr(c, key).to_json() for key in CLASS_SCORES}
             for c in summary.classes
         ],
         "strata": {
@@ -154,8 +152,12 @@ def _table_rows(summary: SourceSummary) -> Iterator[TableRow]:
     for key, score in summary.scores.items():
         yield _table_row(summary.source, SCORES[key][0], score)
     for c in summary.classes:
-        for key, title in _CLASS_SCORES.items():
+        for key, title in CLASS_SCORES.items():
             yield _table_row(summary.source, f"{c.name}: {title}", getattr(c, key))
+    for name, stratum in summary.strata.items():
+        for key, score in stratum.scores.items():
+            if not math.isnan(score.value):
+                yield _table_row(summary.source, f"{name}: {STRATUM_SCORES[key]}", score)
 
 
 def _table_row(source: str, title: str, score: Estimate) -> TableRow:

@@ -28,7 +28,17 @@ from histocyte.evaluation.class_summary import (
 from histocyte.evaluation.image_scores import ImageScores
 from histocyte.metrics.panoptic import panoptic_quality
 
-__all__ = ["SCORES", "ClassSummary", "SourceSummary", "StratumSummary", "scores_of", "stratum_scores", "summarise"]
+__all__ = [
+    "CLASS_SCORES",
+    "SCORES",
+    "STRATUM_SCORES",
+    "ClassSummary",
+    "SourceSummary",
+    "StratumSummary",
+    "scores_of",
+    "stratum_scores",
+    "summarise",
+]
 
 SCORES: Mapping[str, tuple[str, str]] = {
     "bpq": ("bPQ", "binary PQ, mean over images that have true nuclei (PanNuke)"),
@@ -61,6 +71,12 @@ SCORES: Mapping[str, tuple[str, str]] = {
     "mpq_strata": ("mPQ, stratum mean", "mPQ averaged within strata (tissues), then over them (PanNuke)"),
 }
 """Key of each score → its title and what it is."""
+
+CLASS_SCORES: Mapping[str, str] = {"pq": "PQ, pooled", "pq_mean": "PQ, image mean", "f1": "F1", "r2": "R² of counts"}
+"""Field of `ClassSummary` → its title."""
+
+STRATUM_SCORES: Mapping[str, str] = {"bpq": "bPQ", "mpq": "mPQ", "f1": "Detection F1"}
+"""Key of `StratumSummary.scores` → its title."""
 
 
 @dataclass(frozen=True, slots=True)

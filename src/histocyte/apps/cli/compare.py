@@ -1,4 +1,4 @@
-"""`histocyte compare`."""
+"""`histocyte compare` and `histocyte folds`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from histocyte.evaluation.bootstrap import Estimate
     from histocyte.evaluation.compare import Comparison, SourceComparison
 
-__all__ = ["compare"]
+__all__ = ["compare", "folds"]
 
 
 def compare(
@@ -47,6 +47,48 @@ def compare(
             _say(f"{len(keys)} images are in {path} alone and not compared: {_listed(keys)}")
 
 
+def folds(
+    reports: Annotated[
+        list[Path], typer.Argument(help="Reports of two folds or more (evaluate or score --json).", show_default=False)
+    ],
+    std: Annotated[str, typer.Option(help="Divisor of standard deviations: sample (n - 1) or population (n).")] = (
+        "sample"
+    ),
+    replicates: Annotated[int, typer.Option(min=1, max=100_000, help="Bootstrap resamples.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same figures.")] = 0,
+    csv: Annotated[Path | None, typer.Option(help="Write one line a score to this file.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
+) -> None:
+    """Average the reports of several folds, as published figures on PanNuke are made.
+
+    Each score with its 95 % interval, and standard deviations over folds and over tissues.
+
+    Example: histocyte folds fold1.json fold2.json fold3.json
+    """
+    from typing import cast
+
+    from rich.markup import escape
+
+    from histocyte.apps.cli.output import print_json, print_table
+    from histocyte.evaluation.folds import Deviation, merge_folds
+    from histocyte.evaluation.image_json import read_report
+
+    stored = [read_report(path) for path in reports]
+    result = merge_folds(stored, std=cast(Deviation, std), replicates=replicates, seed=seed)
+    if csv is not None:
+        result.write_csv(csv)
+    if as_json:
+        print_json({"files": [str(path) for path in reports], **result.to_json()})
+        return
+    rows = [
+        (escape(s.title), _text(s.mean), _figure(s.std_folds), _figure(s.std_strata), str(s.mean.n))
+        for s in result.scores
+    ]
+    columns = ("score", "mean over folds (95 %)", "SD over folds", "SD over tissues", "images")
+    parts = ", ".join(f"{title} ({n} images)" for title, n in zip(result.titles, result.n_images, strict=True))
+    print_table(escape(f"{len(result.titles)} folds: {parts}"), columns, rows)
+
+
 def _print_source(result: Comparison, source: SourceComparison) -> None:
     from rich.markup import escape
 
@@ -71,6 +113,12 @@ def _text(score: Estimate) -> str:
 
     interval = "–" if math.isnan(score.low) else f"{score.low:.3f} to {score.high:.3f}"
     return "–" if math.isnan(score.value) else f"{score.value:.3f} ({interval})"
+
+
+def _figure(value: float) -> str:
+    import math
+
+    return "–" if math.isnan(value) else f"{value:.3f}"
 
 
 def _p(value: float) -> str:
