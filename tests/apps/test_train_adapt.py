@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from histocyte.apps.cli.training_run import Adaptation
 from histocyte.core.errors import InputError
 from histocyte.core.taxonomy import CONSEP
 from histocyte.encoders.timm_encoder import TimmViT
+from histocyte.files.lock import FolderLock
 from histocyte.inference.load import load
 from histocyte.model import onnx_export
 from histocyte.model.checkpoint import load_model, read_spec, save_model
@@ -79,6 +81,17 @@ def test_a_frozen_encoder_is_cached_left_out_and_found_again(
     shutil.copy(weights, path.parent)
     model = load(path, runtime="torch", device="cpu")
     assert model.runtime.predict(np.zeros((1, 64, 64, 3), np.uint8)).shape[0] == 1
+
+
+def test_a_second_training_in_a_folder_is_refused(data: Path, weights: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with FolderLock(out):
+        with pytest.raises(InputError, match=rf"{out} is being worked on by process {os.getpid()} on .*output folder"):
+            run(data, out, weights)
+        assert [p.name for p in out.iterdir()] == ["lock"]
+    (out / "lock").write_text("process 1 on elsewhere")  # of a process that was killed: nothing locks the file
+    assert run(data, out, weights).exists()
+    assert not (out / "lock").exists()
 
 
 def test_adapters_are_merged_into_a_whole_model(data: Path, weights: Path, tmp_path: Path) -> None:

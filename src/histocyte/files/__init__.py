@@ -1,1 +1,1 @@
-"""Writing files so that whatever stops us leaves the old one or the new one, and nothing between."""
+"""Files written whole or not at all, whatever stops us, in folders that one process at a time works in."""

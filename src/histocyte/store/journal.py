@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from histocyte.core.cells import Cells
 from histocyte.core.errors import DiskError
 from histocyte.files.atomic import publish
-from histocyte.store.lock import FolderLock
+from histocyte.files.lock import FolderLock
 from histocyte.store.table import pack, unpack
 
 __all__ = ["Journal", "StoredBlock"]

@@ -21,6 +21,7 @@ from histocyte.datasets.splits import split_by_group
 from histocyte.encoders.fingerprint import tensor_sha256
 from histocyte.evaluation.protocol import evaluate
 from histocyte.evaluation.report import Report
+from histocyte.files.lock import FolderLock
 from histocyte.inference.cpus import available_cpus
 from histocyte.inference.load import Model
 from histocyte.inference.torch_runtime import TorchRuntime, pick_device
@@ -137,8 +138,17 @@ class TrainingRun:
         say(f"{len(self.training)} images to train on, {len(self.validation)} held out.")
 
     def fit(self, *, steps: int, batch: int, validate_every: int) -> None:
-        """Train, then write model.safetensors with the best weights and their scores."""
+        """Train, then write model.safetensors with the best weights and their scores.
+
+        Raises:
+            InputError: Another process trains in the folder.
+            DiskError: The folder cannot be written.
+        """
         model = start(self.spec, self.encoder_weights, seed=self.seed)
+        with FolderLock(self.folder):
+            self._fit(model, steps, batch, validate_every)
+
+    def _fit(self, model: Segmenter, steps: int, batch: int, validate_every: int) -> None:
         if self.encoder_weights is not None:
             facts = origin(model, self.encoder_weights, included=not self.ways.leaves_out)
             self.spec = self.spec.with_changes(encoder_weights=facts)

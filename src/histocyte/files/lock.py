@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 from pathlib import Path
+from typing import Self
 
 from histocyte.core.errors import DiskError, InputError
 
@@ -30,14 +31,20 @@ if hasattr(os, "register_at_fork"):
 class FolderLock:
     """A lock on a folder that ends with the process that holds it, however that ends.
 
+    Held from its making until `release`, or through a `with` block.
+
+    Args:
+        folder: Made if need be.
+
     Raises:
         InputError: Another process (or another place in this one) holds it; the message names it.
-        DiskError: The lock file cannot be written.
+        DiskError: The folder cannot be made, or the lock file not be written.
     """
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "lock"
         try:
+            folder.mkdir(parents=True, exist_ok=True)
             self._descriptor = self._acquire(folder)
             os.ftruncate(self._descriptor, 0)
             os.lseek(self._descriptor, 0, os.SEEK_SET)
@@ -53,6 +60,14 @@ class FolderLock:
         if sys.platform != "win32":  # Windows removes no open file; the lock file does no harm there
             self._path.unlink(missing_ok=True)
         os.close(self._descriptor)
+
+    def __enter__(self) -> Self:
+        """The lock, which is held already."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Give the folder free."""
+        self.release()
 
     def _acquire(self, folder: Path) -> int:
         while True:
