@@ -2,127 +2,138 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from histocyte.core.instances import Instances
-    from histocyte.datasets.cell_files.contents import OutlinedCells
+    from histocyte.evaluation.gallery import Gallery
+    from histocyte.evaluation.report import Report
+    from histocyte.evaluation.score_files import FileScores, TrueImage
 
 __all__ = ["score"]
 
 
 def score(
-    predictions: Annotated[
-        Path, typer.Argument(help="Folder of NAME.json by HoVer-Net or CellViT.", show_default=False)
-    ],
-    truth: Annotated[Path, typer.Argument(help="Folder of labelled images.", show_default=False)],
+    predictions: Annotated[Path, typer.Argument(help="File of found cells, or a folder of them.", show_default=False)],
+    truth: Annotated[Path, typer.Argument(help="File of true cells, or a folder of them.", show_default=False)],
     mpp: Annotated[float | None, typer.Option(help="µm/px of images of a set that is not known by name.")] = None,
+    origin: Annotated[
+        str | None, typer.Option(help="X,Y of the truth's first pixel, if it is a crop of the image.")
+    ] = None,
     classes: Annotated[
         str | None, typer.Option(help="true=found,…: names or codes of the found classes; needed unless they agree.")
     ] = None,
     no_classes: Annotated[bool, typer.Option("--no-classes", help="Score detection and outlines alone.")] = False,
     csv: Annotated[Path | None, typer.Option(help="Write the scores of each image to this file.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a report with plots to this file.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
 ) -> None:
-    """Score another program's cells against labelled images, with 95 % intervals.
+    """Score another program's cells against true ones, with 95 % intervals.
 
-    Every labelled image needs a file of the same name. Where outlines overlap, the pixel goes to the smaller cell.
+    Either side may be GeoJSON, JSON of HoVer-Net or CellViT, .mat of HoVer-Net, label maps (.png, .tif, .npy, .npz)
+    or a result of segment. In folders, files of the same name go together.
 
     Example: histocyte score hovernet/json data/consep --classes inflammatory=2,epithelial=1,spindle=3,other=4
     """
     from histocyte.apps.cli.output import print_json, print_table
-    from histocyte.core.errors import InputError
-    from histocyte.core.taxonomy import CONSEP
-    from histocyte.datasets.cell_files.json_outlines import read_json_outlines
-    from histocyte.datasets.folder import load_folder
-    from histocyte.evaluation.image_scores import ImageInfo, score_image
-    from histocyte.evaluation.protocol import report_of
+    from histocyte.evaluation.score_files import pair_files, true_images
 
-    samples = load_folder(truth, mpp=mpp)
-    missing = [s.name for s in samples if not (predictions / f"{s.name}.json").is_file()]
-    if missing:
-        raise InputError(
-            f"'{predictions}' has no NAME.json for {len(missing)} of {len(samples)} images: {', '.join(missing[:5])}."
-        )
-    names = () if no_classes else CONSEP.names
-    typed = bool(names) and any(s.types is not None for s in samples)
-    rows = []
-    skipped: dict[str, list[str]] = {}
-    for sample in samples:
-        if not sample.separable:
-            skipped.setdefault(sample.source, []).append(sample.name)
-            continue
-        path = predictions / f"{sample.name}.json"
-        cells = read_json_outlines(path)
-        codes = _codes(cells, names, _pairs(classes), path) if typed else None
-        found = _on_image(cells, codes, len(names), sample.instances.shape, path)
-        info = ImageInfo(sample.name, sample.source, sample.group, sample.mpp)
-        rows.append(score_image(sample.labels, found, info, n_classes=len(names)))
-    report = report_of(rows, names, skipped=skipped)
+    gallery = None
+    if html is not None:
+        from histocyte.evaluation.gallery import Gallery
+        from histocyte.evaluation.html_report import check_html
+
+        check_html(html)
+        gallery = Gallery(worst=12)
+    corner = _corner(origin)
+    images = true_images(truth)
+    if corner is not None and len(images) != 1:
+        raise typer.BadParameter(f"--origin {origin} is for one crop, and '{truth}' has {len(images)} files.")
+    files = pair_files(predictions, images, truth)
+    report, rows = _score(list(zip(files, images, strict=True)), classes, no_classes, mpp, corner, gallery, as_json)
     if csv is not None:
         report.write_csv(csv)
+    if html is not None:
+        from histocyte.evaluation.html_report import write_html
+
+        facts = {"Predictions": str(predictions), "Truth": str(truth)} | ({"Notes": n} if (n := _notes(rows)) else {})
+        title = f"{predictions.name} on {', '.join(report.sources)}"
+        write_html(report, html, title=title, facts=facts, gallery=gallery)
     if as_json:
-        print_json({"predictions": str(predictions), "truth": str(truth), **report.to_json()})
+        about = {"predictions": str(predictions), "truth": str(truth), "files": [row.to_json() for row in rows]}
+        print_json({**about, **report.to_json()})
         return
     columns = ("data set", "score", "value", "95 % interval", "images")
     print_table(f"{predictions.name}", columns, [tuple(row) for row in report.table()])
+    if notes := _notes(rows):
+        from histocyte.apps.cli.output import say
+
+        say(notes)
 
 
-def _pairs(classes: str | None) -> dict[str, str]:
-    """Found class → true class."""
-    from histocyte.core.errors import InputError
-    from histocyte.core.taxonomy import CONSEP
-
-    pairs = [pair.partition("=") for pair in (classes or "").split(",") if pair]
-    for true, _, found in pairs:
-        if true not in CONSEP.names or not found:
-            raise InputError(f"--classes {classes}: needed is true=found,…; true is one of {', '.join(CONSEP.names)}.")
-    return {found: true for true, _, found in pairs}
+def _corner(origin: str | None) -> tuple[int, int] | None:
+    if origin is None:
+        return None
+    try:
+        x, y = map(int, origin.split(","))
+    except ValueError as error:
+        raise typer.BadParameter(f"--origin {origin}: needed is X,Y in whole pixels, such as 2048,1024.") from error
+    return x, y
 
 
-def _codes(cells: OutlinedCells, names: tuple[str, ...], pairs: dict[str, str], path: Path) -> NDArray[np.int64]:
-    """(N,) index of each cell's class in `names`."""
-    import numpy as np
+def _score(
+    pairs: list[tuple[Path, TrueImage]],
+    classes: str | None,
+    no_classes: bool,
+    mpp: float | None,
+    origin: tuple[int, int] | None,
+    gallery: Gallery | None,
+    quiet: bool,
+) -> tuple[Report, list[FileScores]]:
+    from histocyte.apps.cli.output import progress_bar
+    from histocyte.datasets.cell_files.open import open_cells
+    from histocyte.evaluation.class_mapping import ClassMap
+    from histocyte.evaluation.protocol import report_of
+    from histocyte.evaluation.score_files import class_names_of, read_picture, score_file
 
-    from histocyte.core.errors import InputError
+    skipped: dict[str, list[str]] = {}
+    for _, image in pairs:
+        if image.card is not None and not image.card.separable:
+            skipped.setdefault(image.card.name, []).append(image.name)
+    pairs = [(path, image) for path, image in pairs if image.card is None or image.card.separable]
+    names = () if no_classes else class_names_of([image for _, image in pairs])
+    into = ClassMap.parse(None if no_classes else classes, names)
+    rows = []
+    with progress_bar("images", hidden=quiet) as bar:
+        task = bar.add_task("scoring", total=len(pairs), note="")
+        for path, image in pairs:
+            row = score_file(open_cells(path), image, into, mpp=mpp, origin=origin)
+            if gallery is not None:
+                gallery.add(read_picture(image.picture), row.truth, row.found, row.scores)
+            rows.append(row.light())
+            bar.advance(task)
+    if rows and not any(row.has_classes for row in rows) and any(row.scores.n_found for row in rows):
+        rows = [replace(row, scores=replace(row.scores, classes=None)) for row in rows]
+    return report_of([row.scores for row in rows], names, skipped=skipped), rows
 
-    called = [cells.class_names.get(int(t), str(t)) for t in cells.types]
-    into = [pairs.get(name, name.lower()) for name in called]
-    unknown = sorted({name for name, to in zip(called, into, strict=True) if to not in names})
-    if unknown:
-        raise InputError(
-            f"'{path}' has classes {', '.join(unknown)}; the truth has {', '.join(names)}. "
-            "Pass --classes true=found,… or --no-classes."
-        )
-    return np.array([names.index(to) for to in into], np.int64)
 
-
-def _on_image(
-    cells: OutlinedCells, codes: NDArray[np.int64] | None, n_classes: int, shape: tuple[int, ...], path: Path
-) -> Instances:
-    import numpy as np
-
-    from histocyte.core.errors import InputError
-    from histocyte.core.instances import Instances, relabel_sequential
-    from histocyte.datasets.cell_files.contents import draw_outlines
-
-    height, width = shape[:2]
-    far = [o for o in cells.outlines if (o.min(axis=0) >= (width, height)).any() or (o.max(axis=0) < 0).any()]
-    if far:
-        raise InputError(
-            f"'{path}': {len(far)} of {len(cells.outlines)} cells lie outside the truth's {width} × {height} px; "
-            "both must be of the same image at the same resolution."
-        )
-    labels, old = relabel_sequential(draw_outlines(cells.outlines, (height, width)))
-    kept = old[1:] - 1
-    if codes is None:
-        probabilities = np.zeros((len(kept), 0), np.float32)
-    else:
-        probabilities = np.eye(n_classes, dtype=np.float32)[codes[kept]]
-    return Instances(labels, probabilities, np.ones(len(kept), np.float32))
+def _notes(rows: list[FileScores]) -> str:
+    """What a reader must know of the files beside the scores, in sentences."""
+    said = (
+        ("n_hidden", "found cells lie wholly under others or repeat them, and count as false finds"),
+        ("n_without_class", "found cells have no class, and count as not found in the scores of classes"),
+        ("n_outside", "found cells lie outside the crop"),
+        ("n_true_hidden", "true cells lie wholly under others, and are not scored"),
+    )
+    sentences = []
+    for key, text in said:
+        counts = {row.scores.info.name: getattr(row, key) for row in rows if getattr(row, key)}
+        if counts:
+            worst = sorted(counts, key=lambda name: -counts[name])[:5]
+            named = ", ".join(f"{name} {counts[name]:,}" for name in worst)
+            more = f" and {len(counts) - 5} more images" if len(counts) > 5 else ""
+            sentences.append(f"{sum(counts.values()):,} {text} ({named}{more}).")
+    return " ".join(sentences)

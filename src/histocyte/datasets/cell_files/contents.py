@@ -1,75 +1,111 @@
-"""What a file of cells holds, whatever its format, and how outlines become a label map."""
+"""What a file of cells holds, whatever its format."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from histocyte.core.errors import InputError
 
-__all__ = ["MAX_COORDINATE", "OutlinedCells", "draw_outlines", "outlines_of"]
+__all__ = ["MAX_COORDINATE", "MAX_PIXELS", "CellFile", "Drawn", "Shapes", "empty_map", "lost_cells"]
 
 MAX_COORDINATE = 1e7
 """No slide is larger, px; and the pixels' indices stay within what OpenCV draws."""
 
+MAX_PIXELS = 1 << 28
+"""16,384 × 16,384: scoring takes some tens of bytes a pixel."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
-class OutlinedCells:
-    """N cells by their outlines through the centres of their border pixels, as OpenCV traces them.
+class Drawn:
+    """Cells as a label map of a window.
 
     Attributes:
-        outlines: (P, 2) int32 column, row of the border pixels of each cell.
+        labels: (H, W) int32, cell i of the file is i + 1.
+        hidden: (L,) cells that lie in the window and have no pixel: exact duplicates, those that others cover wholly,
+            those between pixel centres.
+        outside: (M,) cells that lie wholly outside.
+    """
+
+    labels: NDArray[np.int32]
+    hidden: NDArray[np.int64]
+    outside: NDArray[np.int64]
+
+
+class Shapes(Protocol):
+    """Where N cells lie."""
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """H, W of their image, if the file says so."""
+
+    def __len__(self) -> int:
+        """Number of cells."""
+
+    def draw(self, shape: tuple[int, int], origin: tuple[int, int] = (0, 0)) -> Drawn:
+        """The cells in a window of H, W pixels whose first pixel is x, y of their image.
+
+        Where two overlap, the pixel goes to the smaller cell, of equals to the first of the file.
+        """
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CellFile:
+    """N cells on one image.
+
+    Attributes:
+        path: The file.
+        shapes: Where they lie.
         types: (N,) int64 code of each cell's class, 0 unknown.
         type_prob: (N,) float32 its probability, 1 where the file does not say.
         class_names: Class code → name, where the file names its classes.
+        probabilities: (N, K) float32 of classes 1..K, where the file has them all.
+        scores: (N,) float32 how surely each is a cell, where the file says.
+        mpp: µm per px of the coordinates, where the file says.
     """
 
-    outlines: tuple[NDArray[np.int32], ...]
+    path: Path
+    shapes: Shapes
     types: NDArray[np.int64]
     type_prob: NDArray[np.float32]
     class_names: dict[int, str]
+    probabilities: NDArray[np.float32] | None = None
+    scores: NDArray[np.float32] | None = None
+    mpp: float | None = None
 
 
-def outlines_of(contours: Sequence[object], path: Path) -> tuple[NDArray[np.int32], ...]:
-    """Check and convert outlines, lists of [x, y], that came from an untrusted file.
+def empty_map(shape: tuple[int, int]) -> NDArray[np.int32]:
+    """(H, W) zeros to draw cells into.
 
     Raises:
-        InputError: One is not such a list, is empty, or is not finite or too far out; the message says which.
+        InputError: More pixels than can be scored.
     """
-    outlines = []
-    for i, contour in enumerate(contours):
-        try:
-            points = np.asarray(contour, np.float64)
-        except (TypeError, ValueError, OverflowError):
-            points = np.empty(0)
-        if points.ndim != 2 or points.shape[1:] != (2,) or not len(points):
-            raise InputError(f"'{path}': the outline of cell {i} is no list of [x, y]. Export the file anew.")
-        if not np.abs(points).max() <= MAX_COORDINATE:  # also catches NaN
-            raise InputError(f"'{path}': the outline of cell {i} leaves ±{MAX_COORDINATE:g} px. Export the file anew.")
-        outlines.append(np.rint(points).astype(np.int32))
-    return tuple(outlines)
+    if shape[0] * shape[1] > MAX_PIXELS:
+        raise InputError(
+            f"{shape[1]:,} × {shape[0]:,} px are too many to score at once. "
+            "Pass the truth of a crop, and where it lies as --origin X,Y."
+        )
+    return np.zeros(shape, np.int32)
 
 
-def draw_outlines(
-    outlines: Sequence[NDArray[np.int32]], shape: tuple[int, int], origin: tuple[int, int] = (0, 0)
-) -> NDArray[np.int32]:
-    """(H, W) int32 label map in which cell i of the list is i + 1; border pixels belong to their cell.
-
-    Where outlines overlap, the pixel goes to the smaller cell, of equals to the first of the list, so that none
-    vanishes but one that smaller or equal ones cover wholly.
+def lost_cells(
+    labels: NDArray[np.int32], bounds: NDArray[np.float64], origin: tuple[int, int]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Cells that a label map does not show.
 
     Args:
-        outlines: See `OutlinedCells`.
-        shape: H, W of the map.
-        origin: x, y of the map's first pixel in the outlines' coordinates.
+        labels: (H, W), cell i is i + 1.
+        bounds: (N, 4) least x, y and greatest x, y that the cells' pixels reach.
+        origin: x, y of the first pixel.
+
+    Returns:
+        Cells that reach into the window, and those that do not.
     """
-    labels = np.zeros(shape, np.int32)
-    areas = np.array([cv2.contourArea(outline) for outline in outlines])
-    for i in np.lexsort((-np.arange(len(areas)), -areas)):
-        cv2.fillPoly(labels, [outlines[i] - np.array(origin, np.int32)], int(i) + 1)
-    return labels
+    missing = np.flatnonzero(np.bincount(labels.ravel(), minlength=len(bounds) + 1)[1:] == 0)
+    low, high = bounds[missing, :2] - origin, bounds[missing, 2:] - origin
+    outside = (high <= 0).any(axis=1) | (low >= labels.shape[::-1]).any(axis=1)
+    return missing[~outside], missing[outside]

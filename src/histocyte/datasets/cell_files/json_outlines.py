@@ -10,31 +10,30 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import orjson
 
 from histocyte.core.errors import InputError
-from histocyte.datasets.cell_files.contents import OutlinedCells, outlines_of
+from histocyte.datasets.cell_files.contents import CellFile
+from histocyte.datasets.cell_files.contours import contours_of
 
-__all__ = ["read_json_outlines"]
-
-MAX_BYTES = 1 << 31
-"""Such a file holds some millions of cells and takes some ten times its size in memory."""
+__all__ = ["is_json_outlines", "read_json_outlines"]
 
 
-def read_json_outlines(path: Path) -> OutlinedCells:
-    """Read either format, told apart by its content.
+def is_json_outlines(data: object) -> bool:
+    """Whether JSON is of either format."""
+    return isinstance(data, dict) and (isinstance(data.get("nuc"), dict) or isinstance(data.get("cells"), list))
+
+
+def read_json_outlines(data: dict[str, Any], path: Path) -> CellFile:
+    """Read either format.
+
+    Args:
+        data: The content, for which `is_json_outlines` holds.
+        path: Where it is from.
 
     Raises:
-        InputError: There is no such file, or it is neither, or a cell in it is broken.
+        InputError: A cell in it is broken.
     """
-    data = _load(path)
-    if isinstance(data, dict) and isinstance(data.get("nuc"), dict):
-        cells: list[Any] = list(data["nuc"].values())
-    elif isinstance(data, dict) and isinstance(data.get("cells"), list):
-        cells = data["cells"]
-    else:
-        keys = ", ".join(list(map(str, data))[:5]) if isinstance(data, dict) else type(data).__name__
-        raise InputError(f"'{path}' has neither 'nuc' (HoVer-Net) nor 'cells' (CellViT); it has: {keys}.")
+    cells: list[Any] = list(data["nuc"].values()) if isinstance(data.get("nuc"), dict) else data["cells"]
     for i, cell in enumerate(cells):
         if not isinstance(cell, dict) or "contour" not in cell:
             raise InputError(f"'{path}': cell {i} has no 'contour', and outlines are needed. Pass the file that has.")
@@ -45,15 +44,4 @@ def read_json_outlines(path: Path) -> OutlinedCells:
         names = {int(code): str(name) for code, name in (data.get("type_map") or {}).items()}
     except (TypeError, ValueError, AttributeError, OverflowError) as error:
         raise InputError(f"'{path}': a class, its probability or the type map is no number ({error}).") from error
-    return OutlinedCells(outlines_of([cell["contour"] for cell in cells], path), types, probabilities, names)
-
-
-def _load(path: Path) -> Any:
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise InputError(f"'{path}' is larger than {MAX_BYTES >> 30} GiB. Export a part of the slide.")
-        return orjson.loads(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"'{path}' cannot be read: {error.strerror}.") from error
-    except orjson.JSONDecodeError as error:
-        raise InputError(f"'{path}' is no valid JSON ({error}). Export it anew.") from error
+    return CellFile(path, contours_of([cell["contour"] for cell in cells], path), types, probabilities, names)

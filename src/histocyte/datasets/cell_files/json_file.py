@@ -1,0 +1,37 @@
+"""JSON of untrusted origin, packed or not."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from histocyte.core.errors import InputError
+
+__all__ = ["load_json"]
+
+MAX_BYTES = 1 << 31
+"""Such a file holds some millions of cells and takes some ten times its size in memory."""
+
+
+def load_json(path: Path) -> Any:
+    """Read a file of JSON, gzipped or not.
+
+    Raises:
+        InputError: It cannot be read, is too large or no JSON.
+    """
+    try:
+        with path.open("rb") as file:
+            packed = file.read(2) == b"\x1f\x8b"
+        with gzip.open(path) if packed else path.open("rb") as content:
+            text = content.read(MAX_BYTES + 1)
+    except (OSError, EOFError) as error:
+        raise InputError(f"'{path}' cannot be read: {getattr(error, 'strerror', None) or error}.") from error
+    if len(text) > MAX_BYTES:
+        raise InputError(f"'{path}' is larger than {MAX_BYTES >> 30} GiB. Export a part of the slide.")
+    try:
+        return orjson.loads(text.removeprefix(b"\xef\xbb\xbf"))
+    except orjson.JSONDecodeError as error:
+        raise InputError(f"'{path}' is no valid JSON ({error}). Export it anew.") from error
