@@ -1,0 +1,95 @@
+"""`histocyte study tokens`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["tokens"]
+
+
+def tokens(
+    model: Annotated[
+        str,
+        typer.Argument(help="A model's name or file, or an encoder: NAME or NAME=WEIGHTS_FILE.", show_default=False),
+    ],
+    data: Annotated[list[Path], typer.Argument(help="Folders of labelled images with classes.", show_default=False)],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="Folder of the study; vectors there are used again.", show_default=False)
+    ],
+    tap: Annotated[
+        int | None, typer.Option(help="Of an encoder: block or level that is read, from 1; the last by default.")
+    ] = None,
+    normalise: Annotated[
+        str | None, typer.Option(help="Of an encoder: MEAN/STD its weights expect, e.g. 0.5/0.5.")
+    ] = None,
+    tile: Annotated[int | None, typer.Option(help="Side of a tile, px; the model's own by default.")] = None,
+    mpp: Annotated[float | None, typer.Option(help="µm/px of images of a set that is not known by name.")] = None,
+    seed: Annotated[int, typer.Option(help="Of split, shuffles, random weights and picture.")] = 0,
+    umap: Annotated[bool, typer.Option(help="Make the UMAP picture.")] = True,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
+) -> None:
+    """See what the vectors of nuclei know: classes by a linear probe, and whether they give away tile or slide.
+
+    Vectors are of true nuclei. Beside them stand the same network with random weights, and the colour of the nuclei.
+
+    Example: histocyte study tokens hover-unet-consep data/consep -o tokens
+    """
+    from histocyte.apps.cli.output import print_json, print_table, progress_bar, say
+    from histocyte.core.errors import require
+    from histocyte.datasets.folder import load_folders
+    from histocyte.evaluation.study_tokens_report import (
+        check_out,
+        notes_of,
+        study_json,
+        table_of,
+        write_token_study,
+    )
+
+    for module in ("torch", "sklearn"):
+        require(module, extra="study")
+    check_out(out)
+    from histocyte.evaluation.study_tokens import run_token_study
+    from histocyte.evaluation.study_tokens_source import find_source
+
+    source = find_source(model, tap=tap, tile_px=tile, normalise=_normalisation(normalise))
+    samples = load_folders(data, taxonomy=source.taxonomy, mpp=mpp)
+    with progress_bar("", hidden=as_json) as bar:
+        task = bar.add_task("", total=None, note="")
+        current = ""
+
+        def step(what: str, done: int, total: int) -> None:
+            nonlocal current
+            if what != current:
+                current = what
+                bar.reset(task, description=what, total=total)
+            bar.update(task, completed=done, total=total)
+
+        study = run_token_study(source, samples, out, device=device, seed=seed, picture=umap, step=step)
+    written = write_token_study(study, out)
+    if as_json:
+        print_json(study_json(study))
+        return
+    heads, rows = table_of(study)
+    print_table(f"{study.title}: value (95 % interval)", heads, rows)
+    for note in notes_of(study):
+        say(note)
+    say(f"Written: {', '.join(str(path) for path in written)}")
+
+
+def _normalisation(text: str | None) -> tuple[float, float] | None:
+    from histocyte.core.errors import InputError
+
+    if text is None:
+        return None
+    mean, _, std = text.partition("/")
+    try:
+        values = float(mean), float(std)
+    except ValueError as error:
+        raise InputError(f"'{text}' is no normalisation. Write MEAN/STD, e.g. 0.5/0.5.") from error
+    if not values[1] > 0:
+        raise InputError(f"'{text}': the standard deviation must be positive.")
+    return values

@@ -1,0 +1,198 @@
+"""Which encoder the token study looks at: that of a model, or one alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from histocyte.core.errors import InputError, ModelError, UnknownNameError, require
+from histocyte.core.taxonomy import CONSEP, Taxonomy
+from histocyte.datasets.sample import Sample
+from histocyte.datasets.splits import split_by_group
+from histocyte.model.spec import ModelSpec, Part
+
+__all__ = ["TokenSource", "find_source", "split_for"]
+
+ALONE_MPP = 0.25
+"""At which an encoder alone is shown the cells, µm/px."""
+ALONE_TILE_PX = 256
+"""About what encoders are pre-trained at; other sizes have their positional embeddings resampled."""
+ALONE_MARGIN_PX = 32
+
+
+@dataclass(frozen=True)
+class TokenSource:
+    """An encoder with its weights and the way it is shown images.
+
+    Attributes:
+        name: What tables call it.
+        encoder: The network, `encoders.protocol`.
+        part: It was built from.
+        mean: Per RGB channel, of images scaled to 0–1.
+        std: Likewise.
+        mpp: Resolution it is shown, µm/px.
+        tile_px: Side of a tile.
+        margin_px: Margin of a tile.
+        taxonomy: Classes that labels are mapped to.
+        trained_on: Names of the data sets that the weights were trained on, as far as the file says.
+        held_out: Images of those that they were not trained on, by data set.
+    """
+
+    name: str
+    encoder: Any
+    part: Part
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    mpp: float
+    tile_px: int
+    margin_px: int
+    taxonomy: Taxonomy = CONSEP
+    trained_on: tuple[str, ...] = ()
+    held_out: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def random_copy(self, seed: int) -> TokenSource:
+        """The same network with the weights it would begin training from, and no others: what its shape alone gives."""
+        torch = require("torch", extra="study")
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            encoder = _build(self.part)
+        return replace(self, name=f"{self.name}, random weights", encoder=encoder, trained_on=(), held_out={})
+
+
+def find_source(
+    text: str, *, tap: int | None = None, tile_px: int | None = None, normalise: tuple[float, float] | None = None
+) -> TokenSource:
+    """A bundled model's name, a model file, ENCODER=WEIGHTS_FILE, or the name of an encoder whose weights can be had.
+
+    Args:
+        text: As typed.
+        tap: Block of a vision transformer, or level of a pyramid, that is read, from 1; of an encoder alone. The last
+            where None.
+        tile_px: Side of a tile; the model's own, or about what the encoder was trained at, where None.
+        normalise: Mean and std that the weights expect; of an encoder alone, where they are not its card's.
+
+    Raises:
+        InputError: No such model, encoder or file; a tap or normalisation for a model, which has its own.
+        ModelError: Weights that do not fit.
+        MissingExtraError: torch or timm is not installed.
+    """
+    require("torch", extra="study")
+    name, equals, weights = text.partition("=")
+    if equals:
+        source = _alone(name, Path(weights), tap, normalise)
+    elif (source_or_none := _of_model(text)) is not None:
+        if tap is not None or normalise is not None:
+            raise InputError("--tap and --normalise are for an encoder alone; a model has both in its file.")
+        source = source_or_none
+    else:
+        source = _alone(name, None, tap, normalise)
+    if tile_px is not None:
+        source = replace(source, tile_px=tile_px, margin_px=min(source.margin_px, tile_px // 8))
+    multiple = max(1, int(source.encoder.info.multiple))
+    step = source.tile_px - 2 * source.margin_px
+    if source.tile_px % multiple or step % multiple:
+        tile = max(multiple, source.tile_px // multiple * multiple)
+        margin = source.margin_px // multiple * multiple
+        source = replace(source, tile_px=tile, margin_px=margin)
+    return source
+
+
+def _of_model(text: str) -> TokenSource | None:
+    """The encoder of a model; None where there is no model of that name but may be an encoder."""
+    from histocyte.model.checkpoint import load_model
+    from histocyte.model.zoo import find_model
+
+    try:
+        found = find_model(text)
+    except UnknownNameError:
+        if Path(text).suffix or "/" in text:
+            raise
+        return None
+    if found.safetensors is None:
+        raise ModelError(f"The study needs the .safetensors file of '{found.name}'; there is only '{found.any}'.")
+    spec, network = load_model(found.safetensors)
+    return _of_spec(spec, network.encoder)
+
+
+def _of_spec(spec: ModelSpec, encoder: Any) -> TokenSource:
+    return TokenSource(
+        spec.name,
+        encoder,
+        spec.encoder,
+        spec.mean,
+        spec.std,
+        spec.mpp,
+        spec.tile_px,
+        spec.margin_px,
+        spec.classes if len(spec.classes) else CONSEP,
+        tuple(str(entry["name"]) for entry in spec.data),
+        dict(spec.training.get("held_out", {})),
+    )
+
+
+def _alone(name: str, weights: Path | None, tap: int | None, normalise: tuple[float, float] | None) -> TokenSource:
+    """An encoder with published weights.
+
+    Raises:
+        InputError: No such encoder or file.
+    """
+    from histocyte.encoders.catalog import find_card
+    from histocyte.encoders.weights import load_encoder_weights
+    from histocyte.model.zoo import bundled_models
+
+    try:
+        card = find_card(name)
+    except UnknownNameError as error:
+        models = ", ".join(bundled_models())
+        raise InputError(f"'{name}' is neither a model ({models}) nor an encoder. {error}") from error
+    if weights is not None and not weights.exists():
+        raise InputError(f"There is no weights file or folder '{weights}' for '{name}'.")
+    options = dict(card.options)
+    label = name if weights is None else f"{name} ({weights.stem if weights.is_file() else weights.name})"
+    if tap is not None:
+        if tap < 1:
+            raise InputError(f"--tap counts from 1; {tap} was asked for.")
+        options |= {"taps": [tap]} if "taps" in options or card.facts.depth else {"depths": list(range(tap))}
+        label += f", tap {tap}"
+    part = Part(name=card.part, options=options)
+    encoder = _build(part)
+    load_encoder_weights(encoder, name if weights is None else weights)
+    mean, std = (card.mean, card.std) if normalise is None else ((normalise[0],) * 3, (normalise[1],) * 3)
+    return TokenSource(label, encoder, part, mean, std, ALONE_MPP, ALONE_TILE_PX, ALONE_MARGIN_PX)
+
+
+def _build(part: Part) -> Any:
+    from histocyte.model.build import ENCODERS
+
+    return ENCODERS[part.name](**part.options).eval()
+
+
+def split_for(
+    source: TokenSource, samples: Sequence[Sample], *, fraction: float = 0.2, seed: int = 0
+) -> tuple[list[Sample], list[Sample]]:
+    """Images that the probe learns from, and those it is scored on: the model's own held-out ones where it has any.
+
+    Raises:
+        InputError: The weights were trained on all images of a set, or nothing is left on one side.
+    """
+    learnt: list[Sample] = []
+    scored: list[Sample] = []
+    for name in sorted({s.source for s in samples}):
+        these = [s for s in samples if s.source == name]
+        if name in source.trained_on:
+            kept = set(source.held_out.get(name, ()))
+            groups = {s.group for s in these if s.name in kept}
+            held = [s for s in these if s.name in kept]
+            rest = [s for s in these if s.group not in groups]
+            if not held or not rest:
+                raise InputError(
+                    f"'{source.name}' was trained on '{name}', and of its images here {len(held)} were held out and "
+                    f"{len(rest)} were not. A probe needs both: pass the whole set."
+                )
+        else:
+            rest, held = split_by_group(these, fraction=fraction, seed=seed)
+        learnt += rest
+        scored += held
+    return learnt, scored
