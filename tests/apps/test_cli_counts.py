@@ -64,3 +64,18 @@ def test_wrong_input_is_an_error_with_the_way_out(folder: Path, tmp_path: Path) 
     for arguments in ([str(tmp_path)], [str(folder), "--grid-um", "0"], [str(folder), "--roi", "gone.geojson"]):
         answer = CliRunner().invoke(APP, arguments)
         assert isinstance(answer.exception, InputError)
+
+
+def test_two_results(folder: Path, tmp_path: Path) -> None:
+    other, file = _result(tmp_path / "two", seed=1), tmp_path / "c.csv"
+    answer = CliRunner().invoke(APP, [str(folder), str(other), "--json", "--csv", str(file)])
+    assert answer.exit_code == 0, answer.exception
+    said = json.loads(answer.stdout)
+    assert said["format"] == "histocyte-count-agreement/1"
+    rows = list(csv.DictReader(file.read_text().splitlines()))
+    assert len(rows) == said["classes"][0]["bias"]["n"] == 16
+    assert sum(int(r["all second"]) for r in rows) == said["classes"][0]["total_second"] == 200
+    assert "Lin's concordance" in CliRunner().invoke(APP, [str(folder), str(other)]).stdout
+    stranger = _result(tmp_path / "three", seed=1, slide="g")
+    assert isinstance(CliRunner().invoke(APP, [str(folder), str(stranger)]).exception, InputError)
+    assert CliRunner().invoke(APP, [str(folder), str(stranger), "--same-slide"]).exit_code == 0

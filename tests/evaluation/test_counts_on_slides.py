@@ -15,10 +15,13 @@ from histocyte.core.errors import InputError
 from histocyte.core.taxonomy import CellClass, Taxonomy
 from histocyte.evaluation.bootstrap import bootstrap_weights
 from histocyte.evaluation.counts import count_cells
+from histocyte.evaluation.counts_agreement import compare_counts, r_squared_of
 from histocyte.evaluation.counts_input import read_located
 from histocyte.evaluation.counts_squares import MAX_SQUARES, cut_into_squares, resampled_sums
 from histocyte.export.geojson import write_geojson
 from histocyte.export.geoparquet import write_parquet
+from histocyte.metrics.agreement import bland_altman, concordance
+from histocyte.metrics.counts import r_squared
 
 MPP = 0.5
 TISSUE = shapely.box(0, 0, 4000, 2000)  # 2 mm²
@@ -249,3 +252,93 @@ def test_what_is_no_result_is_refused(tmp_path: Path) -> None:
         read_located(broken)
     with pytest.raises(InputError, match="above 0"):
         count_cells(folder, grid_um=float("nan"))
+
+
+def test_two_results_are_compared_square_by_square(tmp_path: Path) -> None:
+    cells = scattered(1000)
+    fewer = cells.take(np.arange(1000) % 10 > 0)
+    agreed = compare_counts(result(tmp_path / "a", cells), result(tmp_path / "b", fewer))
+    everything = agreed.classes[0]
+    assert [c.name for c in agreed.classes] == ["all", "a", "b"]
+    assert everything.totals == (1000, 900)
+    place = np.floor(cells.xy / 500).astype(int) @ [1, 8]
+    first, second = np.bincount(place), np.bincount(place[np.arange(1000) % 10 > 0])
+    assert everything.values.tolist() == np.stack([first, second], axis=1).tolist()
+    assert everything.bland_altman == bland_altman(first, second)
+    assert everything.concordance == concordance(first, second)
+    assert everything.r2.value == pytest.approx(r_squared(first, second))
+    assert everything.r2.low < everything.r2.value < everything.r2.high
+    assert everything.icc_agreement.value < everything.icc_consistency.value
+    assert agreed.notes == ()
+    assert [(s.x, s.y) for s in agreed.subjects[:2]] == [(0, 0), (500, 0)]
+
+
+def test_only_what_both_searched_and_squares_half_covered_count(tmp_path: Path) -> None:
+    cells = cells_at([(100, 100), (1100, 100), (1900, 100), (100, 700)], [0] * 4)
+    one = result(tmp_path / "a", cells, shapely.box(0, 0, 1700, 900))
+    two = result(tmp_path / "b", cells, shapely.box(0, 0, 4000, 600))
+    agreed = compare_counts(one, two)
+    assert [(s.x, s.y) for s in agreed.subjects] == [(0, 0), (500, 0), (1000, 0)]
+    assert agreed.classes[0].totals == (2, 2)
+    assert any("compared is what both searched" in note for note in agreed.notes)
+    assert any(note.startswith("5 of 8 squares are not compared") for note in agreed.notes)
+
+
+def test_regions_are_compared_by_density(tmp_path: Path) -> None:
+    cells = scattered(400)
+    one, two = result(tmp_path / "a", cells), result(tmp_path / "b", cells.take(np.arange(300)))
+    roi = tmp_path / "roi.geojson"
+    big, small, out = shapely.box(0, 0, 2000, 2000), shapely.box(2500, 0, 3000, 500), shapely.box(5000, 0, 5010, 9)
+    roi.write_text(drawn(("big", big), ("small", small), ("out", out)))
+    agreed = compare_counts(one, two, roi=roi)
+    assert [s.name for s in agreed.subjects] == ["big", "small"]
+    n = shapely.intersects_xy(big, *cells.xy.T).sum()
+    assert agreed.classes[0].values[0, 0] == pytest.approx(n / 1.0)
+    assert agreed.unit == "cells per mm²"
+    assert any("'out' is not compared" in note for note in agreed.notes)
+
+
+def test_classes_that_only_one_knows(tmp_path: Path) -> None:
+    one = result(tmp_path / "a", cells_at([(10, 10), (600, 10)], [0, 1], ("a", "b")))
+    two = result(tmp_path / "b", cells_at([(10, 10), (600, 10)], [0, 1], ("a", "c")))
+    agreed = compare_counts(one, two)
+    assert [c.name for c in agreed.classes] == ["all", "a"]
+    assert agreed.classes[0].totals == (2, 2)
+    assert sum("does not know it" in note for note in agreed.notes) == 2
+    geojson = tmp_path / "g.geojson"
+    features = [{"type": "Feature", "geometry": json.loads(shapely.to_geojson(shapely.box(9, 9, 11, 11)))}]
+    features[0]["properties"] = {"classification": {"name": "a"}}
+    geojson.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    agreed = compare_counts(one, geojson)
+    assert {c.name: c.totals for c in agreed.classes} == {"all": (2, 1), "a": (1, 1), "b": (1, 0)}
+    assert any("counts 0 there" in note for note in agreed.notes)
+    assert any("could not be checked" in note for note in agreed.notes)
+
+
+def test_results_of_different_slides_are_refused(tmp_path: Path) -> None:
+    one, two = result(tmp_path / "a", scattered(9)), result(tmp_path / "b", scattered(9), slide="f2")
+    with pytest.raises(InputError, match="--same-slide"):
+        compare_counts(one, two)
+    assert any("fingerprints" in note for note in compare_counts(one, two, same_slide=True).notes)
+    for name in ("a.parquet", "b.parquet"):
+        (tmp_path / name).write_bytes((one / "cells.parquet").read_bytes())
+    with pytest.raises(InputError, match="what was searched"):
+        compare_counts(tmp_path / "a.parquet", tmp_path / "b.parquet")
+
+
+@pytest.mark.parametrize("tissue", [TISSUE, shapely.box(0, 0, 400, 400), None])
+def test_empty_constant_and_single_are_undefined_not_a_crash(tmp_path: Path, tissue: shapely.Geometry | None) -> None:
+    none = cells_at([], [])
+    agreed = compare_counts(result(tmp_path / "a", none, tissue), result(tmp_path / "b", none, tissue))
+    text = json.dumps(agreed.to_json(), allow_nan=False)
+    assert json.loads(text)["classes"][0]["r2"]["value"] is None
+    assert agreed.tables()[0][1][-1][1:] == ("–", "–")
+    agreed.write_csv(tmp_path / "c.csv")
+    assert len((tmp_path / "c.csv").read_text().splitlines()) == 1 + len(agreed.subjects)
+
+
+def test_r_squared_of_a_constant_is_undefined() -> None:
+    constant = np.full(5, 1 / 3)
+    assert np.isnan(r_squared_of(constant, np.arange(5.0), replicates=10, seed=0).value)
+    two = r_squared_of(np.array([1 / 3, 0.1]), np.array([0.3, 0.1]), replicates=50, seed=0)
+    assert 0 < two.low <= two.value <= two.high < 1  # resamples of one point alone are left out

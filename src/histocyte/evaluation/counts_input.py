@@ -22,12 +22,12 @@ from histocyte.core.geometry import check_mpp
 from histocyte.core.taxonomy import Taxonomy
 from histocyte.slides.region import read_polygons
 
-__all__ = ["LocatedCells", "read_located"]
+__all__ = ["SAME_MPP", "LocatedCells", "read_located"]
 
 _NOT_CELLS = frozenset({"annotation", "tile", "tma_core", "root"})
 """What QuPath calls objects that are no cells; a file of all objects has them beside the detections."""
 
-_SAME_MPP = 0.01
+SAME_MPP = 0.01
 """Resolutions of one slide may differ by so much, relatively: files round them."""
 
 
@@ -73,7 +73,7 @@ class _Table:
     notes: tuple[str, ...] = ()
 
 
-def read_located(path: Path | str, *, mpp: float | None = None) -> LocatedCells:
+def read_located(path: Path | str, *, mpp: float | None = None, fallback_mpp: float | None = None) -> LocatedCells:
     """Read a result folder of `histocyte segment`, its cells.parquet, or a GeoJSON file of QuPath.
 
     The run.json and tissue.geojson beside the cells say what was searched; paths inside run.json are not used, as a
@@ -82,6 +82,7 @@ def read_located(path: Path | str, *, mpp: float | None = None) -> LocatedCells:
     Args:
         path: Folder or file.
         mpp: Level-0 resolution, µm/px, for a file that does not say it.
+        fallback_mpp: The same, with nothing said if the file says another.
 
     Raises:
         InputError: Not such a folder or file, or it says another resolution than `mpp`.
@@ -95,10 +96,12 @@ def read_located(path: Path | str, *, mpp: float | None = None) -> LocatedCells:
     run = _run(file.parent) if file.name in _CELL_FILES else {}
     table = _read_parquet(file) if file.suffix == ".parquet" else _read_geojson(file)
     stated_mpp = table.mpp if table.mpp is not None else run.get("mpp")
-    if stated_mpp is None and mpp is None:
+    if stated_mpp is None:
+        stated_mpp = mpp if mpp is not None else fallback_mpp
+    if stated_mpp is None:
         raise InputError(f"'{file}' does not say its resolution. Pass µm per pixel of the slide as --mpp.")
-    used_mpp = check_mpp(float(stated_mpp if stated_mpp is not None else mpp or 0))
-    if mpp is not None and abs(mpp / used_mpp - 1) > _SAME_MPP:
+    used_mpp = check_mpp(float(stated_mpp))
+    if mpp is not None and abs(mpp / used_mpp - 1) > SAME_MPP:
         raise InputError(f"'{file}' says {used_mpp:g} µm/px, --mpp says {mpp:g}. Leave --mpp out.")
     tissue = file.with_name("tissue.geojson")
     searched = read_polygons(tissue).geometry if run and tissue.is_file() else None

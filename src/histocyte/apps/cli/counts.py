@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from histocyte.evaluation.counts import Counts
+    from histocyte.evaluation.counts_agreement import CountAgreement
 
 __all__ = ["counts"]
 
@@ -15,28 +19,41 @@ def counts(
         Path,
         typer.Argument(help="Result folder of 'segment', a cells.parquet, or a GeoJSON of cells.", show_default=False),
     ],
+    other: Annotated[
+        Path | None, typer.Argument(help="Another result of the same slide, to compare.", show_default=False)
+    ] = None,
     roi: Annotated[Path | None, typer.Option(help="GeoJSON from QuPath: count in each of its polygons.")] = None,
     grid_um: Annotated[float, typer.Option(help="Side of the squares behind the intervals, µm.")] = 250.0,
     mpp: Annotated[float | None, typer.Option(help="µm/px of the slide, for a GeoJSON file.")] = None,
+    same_slide: Annotated[
+        bool, typer.Option("--same-slide", help="Compare even where the files say they are of different slides.")
+    ] = False,
     csv: Annotated[Path | None, typer.Option(help="Write the counts to this file.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
 ) -> None:
-    """Count cells per class and per mm², with 95 % intervals.
+    """Count cells per class and per mm², or compare the counts of two results, with 95 % intervals.
 
-    Densities are per mm² of the tissue that was searched, or of that part of each region in --roi.
+    Densities are per mm² of the tissue that was searched, or of that part of each region in --roi. Two results of one
+    slide are compared square by square, or region by region.
 
     Example: histocyte counts out/slide --roi regions.geojson
     """
     from histocyte.apps.cli.output import print_json, print_table, say
     from histocyte.evaluation.counts import count_cells
+    from histocyte.evaluation.counts_agreement import compare_counts
 
-    found = count_cells(result, roi=roi, grid_um=grid_um, mpp=mpp)
+    if other is None:
+        found: Counts | CountAgreement = count_cells(result, roi=roi, grid_um=grid_um, mpp=mpp)
+        columns: tuple[str, ...] = ("class", "cells", "per mm²", "95 % interval")
+    else:
+        found = compare_counts(result, other, roi=roi, grid_um=grid_um, mpp=mpp, same_slide=same_slide)
+        columns = ("figure", "value", "95 % interval")
     if csv is not None:
         found.write_csv(csv)
     if as_json:
         print_json(found.to_json())
         return
     for title, rows in found.tables():
-        print_table(title, ("class", "cells", "per mm²", "95 % interval"), rows)
+        print_table(title, columns, rows)
     for note in found.notes:
         say(note)
