@@ -38,8 +38,8 @@ def test_the_page_is_whole_escaped_and_has_class_parts_where_there_are_classes(t
     assert all(uri.startswith("data:") for uri in re.findall(r'(?:src|href)="([^"]*)', page))
     assert all(re.findall(r'alt="([^"]*)', page))
     typed, untyped = page.split("<h2>")[-3:-1]
-    assert "Detected nuclei by true class" in typed
-    assert "Detected nuclei by true class" not in untyped
+    assert "Nuclei by true class" in typed
+    assert "Nuclei by true class" not in untyped
     assert list(tmp_path.iterdir()) == [path]
 
 

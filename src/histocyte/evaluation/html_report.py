@@ -11,12 +11,12 @@ from types import MappingProxyType
 
 from histocyte.core.errors import InputError, require
 from histocyte.evaluation.bootstrap import Estimate
+from histocyte.evaluation.class_plots import plot_confusion, plot_reliability
 from histocyte.evaluation.drawing import Plot, short_number
 from histocyte.evaluation.gallery import MEASURE, Gallery
 from histocyte.evaluation.image_scores import ImageScores
 from histocyte.evaluation.plots import (
     plot_classes,
-    plot_confusion,
     plot_counts,
     plot_image_quality,
     plot_sources,
@@ -121,9 +121,11 @@ def _score_rows(sources: Mapping[str, SourceSummary]) -> list[dict[str, object]]
 
 
 def _section(report: Report, summary: SourceSummary, rows: list[ImageScores]) -> dict[str, object]:
+    typed = sum(row.classes is not None for row in rows)
     plots = (
         plot_classes(summary),
-        plot_confusion(rows, report.class_names),
+        plot_confusion(summary.confusion, report.class_names, typed),
+        plot_reliability(summary.calibration, typed),
         plot_counts(rows, summary),
         plot_strata(rows, replicates=report.replicates, seed=report.seed),
     )

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "plot_classes",
-    "plot_confusion",
     "plot_counts",
     "plot_image_quality",
     "plot_sources",
@@ -102,53 +101,6 @@ def _interval_plot(labels: Sequence[str], series: Series, xlabel: str, caption: 
         draw_intervals(figure.subplots(), labels, series, xlabel=xlabel)
 
     return draw(paint, size_in=(_WIDTH, height), alt=f"{caption} {said}.", caption=caption)
-
-
-def plot_confusion(rows: Sequence[ImageScores], class_names: Sequence[str]) -> Plot | None:
-    """Nuclei by true and found class with the missed and the false; None without classes."""
-    tables = [row.classes.confusion for row in rows if row.classes is not None]
-    if not tables:
-        return None
-    # Row and column 0 (no partner) go last, where a reader expects them.
-    table = np.roll(np.sum(tables, axis=0), (-1, -1), axis=(0, 1))
-    total = table.sum(axis=1, keepdims=True)
-    share = np.divide(table, total, out=np.zeros(table.shape), where=total > 0)
-    k = len(class_names)
-
-    def paint(figure: Figure) -> None:
-        axes = figure.subplots()
-        axes.imshow(np.where(total > 0, share, 0), cmap="Blues", vmin=0, vmax=1, aspect="auto")
-        size = 9 if k <= 5 else 7
-        for (row, column), n in np.ndenumerate(table):
-            last = row == column == k
-            text = "" if last else f"{n:,}\n{100 * share[row, column]:.0f} %"
-            colour = "white" if share[row, column] > 0.55 else DARK
-            axes.text(column, row, text, ha="center", va="center", fontsize=size, color=colour)
-        names = [short(name, 14) for name in class_names]
-        axes.set_xticks(
-            range(k + 1), [*names, "missed"], rotation=0 if k <= 3 else 35, ha="center" if k <= 3 else "right"
-        )
-        axes.set_yticks(range(k + 1), [*names, "no nucleus"])
-        axes.tick_params(length=0)
-        axes.set_xlabel("found as (number of nuclei, % of row)")
-        axes.set_ylabel("true class")
-        for edge in np.arange(k) + 0.5:
-            for line in (axes.axhline, axes.axvline):
-                line(edge, color="white", linewidth=3 if edge == k - 0.5 else 1)
-        axes.spines[:].set_visible(False)
-
-    said = "; ".join(
-        f"{name}: " + ", ".join(f"{n:,} {as_}" for as_, n in zip([*class_names, "missed"], line, strict=True))
-        for name, line in zip([*class_names, "no nucleus"], table, strict=True)
-        if line.any()
-    )
-    caption = (
-        "Detected nuclei by true class (rows) and found class (columns), paired by centroids within 3 µm; the right "
-        "column holds true nuclei that were missed, the bottom row what was found where there is none. Shares are of "
-        f"the row; n = {len(tables)} image{'s' * (len(tables) != 1)}."
-    )
-    side = max(2.6, 1.3 + 0.5 * (k + 1))
-    return draw(paint, size_in=(_WIDTH, min(side, 9)), alt=f"{caption} {said}.", caption=caption)
 
 
 def plot_counts(rows: Sequence[ImageScores], summary: SourceSummary) -> Plot:
