@@ -25,6 +25,7 @@ from histocyte.representations.flow_decode import (
 )
 from histocyte.representations.flow_decode_plain import ends_plain, separate_as_published_plain, separate_plain
 from histocyte.representations.flow_targets import flow_errors, flow_map, flow_map_plain
+from histocyte.representations.flow_targets_library import library_flow_map, library_flow_map_plain
 from histocyte.testing.contracts import check_representation
 
 SHARED = Path(__file__).parents[2].parent / "shared"
@@ -88,8 +89,9 @@ def _same_but_for_ids(first, second):
         Flow.at(0.5, classes=2),
         Flow(2, compat=True),
         Flow(2, "types", 1.0, compat=True),
+        Flow(2, targets="cellseg_models"),
     ],
-    ids=range(6),
+    ids=range(7),
 )
 def test_keeps_the_contract(representation):
     check_representation(representation)
@@ -153,6 +155,38 @@ def test_flows_turn_with_the_nuclei():
     turned_down, turned_across = flow_map(np.rot90(labels).copy())
     assert np.allclose(turned_down, -np.rot90(across), atol=1e-6)
     assert np.allclose(turned_across, np.rot90(down), atol=1e-6)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 10**6))
+def test_the_librarys_flows_agree_with_the_plain_ones(seed):
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 5, rng.integers(1, 8, 2))
+    labels = np.repeat(np.repeat(coarse, 4, 0), 3, 1).astype(np.int32)
+    assert np.allclose(library_flow_map(labels), library_flow_map_plain(labels), atol=1e-6)
+
+
+def test_the_librarys_flows_start_from_the_median_and_cellposes_from_the_mean():
+    labels = np.zeros((9, 40), np.int32)
+    labels[2:7, 2:13], labels[4, 13:37] = 1, 1  # a blob of 55 px with a tail of 24: median column 9, mean 12.3
+    ours, librarys = (Flow(targets=t).encode(Labels(labels))["flow"][1, 4] for t in ("cellpose", "cellseg_models"))
+    assert np.sign(ours[[8, 10, 11, 13]]).tolist() == [1, 1, 1, -1]
+    assert np.sign(librarys[[7, 8, 10, 11, 13]]).tolist() == [1, 1, -1, -1, -1]
+    assert librarys[20] == pytest.approx(-5)
+
+
+def test_the_librarys_flows_worked_out_by_hand():
+    labels = np.zeros((4, 9), np.int32)
+    labels[1, 7], labels[1:3, 1:4] = 1, 2  # a lone pixel, which takes no step, and 2 × 3 px, which take six
+    side, middle = 0.0, 0.0  # heat enters at the upper pixel of the middle column; rows are alike after each step
+    for _ in range(2 * (1 + 2)):
+        side, middle = (2 * side + 2 * middle + 1) / 9, (4 * side + 2 * middle + 1) / 9
+    flow = library_flow_map(labels)
+    towards = np.array([np.log1p(side), np.log1p(middle)]) / np.hypot(np.log1p(side), np.log1p(middle))
+    assert np.allclose(flow[:, 1, 1], towards)
+    assert np.allclose(flow[:, 2, 3], -towards)
+    assert np.allclose(flow[:, 1, 2], [1, 0])
+    assert not flow[:, labels != 2].any()
 
 
 def test_flow_errors_tell_right_from_wrong():
@@ -307,6 +341,8 @@ def test_classes_share_the_foreground_but_for_the_published_way():
 
 
 def test_impossible_options_are_refused():
+    with pytest.raises(InputError, match="'cellpose' or 'cellseg_models'"):
+        Flow(targets="others")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="no types map"):
         Flow(foreground="types")
     with pytest.raises(InputError, match="3 class weights for background and 4 classes"):

@@ -25,6 +25,7 @@ from histocyte.core.instances import Instances, Labels
 from histocyte.core.maps import Maps, MapSpec
 from histocyte.representations.flow_decode import separate, separate_as_published
 from histocyte.representations.flow_targets import flow_map
+from histocyte.representations.flow_targets_library import library_flow_map
 from histocyte.representations.raw_maps import raw_maps
 from histocyte.representations.types_map import types_map
 from histocyte.representations.vote import vote
@@ -53,6 +54,9 @@ class Flow:
     flow_scale: float = 5.0
     """Length of a full flow. Cellpose learns five times a unit vector, so that flows weigh as much as the nucleus map;
     the lightweight model, 1."""
+    targets: Literal["cellpose", "cellseg_models"] = "cellpose"
+    """Whose flows `encode` writes: Cellpose's, or those of the library cellseg_models.pytorch, which start from the
+    median pixel and follow the logarithm of the heat (see `flow_targets_library`)."""
     nucleus_threshold: float = 0.5
     """Where nucleus and background are equally likely, Cellpose's logit 0."""
     steps: int = 200
@@ -72,13 +76,15 @@ class Flow:
     """Weight of background and of each class in the focal loss; all 1 where empty (see `losses.classes`)."""
     compat: bool = False
     """Encode and decode as Cellpose 4 does, for comparison and for models tuned with it: a nucleus then depends on what
-    else is in the field and on the field's size."""
+    else is in the field and on the field's size. With the other `targets`, decode alone."""
     max_fraction: float = 0.4
     """With `compat`, the share of the field beyond which an instance vanishes, as published; no other limit then."""
 
     def __post_init__(self) -> None:
         if self.foreground == "types" and not self.classes:
             raise InputError("Without classes there is no types map to take the foreground from; use 'nucleus'.")
+        if self.targets not in ("cellpose", "cellseg_models"):
+            raise InputError(f"Flows are written as 'cellpose' or 'cellseg_models' does, asked was '{self.targets}'.")
         if self.class_weights and len(self.class_weights) != self.classes + 1:
             raise InputError(
                 f"{len(self.class_weights)} class weights for background and {self.classes} classes; give one each."
@@ -92,6 +98,7 @@ class Flow:
         classes: int = 0,
         foreground: Literal["nucleus", "types"] = "nucleus",
         flow_scale: float = 5.0,
+        targets: Literal["cellpose", "cellseg_models"] = "cellpose",
         losses: Literal["cellpose", "lightweight"] = "cellpose",
         compat: bool = False,
     ) -> Flow:
@@ -105,6 +112,7 @@ class Flow:
             classes: Number of cell classes.
             foreground: Which map says where nuclei are.
             flow_scale: Length of a full flow.
+            targets: Whose flows are written.
             losses: Which loss terms count.
             compat: Encode and decode as published.
 
@@ -117,6 +125,7 @@ class Flow:
             classes,
             foreground,
             flow_scale,
+            targets,
             steps=max(8, math.ceil(fine.steps * zoom)),
             seed_points=fine.seed_points if compat else max(1, math.floor(fine.seed_points * zoom**2)),
             min_area_px=fine.min_area_px if compat else max(1, math.ceil(fine.min_area_px * zoom**2)),
@@ -148,8 +157,11 @@ class Flow:
             reads as "of some class".
         """
         instances = labels.instances
-        flow = flow_map(instances, compat=self.compat) * np.float32(self.flow_scale)
-        maps = {"flow": flow}
+        if self.targets == "cellseg_models":
+            flow = library_flow_map(instances)
+        else:
+            flow = flow_map(instances, compat=self.compat)
+        maps = {"flow": flow * np.float32(self.flow_scale)}
         if self.foreground == "nucleus":
             maps = {"nucleus": (instances > 0).astype(np.float32)[None], **maps}
         if self.classes:

@@ -11,17 +11,17 @@ from numpy.typing import NDArray
 
 from histocyte.core.compiled import compiled
 
-__all__ = ["flow_errors", "flow_map", "flow_map_plain"]
+__all__ = ["EVEN", "TINY", "boxes_of", "diffuse", "flow_errors", "flow_map", "flow_map_plain", "write_uphill"]
 
-_TINY = 1e-290
+TINY = 1e-290
 """Heat below this has no direction worth the name; above it, ratios of two differences are exact."""
 
-_EVEN = 1e-12
+EVEN = 1e-12
 """Two neighbours whose heat differs by less than this share of it are even: it is the rounding of the sums."""
 
 
 @compiled
-def _boxes(labels: NDArray[np.int32], count: int) -> NDArray[np.int64]:
+def boxes_of(labels: NDArray[np.int32], count: int) -> NDArray[np.int64]:
     """(count + 1, 4) top, left, bottom, right (the latter two exclusive) of each id; bottom 0 where it is absent."""
     boxes = np.zeros((count + 1, 4), np.int64)
     boxes[:, 0], boxes[:, 1] = labels.shape
@@ -85,7 +85,7 @@ def _centre(pieces: NDArray[np.int32], piece: int) -> tuple[int, int]:
 
 
 @compiled
-def _diffuse(inside: NDArray[np.bool_], sources: NDArray[np.int64], steps: int) -> NDArray[np.float64]:
+def diffuse(inside: NDArray[np.bool_], sources: NDArray[np.int64], steps: int) -> NDArray[np.float64]:
     """Heat after so many steps, each of which adds 1 at every source and then spreads; the mask has an empty rim."""
     height, width = inside.shape
     heat, across = np.zeros((height, width)), np.zeros((height, width))
@@ -122,19 +122,19 @@ def _heat(labels: NDArray[np.int32], box: NDArray[np.int64], label: int, steps: 
     if steps > 0:
         source = np.empty((1, 2), np.int64)
         source[0] = _centre(inside.astype(np.int32), 1)
-        return _diffuse(inside, source, steps)
+        return diffuse(inside, source, steps)
     pieces, count = _pieces(inside)
     sources = np.empty((count, 2), np.int64)
     for piece in range(count):
         sources[piece] = _centre(pieces, piece + 1)
-    return _diffuse(inside, sources, 2 * (bottom - top + right - left + 2))
+    return diffuse(inside, sources, 2 * (bottom - top + right - left + 2))
 
 
 @compiled
 def _difference(further: float, nearer: float) -> float:
     """Of two neighbours' heat, exactly 0 where rounding alone parts them."""
     difference = further - nearer
-    return 0.0 if abs(difference) <= _EVEN * max(further, nearer) else difference
+    return 0.0 if abs(difference) <= EVEN * max(further, nearer) else difference
 
 
 @compiled
@@ -143,7 +143,7 @@ def _uphill(heat: NDArray[np.float64], row: int, column: int) -> tuple[float, fl
     down = _difference(heat[row + 1, column], heat[row - 1, column])
     across = _difference(heat[row, column + 1], heat[row, column - 1])
     largest = max(abs(down), abs(across))
-    if largest <= _TINY:
+    if largest <= TINY:
         return 0.0, 0.0
     down, across = down / largest, across / largest  # or the squares of faint heat would vanish
     length = np.sqrt(down * down + across * across)
@@ -151,7 +151,7 @@ def _uphill(heat: NDArray[np.float64], row: int, column: int) -> tuple[float, fl
 
 
 @compiled
-def _write(
+def write_uphill(
     flow: NDArray[np.float32],
     heat: NDArray[np.float64],
     labels: NDArray[np.int32],
@@ -170,19 +170,19 @@ def _write(
 @compiled
 def _flow_map(labels: NDArray[np.int32]) -> NDArray[np.float32]:
     count = labels.max() if labels.size > 0 else 0
-    boxes = _boxes(labels, count)
+    boxes = boxes_of(labels, count)
     flow = np.zeros((2, labels.shape[0], labels.shape[1]), np.float32)
     for label in range(1, count + 1):
         box = boxes[label]
         if box[2] > 0:
-            _write(flow, _heat(labels, box, label, 0), labels, label, box, (box[0], box[1]))
+            write_uphill(flow, _heat(labels, box, label, 0), labels, label, box, (box[0], box[1]))
     return flow
 
 
 @compiled
 def _flow_map_as_published(labels: NDArray[np.int32]) -> NDArray[np.float32]:
     count = labels.max() if labels.size > 0 else 0
-    boxes = _boxes(labels, count)
+    boxes = boxes_of(labels, count)
     longest = 0
     for label in range(1, count + 1):
         box = boxes[label]
@@ -196,7 +196,7 @@ def _flow_map_as_published(labels: NDArray[np.int32]) -> NDArray[np.float32]:
     flow = np.zeros((2, labels.shape[0], labels.shape[1]), np.float32)
     for label in range(1, count + 1):
         if boxes[label, 2] > 0:
-            _write(flow, field, labels, label, boxes[label], (0, 0))
+            write_uphill(flow, field, labels, label, boxes[label], (0, 0))
     return flow
 
 
@@ -250,9 +250,9 @@ def flow_map_plain(labels: NDArray[np.int32], *, compat: bool = False) -> NDArra
     for i in boxes:
         heat = sum(heats.values()) if compat else heats[i]
         sides = [(np.roll(heat, -1, axis), np.roll(heat, 1, axis)) for axis in (0, 1)]
-        gradient = np.stack([np.where(np.isclose(a, b, rtol=_EVEN, atol=0), 0, a - b) for a, b in sides])[:, 1:-1, 1:-1]
+        gradient = np.stack([np.where(np.isclose(a, b, rtol=EVEN, atol=0), 0, a - b) for a, b in sides])[:, 1:-1, 1:-1]
         length = np.hypot(*gradient)
-        shown = (labels == i) & (length > _TINY)
+        shown = (labels == i) & (length > TINY)
         flow += np.divide(gradient, length, out=np.zeros_like(gradient), where=shown).astype(np.float32)
     return flow
 
