@@ -41,3 +41,12 @@ def test_an_unknown_recipe_is_refused_with_the_nearest() -> None:
     answer = CliRunner().invoke(app, ["show", "cellvitt"])
     assert isinstance(answer.exception, UnknownNameError)
     assert "Did you mean 'cellvit'" in str(answer.exception)
+
+
+def test_the_recipe_of_frozen_encoders_says_that_it_freezes_them() -> None:
+    answer = CliRunner().invoke(app, ["show", "frozen_encoder"])
+    assert "all but the encoder, which stays as it is; otherwise by --adapt" in answer.stdout
+    assert "--recipe frozen_encoder --encoder-weights vit-s-22k -o" in answer.stdout
+    facts = {name: json.loads(CliRunner().invoke(app, ["show", name, "--json"]).stdout) for name in RECIPES}
+    assert {name for name, f in facts.items() if f["adapt"] != "full"} == {"frozen_encoder"}
+    assert "--encoder-weights" not in facts["cellvit"]["train"]

@@ -14,10 +14,11 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
+from histocyte.apps.cli import training_run
 from histocyte.apps.cli.models import export
 from histocyte.apps.cli.train import train
 from histocyte.apps.cli.training_run import Adaptation
-from histocyte.core.errors import InputError
+from histocyte.core.errors import InputError, UnknownNameError
 from histocyte.core.taxonomy import CONSEP
 from histocyte.encoders.timm_encoder import TimmViT
 from histocyte.files.lock import FolderLock
@@ -51,8 +52,11 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(data: Path, out: Path, weights: Path | None, **options: object) -> Path:
     train(
-        *([data], out, "cellvit", "vit_tiny_patch16_224", str(weights) if weights else None),
+        [data],
+        out,
+        encoder_weights=str(weights) if weights else None,
         **{
+            **{"recipe": "cellvit", "encoder": "vit_tiny_patch16_224"},
             **{"adapt": "full", "lora_rank": 2, "lora_mlp": False, "cache": None, "cache_passes": 1, "delta": None},
             **{"steps": 1, "batch": 1, "seed": 0, "validation": 0.5, "validate_every": 1, "device": "cpu"},
             **{"threads": 1, "mpp": 0.25, "name": "mine"},
@@ -92,6 +96,25 @@ def test_a_second_training_in_a_folder_is_refused(data: Path, weights: Path, tmp
     (out / "lock").write_text("process 1 on elsewhere")  # of a process that was killed: nothing locks the file
     assert run(data, out, weights).exists()
     assert not (out / "lock").exists()
+
+
+def test_a_recipe_may_say_how_much_of_its_encoder_is_trained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    class Run:
+        def __init__(self, *given: object) -> None:
+            asked.extend(each.how for each in given if isinstance(each, Adaptation))
+
+        def load_data(self, *_: object, **__: object) -> None: ...
+
+        fit = load_data
+
+    monkeypatch.setattr(training_run, "TrainingRun", Run)
+    for recipe, adapt in (("frozen_encoder", None), ("frozen_encoder", "full"), ("cellvit", None), ("cellvit", "lora")):
+        run(tmp_path, tmp_path, None, recipe=recipe, adapt=adapt)
+    assert asked == ["frozen", "full", "full", "lora"]
+    with pytest.raises(UnknownNameError, match="No recipe called 'nosuch'"):
+        run(tmp_path, tmp_path, None, recipe="nosuch", adapt=None)
 
 
 def test_adapters_are_merged_into_a_whole_model(data: Path, weights: Path, tmp_path: Path) -> None:

@@ -53,7 +53,8 @@ def frozen_encoder(
     """Vadori et al. 2025, Mind the Gap (arXiv 2502.02471): one decoder of fixed widths over frozen encoders.
 
     The paper's code is not public, so its layout is followed where it is known: features of several depths, decoded to
-    CISCA's maps. That the encoder stays frozen is a matter of training, and said there; the spec is the same.
+    CISCA's maps. That the encoder stays frozen is a matter of training: the spec's `training` asks for it, and
+    `histocyte train` does so unless told otherwise.
 
     Args:
         encoder: By its card's name, or any of timm's or the hub's.
@@ -72,4 +73,5 @@ def frozen_encoder(
         if card.facts.depth is None:
             raise InputError(f"'{card.name}' is a pyramid: it has levels of its own and no blocks to choose from.")
         options["taps"] = list(tapped_blocks(taps, card.facts.depth) if isinstance(taps, str) else taps)
-    return cisca_spec("frozen_encoder", card, options, taxonomy=taxonomy, mpp=mpp, compatible=False)
+    spec = cisca_spec("frozen_encoder", card, options, taxonomy=taxonomy, mpp=mpp, compatible=False)
+    return spec.with_changes(training={"adapt": "frozen"})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from histocyte.core.registry import Registry
 from histocyte.model.spec import ModelSpec
 
-__all__ = ["RECIPES"]
+__all__ = ["RECIPES", "way_to_adapt"]
 
 RECIPES: Registry[ModelSpec] = Registry(
     "recipe",
@@ -24,4 +24,12 @@ RECIPES: Registry[ModelSpec] = Registry(
     },
     group="histocyte.recipes",
 )
-"""(taxonomy=…, mpp=…, **options) → `ModelSpec`; each function reads like its paper's method section and cites it."""
+"""(taxonomy=…, mpp=…, **options) → `ModelSpec`; each function reads like its paper's method section and cites it.
+
+Where a method trains less than the whole encoder, its spec's `training` says so as {"adapt": …} (`training.adapt`).
+"""
+
+
+def way_to_adapt(spec: ModelSpec) -> str:
+    """How much of its encoder a recipe's method trains: "full" where it does not say (`training.adapt`)."""
+    return str(spec.training.get("adapt", "full"))

@@ -57,7 +57,7 @@ def show(
     """
     from histocyte.apps.cli.output import print_json
     from histocyte.model.build import build_representation
-    from histocyte.recipes.registry import RECIPES
+    from histocyte.recipes.registry import RECIPES, way_to_adapt
 
     factory = RECIPES[recipe]
     spec = factory()
@@ -77,7 +77,8 @@ def show(
         "maps": [{"name": m.name, "channels": m.channels, "activation": m.activation} for m in representation.maps],
         "losses": dict(representation.loss_weights),
         "parameters": _parameters(spec),
-        "train": f"histocyte train DATA… --recipe {recipe} -o runs/{recipe}",
+        "adapt": way_to_adapt(spec),
+        "train": _training(recipe, factory, way_to_adapt(spec)),
     }
     if as_json:
         print_json(facts)
@@ -105,7 +106,19 @@ def _lines(facts: Mapping[str, Any]) -> list[str]:
         lines.append(f"{'parameters':15} {count['all']:,} ({shares})")
     else:
         lines.append(f"{'parameters':15} counted where torch is installed: pip install 'histocyte[torch]'")
+    ways = {"full": "the whole network", "frozen": "all but the encoder, which stays as it is"}
+    way = ways.get(facts["adapt"], f"the encoder by '{facts['adapt']}', and all behind it")
+    lines.append(f"{'trained':15} {way}; otherwise by --adapt")
     return [*lines, "", f"Train it: {facts['train']}"]
+
+
+def _training(recipe: str, factory: Any, adapt: str) -> str:
+    """The command that trains a recipe; what stays as it is needs weights to begin with."""
+    weights = ""
+    if adapt != "full":
+        own = _options(factory).get("encoder") or "WEIGHTS"
+        weights = f" --encoder-weights {own}"
+    return f"histocyte train DATA… --recipe {recipe}{weights} -o runs/{recipe}"
 
 
 def _summary(factory: Any) -> str:

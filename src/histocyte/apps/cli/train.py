@@ -24,12 +24,19 @@ def train(
     ] = None,
     encoder_weights: Annotated[
         str | None,
-        typer.Option(help="Its pre-trained weights: a file or folder, a card's name, or hub:owner/name."),
+        typer.Option(
+            help="Pre-trained weights of that encoder, or of the recipe's own; at random where not given. Local: a "
+            ".safetensors, .pth, .pt or .bin file, an index.json beside its shards, or a folder of the hub's layout. "
+            "From the hub or its cache: a name of `histocyte encoders list`, or hub:owner/name@revision."
+        ),
     ] = None,
     adapt: Annotated[
-        str,
-        typer.Option(help="What of the encoder is trained: full, frozen, last-N (its last N blocks), lora (adapters)."),
-    ] = "full",
+        str | None,
+        typer.Option(
+            help="What of the encoder is trained: full, frozen, last-N (its last N blocks), lora (adapters). The "
+            "recipe's own way where not given: full, but for frozen_encoder (`histocyte recipes show`)."
+        ),
+    ] = None,
     lora_rank: Annotated[int, typer.Option(min=1, help="Rank of the adapters.")] = 8,
     lora_mlp: Annotated[bool, typer.Option("--lora-mlp", help="Adapters on the MLPs too, not on attention alone.")] = (
         False
@@ -41,7 +48,8 @@ def train(
     delta: Annotated[
         bool | None,
         typer.Option(
-            "--delta/--whole", help="Write the model without its encoder's published weights; so unless --adapt full."
+            "--delta/--whole",
+            help="Write the model without its encoder's published weights; so unless all of it is trained.",
         ),
     ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Batches to train for.")] = 4000,
@@ -67,8 +75,9 @@ def train(
 
     require("torch", extra="torch")
     from histocyte.apps.cli.training_run import Adaptation, TrainingRun
+    from histocyte.recipes.registry import RECIPES, way_to_adapt
 
-    ways = Adaptation(adapt, lora_rank, lora_mlp, cache, cache_passes, delta)
+    ways = Adaptation(adapt or way_to_adapt(RECIPES[recipe]()), lora_rank, lora_mlp, cache, cache_passes, delta)
     run = TrainingRun(out, recipe, name, encoder, encoder_weights, ways, seed, device, threads)
     run.load_data(data, validation=validation, mpp=mpp)
     run.fit(steps=steps, batch=batch, validate_every=validate_every)

@@ -71,7 +71,7 @@ class Adaptation:
         if self.how != "full" and encoder_weights is None:
             raise InputError(
                 f"--adapt {self.how} keeps weights of the encoder as they begin, and without --encoder-weights that is "
-                "at random. Pass them, e.g. by the name of a card (histocyte encoders list)."
+                "at random. Pass them, e.g. by the name of a card (histocyte encoders list), or ask for --adapt full."
             )
         if self.cache is not None and self.how != "frozen":
             raise InputError(f"--cache keeps a frozen encoder's features; with --adapt {self.how} they change.")
