@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from pathlib import Path
 
 import cv2
@@ -37,6 +36,7 @@ from histocyte.representations.seams import seam_levels
 from histocyte.representations.thinning import _removable, skeleton, skeleton_plain
 from histocyte.representations.watershed import flood
 from histocyte.testing.contracts import check_representation
+from histocyte.testing.crowds import crowded_ellipses, panoptic_quality, same_but_for_ids
 
 SHARED = Path(__file__).parents[2].parent / "shared"
 ORACLE = SHARED / "oracles" / "distance" / "oracle.npz"
@@ -44,23 +44,6 @@ needs_oracle = pytest.mark.skipif(not ORACLE.exists(), reason="no shared oracles
 needs_data = pytest.mark.skipif(not (SHARED / "data").exists(), reason="no shared data")
 
 OURS = {"cell_threshold": 0.5, "seam_drop": 0.035, "smoothing_px": 0.8, "contour_weight": 0.5, "min_area_px": 10}
-
-
-@cache
-def _tissue(size, seed):
-    """Crowded ellipses, many of them touching."""
-    rng = np.random.default_rng(seed)
-    rows, columns = np.mgrid[:size, :size]
-    labels = np.zeros((size, size), np.int32)
-    for i in range(1, size * size // 250):
-        x, y, a, b, t = *rng.uniform(0, size, 2), *rng.uniform(4, 12, 2), rng.uniform(0, np.pi)
-        near = np.s_[max(0, int(y) - 12) : int(y) + 13, max(0, int(x) - 12) : int(x) + 13]
-        dx, dy = columns[near] - x, rows[near] - y
-        u, v = dx * np.cos(t) + dy * np.sin(t), dy * np.cos(t) - dx * np.sin(t)
-        free = (labels[near] == 0) & ((u / a) ** 2 + (v / b) ** 2 <= 1)
-        if free.sum() > 40:
-            labels[near][free] = i
-    return clean_instances(labels)
 
 
 def _predicted(labels, seed, blur=1.2, noise=0.08):
@@ -76,15 +59,6 @@ def _predicted(labels, seed, blur=1.2, noise=0.08):
     semantic = np.stack([cv2.GaussianBlur(p, (0, 0), blur) + noise * cloud(2.0) for p in target["semantic"]])
     semantic = np.clip(semantic, 1e-3, None)
     return {"semantic": (semantic / semantic.sum(0)).astype(np.float32), "distance": np.stack(distance)}
-
-
-def _quality(truth, found):
-    return float(panoptic_counts(truth, found).quality().pq)
-
-
-def _same_but_for_ids(first, second):
-    pairs = np.unique(np.stack([first.ravel(), second.ravel()]), axis=1)
-    return len(np.unique(pairs[0])) == len(np.unique(pairs[1])) == pairs.shape[1]
 
 
 @pytest.mark.parametrize(
@@ -173,7 +147,7 @@ def test_a_skeleton_keeps_what_has_one_neighbour_or_seven() -> None:
 
 
 def test_drops_agree():
-    labels = _tissue(96, 1)
+    labels = crowded_ellipses(96, 1)
     distance = _predicted(labels, 2)["distance"]
     distance[:, 30:33, 40:44] = np.nan
     fast = distance_drop_map(distance, (labels > 0).astype(np.int32), 0.8)
@@ -182,8 +156,8 @@ def test_drops_agree():
 
 
 def test_taken_in_strips_the_seams_are_the_same_to_the_bit():
-    labels = np.tile(_tissue(96, 1), (3, 1))
-    maps = {name: np.tile(values, (1, 3, 1)) for name, values in _predicted(_tissue(96, 1), 2).items()}
+    labels = np.tile(crowded_ellipses(96, 1), (3, 1))
+    maps = {name: np.tile(values, (1, 3, 1)) for name, values in _predicted(crowded_ellipses(96, 1), 2).items()}
     maps["distance"][:, 126:131, 40:44] = np.nan
     levels, calm = _seams(maps["semantic"], maps["distance"], labels, 0.8, 0.035, 0.5)
     drops = distance_drop_map(maps["distance"], labels, 0.8)
@@ -195,13 +169,13 @@ def test_taken_in_strips_the_seams_are_the_same_to_the_bit():
 
 @pytest.mark.parametrize("seed", range(3))
 def test_both_ways_agree_with_the_plain_ones(seed):
-    maps = _predicted(_tissue(128, seed), seed)
+    maps = _predicted(crowded_ellipses(128, seed), seed)
     pair = (maps["semantic"], maps["distance"])
     # Heights are told apart to a thousandth; a pixel between two cells may go to either.
-    assert _quality(separate_plain(*pair, **OURS), separate(*pair, **OURS)) > 0.99
+    assert panoptic_quality(separate_plain(*pair, **OURS), separate(*pair, **OURS)) > 0.99
     for constants in PUBLISHED.values():
         plain = separate_as_published_plain(*pair, constants, min_area_px=10)
-        assert _quality(plain, separate_as_published(*pair, constants, min_area_px=10)) > 0.98
+        assert panoptic_quality(plain, separate_as_published(*pair, constants, min_area_px=10)) > 0.98
 
 
 # --- contours by the full rule, worked out by hand ---
@@ -266,24 +240,24 @@ def test_what_is_published_for_two_magnifications():
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 60), st.integers(0, 60), st.integers(0, 2))
 def test_a_cell_does_not_depend_on_where_the_field_is_cut(top, left, seed):
-    maps = _predicted(_tissue(320, seed), seed)
+    maps = _predicted(crowded_ellipses(320, seed), seed)
     whole = Distance().decode(maps).labels
     window = (slice(top, top + 250), slice(left, left + 255))
     part = Distance().decode({name: values[:, *window] for name, values in maps.items()}).labels
     inner = (slice(64, 250 - 64), slice(64, 255 - 64))
     assert whole[window][inner].any()
-    assert _same_but_for_ids(whole[window][inner], part[inner])
+    assert same_but_for_ids(whole[window][inner], part[inner])
 
 
 def test_a_cell_does_not_depend_on_what_else_the_field_holds():
-    maps = _predicted(_tissue(256, 5), 5)
+    maps = _predicted(crowded_ellipses(256, 5), 5)
     alone = Distance().decode(maps)
     loud = {name: np.pad(values, ((0, 0), (0, 0), (0, 64))) for name, values in maps.items()}
     loud["distance"][:, 100:130, 280:300] = 1e4
     loud["semantic"][1, 90:140, 270:310] = 1
     both = Distance().decode(loud)
     assert np.array_equal(both.labels[:, :256] > 0, alone.labels > 0)
-    assert _same_but_for_ids(both.labels[:, :256], alone.labels)
+    assert same_but_for_ids(both.labels[:, :256], alone.labels)
     assert len(both) == len(alone) + 1
 
 
@@ -298,7 +272,7 @@ def test_cells_that_the_border_cuts_are_kept():
 @pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("compat", [False, True])
 def test_cells_are_solid_and_in_one_piece(seed, compat):
-    found = Distance(compat=compat).decode(_predicted(_tissue(128, seed), seed, noise=0.3))
+    found = Distance(compat=compat).decode(_predicted(crowded_ellipses(128, seed), seed, noise=0.3))
     assert len(found) > 3
     assert np.array_equal(found.labels, clean_instances(found.labels))
 
@@ -310,7 +284,7 @@ def test_either_map_alone_still_parts_cells():
     blind = {"semantic": maps["semantic"], "distance": np.zeros_like(maps["distance"])}
     whole = np.stack([np.zeros(labels.shape), labels > 0, labels == 0]).astype(np.float32)
     for spoilt in (blind, {"semantic": whole, "distance": maps["distance"]}):
-        assert _quality(labels, Distance().decode(spoilt).labels) > 0.95
+        assert panoptic_quality(labels, Distance().decode(spoilt).labels) > 0.95
 
 
 def test_a_lone_cell_is_kept_however_wrong_its_distances():
@@ -336,7 +310,7 @@ def test_empty_maps_hold_no_cells(compat):
 @pytest.mark.parametrize("compat", [False, True])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_values_that_are_no_numbers_do_no_harm_elsewhere(compat, value):
-    maps = _predicted(_tissue(160, 7), 7)
+    maps = _predicted(crowded_ellipses(160, 7), 7)
     sound = Distance(compat=compat).decode(maps)
     maps["distance"][:, :20, :20] = value
     maps["semantic"][:, :10, :10] = np.nan
@@ -344,9 +318,9 @@ def test_values_that_are_no_numbers_do_no_harm_elsewhere(compat, value):
     assert np.isfinite(found.scores).all()
     far = np.s_[84:, 84:]
     if compat:
-        assert _quality(sound.labels[far], found.labels[far]) > 0.5
+        assert panoptic_quality(sound.labels[far], found.labels[far]) > 0.5
     else:
-        assert _same_but_for_ids(sound.labels[far], found.labels[far])
+        assert same_but_for_ids(sound.labels[far], found.labels[far])
 
 
 @pytest.mark.parametrize("compat", [False, True])
@@ -358,9 +332,9 @@ def test_maps_of_one_value_everywhere(compat):
 
 
 def test_half_precision_finds_the_same_cells():
-    maps = _predicted(_tissue(200, 8), 8)
+    maps = _predicted(crowded_ellipses(200, 8), 8)
     half = Distance().decode({name: values.astype(np.float16) for name, values in maps.items()})
-    assert _quality(Distance().decode(maps).labels, half.labels) > 0.98
+    assert panoptic_quality(Distance().decode(maps).labels, half.labels) > 0.98
 
 
 def test_constants_follow_the_resolution():
@@ -401,9 +375,9 @@ def test_published_way_agrees_with_cisca(crop):
         }
         expected, truth = (stored[f"{crop}/{k}"].astype(np.int32) for k in ("label_40x", "truth"))
     published, ours = Distance(compat=True).decode(maps), Distance().decode(maps)
-    assert _quality(expected, published.labels) >= 0.99
+    assert panoptic_quality(expected, published.labels) >= 0.99
     assert len(published) == len(np.unique(expected)) - 1
-    assert _quality(truth, ours.labels) > _quality(truth, published.labels)
+    assert panoptic_quality(truth, ours.labels) > panoptic_quality(truth, published.labels)
 
 
 # --- real cells ---

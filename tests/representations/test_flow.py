@@ -27,28 +27,12 @@ from histocyte.representations.flow_decode_plain import ends_plain, separate_as_
 from histocyte.representations.flow_targets import flow_errors, flow_map, flow_map_plain
 from histocyte.representations.flow_targets_library import library_flow_map, library_flow_map_plain
 from histocyte.testing.contracts import check_representation
+from histocyte.testing.crowds import crowded_ellipses, panoptic_quality, same_but_for_ids
 
 SHARED = Path(__file__).parents[2].parent / "shared"
 needs_data = pytest.mark.skipif(not (SHARED / "data").exists(), reason="no shared data")
 
 CONSTANTS = {"flow_scale": 5.0, "steps": 200, "seed_points": 10, "max_flow_error": 0.4, "min_area_px": 15}
-
-
-@cache
-def _tissue(size, seed):
-    """Crowded ellipses, many of them touching."""
-    rng = np.random.default_rng(seed)
-    rows, columns = np.mgrid[:size, :size]
-    labels = np.zeros((size, size), np.int32)
-    for i in range(1, size * size // 250):
-        x, y, a, b, t = *rng.uniform(0, size, 2), *rng.uniform(4, 12, 2), rng.uniform(0, np.pi)
-        near = np.s_[max(0, int(y) - 12) : int(y) + 13, max(0, int(x) - 12) : int(x) + 13]
-        dx, dy = columns[near] - x, rows[near] - y
-        u, v = dx * np.cos(t) + dy * np.sin(t), dy * np.cos(t) - dx * np.sin(t)
-        free = (labels[near] == 0) & ((u / a) ** 2 + (v / b) ** 2 <= 1)
-        if free.sum() > 40:
-            labels[near][free] = i
-    return clean_instances(labels)
 
 
 def _predicted(labels, seed, noise=0.1):
@@ -68,16 +52,7 @@ def _predicted(labels, seed, noise=0.1):
 @cache
 def _crowd(seed):
     """Maps of a crowded field of 320 px."""
-    return _predicted(_tissue(320, seed), seed)
-
-
-def _quality(truth, found):
-    return float(panoptic_counts(truth, found).quality().pq)
-
-
-def _same_but_for_ids(first, second):
-    pairs = np.unique(np.stack([first.ravel(), second.ravel()]), axis=1)
-    return len(np.unique(pairs[0])) == len(np.unique(pairs[1])) == pairs.shape[1]
+    return _predicted(crowded_ellipses(320, seed), seed)
 
 
 @pytest.mark.parametrize(
@@ -132,7 +107,7 @@ def test_flows_are_unit_vectors_also_in_the_ends_of_a_long_bent_nucleus():
 
 
 def test_a_nucleus_has_the_same_flows_alone_and_in_a_crowd():
-    labels = _tissue(96, 3)
+    labels = crowded_ellipses(96, 3)
     crowd = flow_map(labels)
     for i in range(1, int(labels.max()) + 1, 5):
         alone = flow_map((labels == i).astype(np.int32))
@@ -190,7 +165,7 @@ def test_the_librarys_flows_worked_out_by_hand():
 
 
 def test_flow_errors_tell_right_from_wrong():
-    labels = _tissue(64, 1)
+    labels = crowded_ellipses(64, 1)
     flow = flow_map(labels)
     assert flow_errors(labels, flow).max() < 1e-10
     ids = np.unique(labels)[1:]
@@ -203,21 +178,21 @@ def test_flow_errors_tell_right_from_wrong():
 
 @pytest.mark.parametrize("seed", range(3))
 def test_both_ways_agree_with_the_plain_ones(seed):
-    maps = _predicted(_tissue(96, seed), seed)
+    maps = _predicted(crowded_ellipses(96, seed), seed)
     maps["flow"][0, 20:23, 30:34] = np.nan
     inside = maps["nucleus"][0] > 0.5
     ours = separate(inside, maps["flow"], **CONSTANTS, max_area_px=600)
     plain = separate_plain(inside, maps["flow"], **CONSTANTS, max_area_px=600)
     assert len(np.unique(ours)) > 15
-    assert _quality(plain, ours) > 0.99  # a walker that still creeps when ours calls it at rest may end beside
+    assert panoptic_quality(plain, ours) > 0.99  # a walker that still creeps when ours calls it at rest may end beside
     published = separate_as_published(inside, maps["flow"], **CONSTANTS, max_fraction=0.05)
     plain = separate_as_published_plain(inside, maps["flow"], **CONSTANTS, max_fraction=0.05)
-    assert _quality(plain, published) > 0.99
+    assert panoptic_quality(plain, published) > 0.99
 
 
 @pytest.mark.parametrize("compat", [False, True])
 def test_walks_end_where_the_plain_ones_do(compat):
-    maps = _predicted(_tissue(96, 4), 4)
+    maps = _predicted(crowded_ellipses(96, 4), 4)
     inside = maps["nucleus"][0] > 0.5
     steps = _prepared(maps["flow"], inside, 0.2, np.inf if compat else 1.0)
     fast = (_ends_as_published if compat else _ends)(steps, inside, 200)[inside]
@@ -238,17 +213,17 @@ def test_a_nucleus_does_not_depend_on_where_the_field_is_cut(top, left, seed):
     part = Flow().decode({name: values[:, *window] for name, values in maps.items()}).labels
     inner = (slice(64, 250 - 64), slice(64, 255 - 64))
     assert whole[window][inner].any()
-    assert _same_but_for_ids(whole[window][inner], part[inner])
+    assert same_but_for_ids(whole[window][inner], part[inner])
 
 
 def test_a_nucleus_does_not_depend_on_what_else_the_field_holds():
-    maps = _predicted(_tissue(256, 5), 5)
+    maps = _predicted(crowded_ellipses(256, 5), 5)
     alone = Flow().decode(maps)
     loud = {name: np.pad(values, ((0, 0), (0, 0), (0, 64))) for name, values in maps.items()}
     loud["nucleus"][:, 100:130, 280:300] = 1
     loud["flow"][:, 100:130, 280:300] = 1e4
     both = Flow().decode(loud)
-    assert _same_but_for_ids(both.labels[:, :256], alone.labels)
+    assert same_but_for_ids(both.labels[:, :256], alone.labels)
 
 
 def test_a_large_nucleus_is_kept_in_a_small_field_but_for_the_published_way():
@@ -261,7 +236,7 @@ def test_a_large_nucleus_is_kept_in_a_small_field_but_for_the_published_way():
 
 @pytest.mark.parametrize("compat", [False, True])
 def test_nuclei_are_solid_and_in_one_piece(compat):
-    labels = Flow(compat=compat, max_flow_error=0).decode(_predicted(_tissue(128, 0), 0, noise=0.4)).labels
+    labels = Flow(compat=compat, max_flow_error=0).decode(_predicted(crowded_ellipses(128, 0), 0, noise=0.4)).labels
     assert labels.any()
     assert np.array_equal(labels, clean_instances(labels))
 
@@ -281,7 +256,7 @@ def test_empty_maps_hold_no_nuclei(compat):
 @pytest.mark.parametrize("compat", [False, True])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_values_that_are_no_numbers_do_no_harm_elsewhere(compat, value):
-    maps = _predicted(_tissue(160, 7), 7)
+    maps = _predicted(crowded_ellipses(160, 7), 7)
     sound = Flow(compat=compat).decode(maps)
     maps["flow"][:, :20, :20] = value
     maps["nucleus"][:, :10, :10] = np.nan
@@ -290,7 +265,7 @@ def test_values_that_are_no_numbers_do_no_harm_elsewhere(compat, value):
     far = np.s_[84:, 84:]
     assert sound.labels[far].any()
     if not compat:
-        assert _same_but_for_ids(sound.labels[far], found.labels[far])
+        assert same_but_for_ids(sound.labels[far], found.labels[far])
 
 
 @pytest.mark.parametrize(("value", "length"), [(np.nan, 0), (np.inf, 0), (-np.inf, 0), (1e30, 1)])
@@ -310,7 +285,7 @@ def test_maps_of_one_value_everywhere(compat, shape):
 
 
 def test_flows_that_fit_no_shape_are_not_believed():
-    labels = _tissue(96, 2)
+    labels = crowded_ellipses(96, 2)
     maps = dict(Flow().encode(Labels(labels)))
     wrong = labels == labels[labels > 0][0]
     maps["flow"] = np.where(wrong, -0.3 * maps["flow"][::-1], maps["flow"])
@@ -320,9 +295,9 @@ def test_flows_that_fit_no_shape_are_not_believed():
 
 
 def test_half_precision_finds_the_same_nuclei():
-    maps = _predicted(_tissue(200, 8), 8)
+    maps = _predicted(crowded_ellipses(200, 8), 8)
     half = Flow().decode({name: values.astype(np.float16) for name, values in maps.items()})
-    assert _quality(Flow().decode(maps).labels, half.labels) > 0.98
+    assert panoptic_quality(Flow().decode(maps).labels, half.labels) > 0.98
 
 
 # --- foreground from the types map ---

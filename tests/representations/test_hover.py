@@ -26,6 +26,7 @@ from histocyte.representations.hover_decode_plain import (
 from histocyte.representations.seams import seam_drop_map, seam_levels
 from histocyte.representations.watershed import flood
 from histocyte.testing.contracts import check_representation
+from histocyte.testing.crowds import crowded_ellipses, panoptic_quality, same_but_for_ids
 
 SHARED = Path(__file__).parents[2].parent / "shared"
 ORACLE = SHARED / "oracles" / "hover" / "oracle.npz"
@@ -37,26 +38,9 @@ PUBLISHED = {"nucleus_threshold": 0.5, "edge_threshold": 0.4, "sobel_px": 21, "m
 
 
 @cache
-def _tissue(size, seed):
-    """Crowded ellipses, many of them touching."""
-    rng = np.random.default_rng(seed)
-    rows, columns = np.mgrid[:size, :size]
-    labels = np.zeros((size, size), np.int32)
-    for i in range(1, size * size // 250):
-        x, y, a, b, t = *rng.uniform(0, size, 2), *rng.uniform(4, 12, 2), rng.uniform(0, np.pi)
-        near = np.s_[max(0, int(y) - 12) : int(y) + 13, max(0, int(x) - 12) : int(x) + 13]
-        dx, dy = columns[near] - x, rows[near] - y
-        u, v = dx * np.cos(t) + dy * np.sin(t), dy * np.cos(t) - dx * np.sin(t)
-        free = (labels[near] == 0) & ((u / a) ** 2 + (v / b) ** 2 <= 1)
-        if free.sum() > 40:
-            labels[near][free] = i
-    return clean_instances(labels)
-
-
-@cache
 def _crowd(seed):
     """Maps of a crowded field of 320 px."""
-    return _predicted(_tissue(320, seed), seed)
+    return _predicted(crowded_ellipses(320, seed), seed)
 
 
 def _predicted(labels, seed, blur=1.2, noise=0.08):
@@ -72,15 +56,6 @@ def _predicted(labels, seed, blur=1.2, noise=0.08):
     hover += 0.02 * rng.standard_normal(hover.shape).astype(np.float32)
     nucleus = cv2.GaussianBlur(target["nucleus"][0], (0, 0), 1.0) + 0.1 * cloud(2.0)
     return {"nucleus": np.clip(nucleus, 0, 1).astype(np.float32)[None], "hover": hover.astype(np.float32)}
-
-
-def _quality(truth, found):
-    return float(panoptic_counts(truth, found).quality().pq)
-
-
-def _same_but_for_ids(first, second):
-    pairs = np.unique(np.stack([first.ravel(), second.ravel()]), axis=1)
-    return len(np.unique(pairs[0])) == len(np.unique(pairs[1])) == pairs.shape[1]
 
 
 @pytest.mark.parametrize(
@@ -109,7 +84,7 @@ def test_floods_agree(seed):
 
 
 def test_seam_drops_agree():
-    labels = _tissue(96, 1)
+    labels = crowded_ellipses(96, 1)
     hover = _predicted(labels, 2)["hover"]
     hover[:, 30:33, 40:44] = np.nan
     fast = seam_drop_map(hover, (labels > 0).astype(np.int32), 0.8)
@@ -117,8 +92,8 @@ def test_seam_drops_agree():
 
 
 def test_taken_in_strips_the_levels_are_the_same_to_the_bit():
-    labels = np.tile(_tissue(96, 1), (3, 1))
-    hover = np.tile(_predicted(_tissue(96, 1), 2)["hover"], (1, 3, 1))
+    labels = np.tile(crowded_ellipses(96, 1), (3, 1))
+    hover = np.tile(_predicted(crowded_ellipses(96, 1), 2)["hover"], (1, 3, 1))
     hover[:, 126:131, 40:44] = np.nan
     whole = seam_levels(seam_drop_map(hover, labels, 0.8), labels, 0.035)
     assert whole.max() > 0
@@ -127,14 +102,14 @@ def test_taken_in_strips_the_levels_are_the_same_to_the_bit():
 
 @pytest.mark.parametrize("seed", range(4))
 def test_both_ways_agree_with_the_plain_ones(seed):
-    maps = _predicted(_tissue(128, seed), seed)
+    maps = _predicted(crowded_ellipses(128, seed), seed)
     for fast, plain, constants in (
         (separate, separate_plain, OURS),
         (separate_as_published, separate_as_published_plain, PUBLISHED),
     ):
         found = fast(maps["nucleus"][0], maps["hover"], **constants)
         # Heights are told apart to a thousandth; a pixel between two nuclei may go to either.
-        assert _quality(plain(maps["nucleus"][0], maps["hover"], **constants), found) > 0.99
+        assert panoptic_quality(plain(maps["nucleus"][0], maps["hover"], **constants), found) > 0.99
 
 
 # --- local, whatever else is in the field ---
@@ -149,11 +124,11 @@ def test_a_nucleus_does_not_depend_on_where_the_field_is_cut(top, left, seed):
     part = Hover().decode({name: values[:, *window] for name, values in maps.items()}).labels
     inner = (slice(64, 250 - 64), slice(64, 255 - 64))
     assert whole[window][inner].any()
-    assert _same_but_for_ids(whole[window][inner], part[inner])
+    assert same_but_for_ids(whole[window][inner], part[inner])
 
 
 def test_a_nucleus_does_not_depend_on_what_else_the_field_holds():
-    maps = _predicted(_tissue(256, 5), 5)
+    maps = _predicted(crowded_ellipses(256, 5), 5)
     alone = Hover().decode(maps)
     loud = {name: np.pad(values, ((0, 0), (0, 0), (0, 64))) for name, values in maps.items()}
     loud["hover"][:, 100:130, 280:300] = 1e4
@@ -165,12 +140,12 @@ def test_a_nucleus_does_not_depend_on_what_else_the_field_holds():
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("compat", [False, True])
 def test_nuclei_are_solid_and_in_one_piece(seed, compat):
-    labels = Hover(compat=compat).decode(_predicted(_tissue(128, seed), seed, noise=0.3)).labels
+    labels = Hover(compat=compat).decode(_predicted(crowded_ellipses(128, seed), seed, noise=0.3)).labels
     assert np.array_equal(labels, clean_instances(labels))
 
 
 def test_decoding_twice_gives_the_same():
-    maps = _predicted(_tissue(200, 6), 6)
+    maps = _predicted(crowded_ellipses(200, 6), 6)
     first, second = Hover().decode(maps), Hover().decode(maps)
     assert np.array_equal(first.labels, second.labels)
     assert np.array_equal(first.scores, second.scores)
@@ -191,7 +166,7 @@ def test_empty_maps_hold_no_nuclei(compat):
 @pytest.mark.parametrize("compat", [False, True])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_values_that_are_no_numbers_do_no_harm_elsewhere(compat, value):
-    maps = _predicted(_tissue(160, 7), 7)
+    maps = _predicted(crowded_ellipses(160, 7), 7)
     sound = Hover(compat=compat).decode(maps)
     maps["hover"][:, :20, :20] = value
     maps["nucleus"][:, :10, :10] = np.nan
@@ -199,9 +174,9 @@ def test_values_that_are_no_numbers_do_no_harm_elsewhere(compat, value):
     assert np.isfinite(found.scores).all()
     far = np.s_[84:, 84:]
     if compat:
-        assert _quality(sound.labels[far], found.labels[far]) > 0.5
+        assert panoptic_quality(sound.labels[far], found.labels[far]) > 0.5
     else:
-        assert _same_but_for_ids(sound.labels[far], found.labels[far])
+        assert same_but_for_ids(sound.labels[far], found.labels[far])
 
 
 @pytest.mark.parametrize("compat", [False, True])
@@ -211,10 +186,10 @@ def test_maps_of_one_value_everywhere(compat):
 
 
 def test_half_precision_finds_the_same_nuclei():
-    maps = _predicted(_tissue(200, 8), 8)
+    maps = _predicted(crowded_ellipses(200, 8), 8)
     full = Hover().decode(maps)
     half = Hover().decode({name: values.astype(np.float16) for name, values in maps.items()})
-    assert _quality(full.labels, half.labels) > 0.98
+    assert panoptic_quality(full.labels, half.labels) > 0.98
 
 
 def test_debris_vanishes_and_small_nuclei_stay():
@@ -248,8 +223,8 @@ def test_published_way_agrees_with_cellvit(crop, name, mpp):
         }
         expected, truth = (stored[f"{crop}/{k}"].astype(np.int32) for k in (name, "truth"))
     published, ours = Hover.at(mpp, compat=True).decode(maps), Hover().decode(maps)
-    assert _quality(expected, published.labels) >= 0.99
-    assert _quality(truth, ours.labels) > _quality(truth, published.labels)
+    assert panoptic_quality(expected, published.labels) >= 0.99
+    assert panoptic_quality(truth, ours.labels) > panoptic_quality(truth, published.labels)
     assert abs(len(ours) - len(np.unique(truth)) + 1) < abs(len(published) - len(np.unique(truth)) + 1)
 
 

@@ -27,6 +27,7 @@ from histocyte.representations.star_targets import (
     split_pieces,
 )
 from histocyte.testing.contracts import check_representation, contract_scenes
+from histocyte.testing.crowds import crowded_ellipses, panoptic_quality, same_but_for_ids
 
 SHARED = Path(__file__).parents[2].parent / "shared"
 ORACLE = SHARED / "oracles" / "hover" / "oracle.npz"
@@ -40,27 +41,10 @@ NOT_STARS = ("thin", "crescent")
 
 
 @cache
-def _tissue(size, seed):
-    """Crowded ellipses, many of them touching."""
-    rng = np.random.default_rng(seed)
-    rows, columns = np.mgrid[:size, :size]
-    labels = np.zeros((size, size), np.int32)
-    for i in range(1, size * size // 250):
-        x, y, a, b, t = *rng.uniform(0, size, 2), *rng.uniform(4, 12, 2), rng.uniform(0, np.pi)
-        near = np.s_[max(0, int(y) - 12) : int(y) + 13, max(0, int(x) - 12) : int(x) + 13]
-        dx, dy = columns[near] - x, rows[near] - y
-        u, v = dx * np.cos(t) + dy * np.sin(t), dy * np.cos(t) - dx * np.sin(t)
-        free = (labels[near] == 0) & ((u / a) ** 2 + (v / b) ** 2 <= 1)
-        if free.sum() > 40:
-            labels[near][free] = i
-    return clean_instances(labels)
-
-
-@cache
 def _predicted(size, seed, noise=0.08):
     """Maps as a network gives them: blurred, with smooth and rough noise."""
     rng = np.random.default_rng(seed)
-    target = Star().encode(Labels(_tissue(size, seed)))
+    target = Star().encode(Labels(crowded_ellipses(size, seed)))
 
     def cloud(sigma):
         field = cv2.GaussianBlur(rng.standard_normal((size, size)).astype(np.float32), (0, 0), sigma)
@@ -72,15 +56,6 @@ def _predicted(size, seed, noise=0.08):
         "nucleus": np.clip(nucleus, 0, 1).astype(np.float32)[None],
         "rays": np.maximum(np.stack(rays), 0).astype(np.float32),
     }
-
-
-def _quality(truth, found):
-    return float(panoptic_counts(truth, found).quality().pq)
-
-
-def _same_but_for_ids(first, second):
-    pairs = np.unique(np.stack([first.ravel(), second.ravel()]), axis=1)
-    return len(np.unique(pairs[0])) == len(np.unique(pairs[1])) == pairs.shape[1]
 
 
 def _discs(*discs, size=48):
@@ -106,9 +81,9 @@ def test_thin_nuclei_lose_their_tips_and_bent_ones_come_apart():
     scenes = contract_scenes()
     thin, bent = (Star().decode(Star().encode(Labels(scenes[name]))).labels for name in NOT_STARS)
     assert thin.max() == 3
-    assert _quality(scenes["thin"], thin) > 0.88
+    assert panoptic_quality(scenes["thin"], thin) > 0.88
     assert bent.max() == 3  # the crescent, as two, and what it holds
-    assert _quality(scenes["crescent"], bent) > 0.6
+    assert panoptic_quality(scenes["crescent"], bent) > 0.6
 
 
 # --- targets ---
@@ -220,7 +195,7 @@ def test_a_nucleus_does_not_depend_on_where_the_field_is_cut(top, left, seed):
     part = Star().decode({name: values[:, *window] for name, values in maps.items()}).labels
     inner = (slice(64, 250 - 64), slice(64, 255 - 64))
     assert whole[window][inner].any()
-    assert _same_but_for_ids(whole[window][inner], part[inner])
+    assert same_but_for_ids(whole[window][inner], part[inner])
 
 
 def test_nuclei_are_solid_and_in_one_piece_the_surest_first():
@@ -261,7 +236,7 @@ def test_absurd_values_do_no_harm_elsewhere(value, dtype):
     assert np.isfinite(found.scores).all()
     far = np.s_[90:, 90:]
     if value < 1e38 or not np.isfinite(value) or dtype == np.float16:
-        assert _same_but_for_ids(sound.labels[far], found.labels[far])
+        assert same_but_for_ids(sound.labels[far], found.labels[far])
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
@@ -276,7 +251,7 @@ def test_a_pixel_with_a_ray_that_is_no_number_proposes_nothing(value):
 def test_half_precision_finds_the_same_nuclei():
     maps = _predicted(200, 8)
     half = Star().decode({name: values.astype(np.float16) for name, values in maps.items()})
-    assert _quality(Star().decode(maps).labels, half.labels) > 0.98
+    assert panoptic_quality(Star().decode(maps).labels, half.labels) > 0.98
 
 
 def test_constants_follow_the_resolution():
