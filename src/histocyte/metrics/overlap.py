@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from histocyte.core.compiled import compiled
 from histocyte.core.errors import InputError
 
 __all__ = ["Overlap", "overlap_of", "types_by_row"]
@@ -65,6 +67,39 @@ def overlap_of(truth: NDArray[np.integer], found: NDArray[np.integer]) -> Overla
     """
     if truth.shape != found.shape:
         raise InputError(f"The label maps to compare differ in shape: truth {truth.shape}, found {found.shape}.")
+    table_size = math.prod(_highest(labels) + 1 for labels in (truth, found))
+    return _overlap_by_table(truth, found) if table_size <= 4 * truth.size else _overlap_by_rows(truth, found)
+
+
+def _overlap_by_table(truth: NDArray[np.integer], found: NDArray[np.integer]) -> Overlap:
+    """For ids that are small beside the image: one table of all pairs of ids, whose sums are the areas."""
+    # One type and layout (ids this small fit), so that it is compiled once.
+    one, other = (np.ascontiguousarray(labels, np.int32) for labels in (truth, found))
+    table = _count_pairs(one, other, np.zeros((_highest(truth) + 1, _highest(found) + 1), np.int64))
+    truth_area, found_area = table.sum(axis=1), table.sum(axis=0)
+    truth_area[0] = found_area[0] = 0
+    truth_ids, found_ids = np.flatnonzero(truth_area), np.flatnonzero(found_area)
+    of_truth, of_found = np.nonzero(table[1:, 1:])
+    truth_row, found_row = np.searchsorted(truth_ids, of_truth + 1), np.searchsorted(found_ids, of_found + 1)
+    shared = table[of_truth + 1, of_found + 1]
+    return Overlap(truth_ids, found_ids, truth_area[truth_ids], found_area[found_ids], truth_row, found_row, shared)
+
+
+def _count_pairs_plainly(
+    truth: NDArray[np.int32], found: NDArray[np.int32], table: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Add each pixel of two maps to a (T, F) table of pairs of ids; T and F are above all ids."""
+    for row in range(truth.shape[0]):
+        for column in range(truth.shape[1]):
+            table[truth[row, column], found[row, column]] += 1
+    return table
+
+
+_count_pairs = compiled(_count_pairs_plainly)
+
+
+def _overlap_by_rows(truth: NDArray[np.integer], found: NDArray[np.integer]) -> Overlap:
+    """For any ids: each replaced by its position among those that occur."""
     truth_ids, truth_area, truth_rows = _instances(truth)
     found_ids, found_area, found_rows = _instances(found)
     both = (truth > 0) & (found > 0)
@@ -95,11 +130,7 @@ def types_by_row(types: NDArray[np.integer], ids: NDArray[np.int64], *, what: st
 
 def _instances(labels: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Ids and areas without the background, and the (H, W) map of positions in them (-1 background)."""
-    if not np.issubdtype(labels.dtype, np.integer):
-        raise InputError(f"A label map must hold integers, not {labels.dtype}.")
-    if labels.size and labels.min() < 0:
-        raise InputError("A label map must not hold negative ids; 0 is the background.")
-    if labels.size and labels.max() > _DENSE_IDS:
+    if _highest(labels) > _DENSE_IDS:
         ids, rows, areas = np.unique(labels, return_inverse=True, return_counts=True)
         first = int(ids[0] == 0)
         return ids[first:].astype(np.int64), areas[first:].astype(np.int64), rows.reshape(labels.shape) - first
@@ -109,3 +140,16 @@ def _instances(labels: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[
     position = np.full(len(areas), -1, np.int64)
     position[ids] = np.arange(len(ids))
     return ids, areas[ids], position[labels]
+
+
+def _highest(labels: NDArray[np.integer]) -> int:
+    """The highest id of a map, 0 of an empty one.
+
+    Raises:
+        InputError: It is no label map.
+    """
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise InputError(f"A label map must hold integers, not {labels.dtype}.")
+    if labels.size and labels.min() < 0:
+        raise InputError("A label map must not hold negative ids; 0 is the background.")
+    return int(labels.max()) if labels.size else 0
