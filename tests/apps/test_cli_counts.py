@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -79,3 +80,29 @@ def test_two_results(folder: Path, tmp_path: Path) -> None:
     stranger = _result(tmp_path / "three", seed=1, slide="g")
     assert isinstance(CliRunner().invoke(APP, [str(folder), str(stranger)]).exception, InputError)
     assert CliRunner().invoke(APP, [str(folder), str(stranger), "--same-slide"]).exit_code == 0
+
+
+@pytest.mark.parametrize("with_other", [False, True])
+def test_the_page_is_whole_and_escaped(folder: Path, tmp_path: Path, with_other: bool) -> None:
+    pytest.importorskip("matplotlib")
+    pytest.importorskip("jinja2")
+    roi, page = tmp_path / "roi.geojson", tmp_path / "p.html"
+    regions = [
+        {
+            "type": "Feature",
+            "geometry": json.loads(shapely.to_geojson(shapely.box(0, 0, side, side))),
+            "properties": {"name": "<script>$x_"},
+        }
+        for side in (700, 1500)
+    ]
+    roi.write_text(json.dumps(regions))
+    others = [str(_result(tmp_path / "two", seed=1))] if with_other else []
+    options = [] if with_other else ["--roi", str(roi)]
+    answer = CliRunner().invoke(APP, [str(folder), *others, *options, "--html", str(page)])
+    assert answer.exit_code == 0, answer.exception
+    text = page.read_text(encoding="utf-8")
+    assert "<script" not in text
+    assert all(uri.startswith("data:") for uri in re.findall(r'(?:src|href)="([^"]*)', text))
+    assert text.count("<img") == (5 if with_other else 2)
+    assert ("&lt;script&gt;$x_" in text) != with_other
+    assert isinstance(CliRunner().invoke(APP, [str(folder), "--html", str(tmp_path)]).exception, InputError)

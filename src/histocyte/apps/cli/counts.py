@@ -29,6 +29,7 @@ def counts(
         bool, typer.Option("--same-slide", help="Compare even where the files say they are of different slides.")
     ] = False,
     csv: Annotated[Path | None, typer.Option(help="Write the counts to this file.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a page with tables and plots to this file.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
 ) -> None:
     """Count cells per class and per mm², or compare the counts of two results, with 95 % intervals.
@@ -42,6 +43,10 @@ def counts(
     from histocyte.evaluation.counts import count_cells
     from histocyte.evaluation.counts_agreement import compare_counts
 
+    if html is not None:
+        from histocyte.evaluation.html_report import check_html
+
+        check_html(html)
     if other is None:
         found: Counts | CountAgreement = count_cells(result, roi=roi, grid_um=grid_um, mpp=mpp)
         columns: tuple[str, ...] = ("class", "cells", "per mm²", "95 % interval")
@@ -50,6 +55,10 @@ def counts(
         columns = ("figure", "value", "95 % interval")
     if csv is not None:
         found.write_csv(csv)
+    if html is not None:
+        from histocyte.evaluation.counts_html import write_counts_html
+
+        write_counts_html(found, html)
     if as_json:
         print_json(found.to_json())
         return
