@@ -72,6 +72,7 @@ def _encoder(name: str, taps: Sequence[int] | None, patch_px: int, *, compatible
         kind, mean, std = card.part, card.mean, card.std
     if compatible and kind == "sam":
         options["position_resampling"] = "crop"
-    elif compatible and (card is None or name in ("vit256", "uni")):
-        options["position_resampling"] = "dino"
+    elif compatible and kind == "timm_vit":
+        # CellViT's own transformer has DINO's way; the encoders of CellViT++ are timm's, UNI among them.
+        options["position_resampling"] = "dino" if card is None or name == "vit256" else "timm"
     return Part(name=kind, options=options), mean, std

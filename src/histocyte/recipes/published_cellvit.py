@@ -64,9 +64,6 @@ def hover_cellvit_spec(facts: Facts) -> ModelSpec:
     )
     if plus:
         facts.notes.append("its head for tissues is left out, which reads the class token before the last norm")
-        # CellViT++ resamples positions by timm's own function, not by DINO's.
-        options = {**spec.encoder.options, "position_resampling": "timm"}
-        spec = spec.with_changes(encoder=Part(name=spec.encoder.name, options=options))
     return spec.with_changes(
         name=f"cellvit-{encoder.removeprefix('vit')}",
         representation=hover_part(facts, mpp, len(taxonomy)),
