@@ -100,13 +100,19 @@ def table_of(study: TokenStudy) -> tuple[list[str], list[list[str]]]:
         cells = [_cell(getattr(v.place, axis)) for v in study.variants]
         rows.append([f"place in tile, {axis}: R²", *cells, f"{first.place.n:,} nuclei, {images}"])
         controls = [_number(getattr(v.place, f"control_{axis}")) for v in study.variants]
-        rows.append([f"place in tile, {axis}: highest R² of {PERMUTATIONS} shuffles", *controls, ""])
+        rows.append(
+            [
+                f"place in tile, {axis}: highest R² of {PERMUTATIONS} shuffles",
+                *controls,
+                f"{first.place.n:,} nuclei, {images}",
+            ]
+        )
     if first.image is not None:
         i = first.image
         cells = [_cell(v.image.accuracy if v.image else None) for v in study.variants]
         rows.append([f"which image: accuracy (chance {i.chance:.3f})", *cells, f"{i.n:,} nuclei, {i.n_images} images"])
         cells = [_cell(v.image.control if v.image else None) for v in study.variants]
-        rows.append(["which image: accuracy, shuffled", *cells, ""])
+        rows.append(["which image: accuracy, shuffled", *cells, f"{i.n:,} nuclei, {i.n_images} images"])
     return heads, rows
 
 
@@ -233,7 +239,7 @@ def _cell(e: Estimate | None) -> str:
 
 
 def _number(value: float) -> str:
-    return "–" if math.isnan(value) else f"{value:.3f}".replace("-", "−")
+    return "–" if math.isnan(value) else f"{round(value, 3) + 0.0:.3f}".replace("-", "−")  # no minus before a zero
 
 
 def _escaped(text: str) -> str:
