@@ -133,3 +133,15 @@ def test_wrong_options_are_refused():
         match_centroids(on_line(0), on_line(0), radius_px=12, mode="greedy")
     with pytest.raises(InputError, match="above 0"):
         match_centroids(on_line(0), on_line(0), radius_px=0)
+
+
+def test_rightly_called_nuclei_of_other_classes_are_hits_only_where_asked_for():
+    match = match_centroids(on_line(0, 10, 20, 30), on_line(0, 10, 20, 30), radius_px=3)
+    truth, found = np.array([1, 1, 2, 0]), np.array([1, 2, 2, 0])
+    for unknown in ("skip", "count"):
+        for others_right, hits in (("ignore", [1, 1]), ("count", [2, 2])):
+            counts = class_detection_counts(
+                match, truth, found, n_classes=2, unknown=unknown, others_right=others_right
+            )
+            assert [c.tp for c in counts] == hits
+            assert [(c.fp, c.fn) for c in counts] == [(0, 1), (1, 0)]

@@ -185,6 +185,7 @@ def class_detection_counts(
     *,
     n_classes: int,
     unknown: Literal["skip", "count"] = "skip",
+    others_right: Literal["ignore", "count"] = "ignore",
 ) -> tuple[ClassDetectionCounts, ...]:
     """Counts of each class 1..`n_classes` as HoVer-Net defines them.
 
@@ -194,6 +195,8 @@ def class_detection_counts(
         found_classes: (M,) class of each found point.
         n_classes: Number of classes.
         unknown: Whether a pair whose true class is unknown is left out, or makes the found class a false find.
+        others_right: What pairs of other classes that were rightly called are to a class: nothing, as in all programs
+            and published figures, or hits, as the formula in the papers reads ("TN", which makes all classes alike).
     """
     truth, found = truth_classes[match.truth], found_classes[match.found]
     if unknown == "skip":
@@ -202,7 +205,7 @@ def class_detection_counts(
     alone_found = np.delete(found_classes, match.found)
     return tuple(
         ClassDetectionCounts(
-            tp=int(np.sum((truth == c) & (found == c))),
+            tp=int(np.sum((truth == found) & ((truth == c) | ((truth > 0) & (others_right == "count"))))),
             fp=int(np.sum((truth != c) & (found == c))),
             fn=int(np.sum((truth == c) & (found != c))),
             fp_unmatched=int(np.sum(alone_found == c)),
