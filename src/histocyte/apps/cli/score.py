@@ -93,7 +93,7 @@ def _score(
     gallery: Gallery | None,
     quiet: bool,
 ) -> tuple[Report, list[FileScores]]:
-    from histocyte.apps.cli.output import progress_bar
+    from histocyte.apps.cli.output import console, progress_bar
     from histocyte.datasets.cell_files.open import open_cells
     from histocyte.evaluation.class_mapping import ClassMap
     from histocyte.evaluation.protocol import report_of
@@ -107,7 +107,7 @@ def _score(
     names = () if no_classes else class_names_of([image for _, image in pairs])
     into = ClassMap.parse(None if no_classes else classes, names)
     rows = []
-    with progress_bar("images", hidden=quiet) as bar:
+    with progress_bar("images", hidden=quiet or not console().is_terminal) as bar:
         task = bar.add_task("scoring", total=len(pairs), note="")
         for path, image in pairs:
             row = score_file(open_cells(path), image, into, mpp=mpp, origin=origin)
