@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
+import typer
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
@@ -96,6 +98,26 @@ def test_a_second_training_in_a_folder_is_refused(data: Path, weights: Path, tmp
     (out / "lock").write_text("process 1 on elsewhere")  # of a process that was killed: nothing locks the file
     assert run(data, out, weights).exists()
     assert not (out / "lock").exists()
+
+
+def test_sigterm_ends_a_training_between_steps_and_the_same_call_goes_on(
+    data: Path, weights: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    validate = training_run.TrainingRun._validate
+
+    def told_to_end(self: training_run.TrainingRun, network: nn.Module) -> dict[str, float]:
+        signal.raise_signal(signal.SIGTERM)
+        return validate(self, network)
+
+    monkeypatch.setattr(training_run.TrainingRun, "_validate", told_to_end)
+    with pytest.raises(typer.Exit) as ended:
+        run(data, tmp_path, weights, steps=2)
+    assert ended.value.exit_code == 143
+    assert "The state of step 1 of 2 is in" in capfd.readouterr().err
+    assert sorted(p.suffix for p in tmp_path.iterdir()) == [".csv", ".csv", ".json", ".json", *[".safetensors"] * 2]
+    monkeypatch.setattr(training_run.TrainingRun, "_validate", validate)
+    assert run(data, tmp_path, weights, steps=2).exists()
+    assert [row.split(",")[0] for row in (tmp_path / "log.csv").read_text().splitlines()] == ["step", "1", "2"]
 
 
 def test_a_recipe_may_say_how_much_of_its_encoder_is_trained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -80,6 +81,22 @@ def test_a_killed_run_goes_on_to_the_same_weights(undisturbed: dict[str, torch.T
     assert equal(train(tmp_path, steps=8), undisturbed)
     rows = (tmp_path / "log.csv").read_text().splitlines()
     assert [r.split(",")[0] for r in rows[1:]] == [str(i) for i in range(1, 9)]
+
+
+def test_a_run_that_is_asked_to_stop_ends_after_a_step_and_goes_on(
+    undisturbed: dict[str, torch.Tensor], tmp_path: Path
+) -> None:
+    spec, sampler = tiny()
+    torch.manual_seed(0)
+    steps: list[int] = []
+    fit(
+        *(build_segmenter(spec), spec, sampler, tmp_path, TrainingOptions(steps=8, batch=2, checkpoint_every=100)),
+        progress=lambda step, _: steps.append(step),
+        stop=lambda: len(steps) == 3,
+    )
+    assert steps == [1, 2, 3]
+    assert json.loads((tmp_path / "progress.json").read_text())["step"] == 3
+    assert equal(train(tmp_path, steps=8), undisturbed)
 
 
 def test_the_loss_falls(tmp_path: Path) -> None:

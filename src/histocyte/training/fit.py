@@ -82,6 +82,7 @@ def fit(
     validate: Callable[[nn.Module], Mapping[str, float]] | None = None,
     score: str = "bpq",
     progress: Callable[[int, Mapping[str, float]], None] | None = None,
+    stop: Callable[[], bool] | None = None,
 ) -> Path:
     """Train, or go on with the run in the folder.
 
@@ -96,9 +97,10 @@ def fit(
         validate: Averaged model → named scores.
         score: The score by which the best is kept.
         progress: Called after each step with the step and its losses.
+        stop: Asked after each step, its validation done; where it is true the run ends there, with its state written.
 
     Returns:
-        The state file.
+        The state file; of fewer steps than asked where `stop` ended the run.
 
     Raises:
         TrainingError: The loss is not finite.
@@ -141,9 +143,12 @@ def fit(
             if scores[score] > best:
                 best = scores[score]
                 save_weights(moving(average.model, fixed), run / "best.safetensors")
-        if done % options.checkpoint_every == 0 or finished:
+        stopped = stop is not None and stop()
+        if done % options.checkpoint_every == 0 or finished or stopped:
             save_state(last, model, average, optimiser, {"step": done, "best": best}, fixed)
             _write_json(run / "progress.json", {"step": done, "of": options.steps, "best": best, "crops_per_s": rate})
+        if stopped:
+            break
     return last
 
 

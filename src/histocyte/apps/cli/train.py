@@ -67,17 +67,20 @@ def train(
     """Train a model on labelled images.
 
     Whole patients or slides are held out, and the weights that score best on them are kept. The run can be stopped at
-    any moment; the same command goes on where it was.
+    any moment, and the same command goes on where it was: after Ctrl-C or SIGTERM (exit code 130 or 143) from the step
+    that was being done, when killed or at the second Ctrl-C from the last checkpoint.
 
     Example: histocyte train data/monuseg data/consep -o runs/mine --encoder-weights resnet18.safetensors
     """
     from histocyte.core.errors import require
 
     require("torch", extra="torch")
+    from histocyte.apps.cli.stopping import ending_with_a_word
     from histocyte.apps.cli.training_run import Adaptation, TrainingRun
     from histocyte.recipes.registry import RECIPES, way_to_adapt
 
     ways = Adaptation(adapt or way_to_adapt(RECIPES[recipe]()), lora_rank, lora_mlp, cache, cache_passes, delta)
-    run = TrainingRun(out, recipe, name, encoder, encoder_weights, ways, seed, device, threads)
-    run.load_data(data, validation=validation, mpp=mpp)
-    run.fit(steps=steps, batch=batch, validate_every=validate_every)
+    with ending_with_a_word():
+        run = TrainingRun(out, recipe, name, encoder, encoder_weights, ways, seed, device, threads)
+        run.load_data(data, validation=validation, mpp=mpp)
+        run.fit(steps=steps, batch=batch, validate_every=validate_every)

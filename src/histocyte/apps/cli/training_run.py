@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from histocyte.apps.cli.output import progress_bar, say
+from histocyte.apps.cli.stopping import Stopping
 from histocyte.core.errors import InputError
 from histocyte.datasets.cards import DATASETS
 from histocyte.datasets.folder import load_folders
@@ -143,6 +144,7 @@ class TrainingRun:
         Raises:
             InputError: Another process trains in the folder.
             DiskError: The folder cannot be written.
+            typer.Exit: Told to end between two steps; the same call goes on.
         """
         model = start(self.spec, self.encoder_weights, seed=self.seed)
         with FolderLock(self.folder):
@@ -170,10 +172,13 @@ class TrainingRun:
             cached_crops=sampler.crops if isinstance(sampler, CachedSampler) else 0,
         )
         fixed = prepare(model, options)
-        with progress_bar("steps") as bar:
+        reached = 0
+        with Stopping() as stopping, progress_bar("steps") as bar:
             task = bar.add_task("training", total=steps, note="")
 
             def show(step: int, terms: Mapping[str, float]) -> None:
+                nonlocal reached
+                reached = step
                 bar.update(task, completed=step, note=f"loss {terms['loss']:.2f}")
 
             fit(
@@ -181,7 +186,10 @@ class TrainingRun:
                 fixed=fixed,
                 validate=self._validate,
                 progress=show,
+                stop=stopping.asked,
             )
+        if stopping.asked():
+            raise stopping.end(f"The state of step {reached:,} of {steps:,} is in '{self.folder}'")
         best = self.folder / "best.safetensors"
         load_moving(model, load_file(best), fixed, where=best)
         self._finish(model, steps, published)
