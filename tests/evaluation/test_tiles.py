@@ -39,6 +39,7 @@ def test_outlines_go_around_the_pixels_and_are_grouped_by_class():
     truth = panels[1].layers
     assert [layer.title for layer in truth] == ["a", "g"]
     assert [area(layer.path) for layer in truth] == [36, 40]
+    assert truth[0].path.startswith("M3 2h6v6h-6")
     assert [layer.title for layer in panels[2].layers] == ["nucleus"]
     # The seventh class has the first one's colour, and another dash.
     assert truth[0].colour == truth[1].colour
