@@ -13,14 +13,79 @@ __all__ = ["encoders"]
 def encoders(
     data: Annotated[list[Path], typer.Option(help="Folder of labelled images; repeat for more.", show_default=False)],
     encoders: Annotated[
-        list[str], typer.Option(help="NAME, NAME=WEIGHTS_FILE or NAME=random, with commas between.", show_default=False)
+        list[str],
+        typer.Option(
+            help="NAME (its published weights), NAME=WEIGHTS_FILE or NAME=random (a control), with commas between.",
+            show_default=False,
+        ),
     ],
+    taps: Annotated[
+        str, typer.Option(help="Where encoders are tapped: shallow, deep, mixed, with commas between.")
+    ] = "shallow,deep,mixed",
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the study; an unfinished one goes on.")] = Path(
         "runs/study_encoders"
     ),
+    steps: Annotated[int, typer.Option(min=1, help="Batches that each decoder is trained for.")] = 2000,
+    batch: Annotated[int, typer.Option(min=1, help="Crops in a batch.")] = 8,
+    crops: Annotated[int, typer.Option(min=1, help="Crops whose features are kept and trained on.")] = 512,
+    crop_px: Annotated[int, typer.Option(min=32, help="Side of a crop; a multiple of 32.")] = 256,
+    mpp: Annotated[float, typer.Option(help="µm/px at which encoders see the images.")] = 0.25,
+    decoder: Annotated[
+        str, typer.Option(help="full (as published, for a GPU) or small (for a CPU); the same for all.")
+    ] = "full",
+    seeds: Annotated[str, typer.Option(help="Of the decoders' start, with commas between; one training each.")] = "0",
+    held_out: Annotated[
+        float, typer.Option(min=0.01, max=0.9, help="Share of the patients or slides held out and scored.")
+    ] = 0.2,
+    split_seed: Annotated[int, typer.Option(help="Decides which are held out, and the crops.")] = 0,
+    normalise: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=MEAN/STD where weights expect another than their card's, e.g. mobilenetv2=0.5/0.5."),
+    ] = None,
+    reference: Annotated[
+        str | None, typer.Option(help="Encoder that others are compared with, as the table calls it; else the first.")
+    ] = None,
+    replicates: Annotated[int, typer.Option(min=1, help="Bootstrap resamples behind each interval.")] = 1000,
+    keep_features: Annotated[bool, typer.Option("--keep-features", help="Keep the features of finished runs.")] = (
+        False
+    ),
+    data_mpp: Annotated[float | None, typer.Option(help="µm/px of images of a set that is not known by name.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads on a CPU; all there are where not given.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print study.json instead of a table.")] = False,
 ) -> None:
-    """Compare frozen encoders behind one decoder."""
-    from histocyte.core.errors import require
+    """Compare pre-trained encoders, kept frozen, behind one decoder on the same budget.
 
-    require("torch", extra="study")
-    raise SystemExit(2)
+    Whole patients or slides are held out and scored with 95 % intervals. An encoder that fails or whose weights cannot
+    be had is listed with its reason and stops no other. A stopped study goes on by the same command; more encoders,
+    taps and seeds may be added to a finished one.
+
+    Example: histocyte study encoders --data consep --encoders resnet50,resnet50=random,uni --taps shallow,mixed
+    """
+    from histocyte.core.errors import InputError, require
+
+    for module in ("torch", "jinja2", "matplotlib"):
+        require(module, extra="study")
+    from histocyte.apps.cli.study_encoders_run import EncoderStudy
+    from histocyte.evaluation.study_encoders import Budget, parse_encoders, parse_normalisations, plan_runs
+
+    budget = Budget(
+        steps=steps,
+        batch=batch,
+        crops=crops,
+        crop_px=crop_px,
+        mpp=mpp,
+        decoder=decoder,
+        held_out=held_out,
+        split_seed=split_seed,
+    )
+    budget.check()
+    try:
+        numbers = [int(s) for s in seeds.split(",")]
+    except ValueError as error:
+        raise InputError(f"'{seeds}' are no seeds. Write whole numbers with commas between, e.g. 0,1,2.") from error
+    choices = parse_encoders(encoders, parse_normalisations(normalise or ()))
+    runs = plan_runs(choices, [t.strip() for t in taps.split(",")], numbers)
+    study = EncoderStudy(out, budget, data, data_mpp=data_mpp, device=device, threads=threads)
+    outcome = study.run(runs, keep_features=keep_features, hidden=as_json)
+    study.write(outcome, reference=reference, replicates=replicates, as_json=as_json)

@@ -1,0 +1,268 @@
+"""`histocyte study encoders` at work: recipes and pipeline lent to the study, progress shown, results written."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import statistics
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from histocyte.apps.cli.output import print_json, print_table, progress_bar, say
+from histocyte.core.errors import HistocyteError
+from histocyte.core.taxonomy import CONSEP
+from histocyte.core.version import __version__
+from histocyte.datasets.folder import load_folders
+from histocyte.datasets.sample import Sample
+from histocyte.encoders.card import EncoderCard
+from histocyte.evaluation.protocol import Predictor
+from histocyte.evaluation.study_encoders import DECODERS, Budget, Choice, Run, pyramid_levels, settings_of, split
+from histocyte.evaluation.study_encoders_page import write_page
+from histocyte.evaluation.study_encoders_plots import write_plots
+from histocyte.evaluation.study_encoders_run import Failure, Outcome, Parts, check_folder, run_study
+from histocyte.evaluation.study_encoders_scores import SCORES
+from histocyte.evaluation.study_encoders_table import Table, read_results, table_of
+from histocyte.evaluation.study_encoders_weights import Ready
+from histocyte.files.atomic import write_atomically
+from histocyte.inference.cpus import available_cpus
+from histocyte.inference.load import Model
+from histocyte.inference.torch_runtime import TorchRuntime, pick_device
+from histocyte.model.build import build_representation
+from histocyte.model.segmenter import Segmenter
+from histocyte.model.spec import ModelSpec
+from histocyte.pipeline import instances_on
+from histocyte.recipes.frozen_encoder import frozen_encoder
+from histocyte.recipes.training import SHARES, augmentation, start
+from histocyte.training.crops import CropSampler
+
+__all__ = ["EncoderStudy", "study_parts", "study_spec"]
+
+_CONTROL_SEED = 0
+"""Of a control's random weights: the same whatever the decoder's seed, so that its features are made once."""
+_TILE_PX, _MARGIN_PX = 512, 32
+
+
+def study_spec(card: EncoderCard, taps: str, budget: Budget) -> ModelSpec:
+    """The `frozen_encoder` recipe with the study's taps and decoder.
+
+    Args:
+        card: Of the encoder.
+        taps: Of a vision transformer, blocks (`recipes.frozen_encoder.tapped_blocks`); of a pyramid, levels
+            (`evaluation.study_encoders.pyramid_levels`).
+        budget: Resolution and decoder.
+    """
+    sizes = DECODERS[budget.decoder]
+    if card.facts.depth is None:
+        spec = frozen_encoder(card.name, taxonomy=CONSEP, mpp=budget.mpp)
+        levels = pyramid_levels(card, taps)
+        all_levels = list(card.options.get("depths", range(4)))
+        coarsest = card.facts.strides[all_levels.index(levels[-1])]
+        options = {**spec.encoder.options, "depths": list(levels)}
+    else:
+        spec = frozen_encoder(card.name, taps=taps, taxonomy=CONSEP, mpp=budget.mpp)  # type: ignore[arg-type]
+        coarsest, options = card.facts.strides[-1], dict(spec.encoder.options)
+    doublings = round(coarsest).bit_length() - 1 if coarsest & (coarsest - 1) == 0 else 4  # 14 px are worked up as 16
+    widths = list(sizes.widths[-doublings:])
+    return spec.with_changes(
+        encoder={"name": spec.encoder.name, "options": options},
+        decoder={"name": "unet", "options": {"widths": widths, "depths": [sizes.convolutions] * doublings}},
+        heads={"name": "residual", "options": {"features": sizes.features, "widths": dict(sizes.head_widths)}},
+        tile_px=_TILE_PX,
+        margin_px=_MARGIN_PX,
+        multiple=max(16, 2**doublings),
+    )
+
+
+def study_parts(budget: Budget, device: str) -> Parts:
+    """What the study needs of recipes and the pipeline."""
+
+    def network(spec: ModelSpec, choice: Choice, seed: int) -> Segmenter:
+        weights = None if choice.random else choice.weights or choice.name
+        model = start(spec, weights, seed=seed)
+        if choice.random:
+            model.encoder.load_state_dict(start(spec, None, seed=_CONTROL_SEED).encoder.state_dict())
+        return model
+
+    def sampler(spec: ModelSpec, samples: Sequence[Sample]) -> CropSampler:
+        representation = build_representation(spec.representation)
+        return CropSampler(
+            *(samples, representation, augmentation()),
+            crop_px=budget.crop_px,
+            mpp=budget.mpp,
+            weights=SHARES,
+            seed=budget.split_seed,
+        )
+
+    def predictor(spec: ModelSpec, trained: Segmenter) -> Predictor:
+        runtime = TorchRuntime(trained, device=device, threads=1, keep_threads=True)
+        model = Model(spec, runtime, build_representation(spec.representation), "")
+        return lambda image, mpp: instances_on(image, model, mpp=mpp)
+
+    return Parts(
+        lambda card, taps: study_spec(card, taps, budget),
+        network,
+        sampler,
+        predictor,
+        lambda model: _crops_per_second(model, budget.crop_px, device),
+    )
+
+
+@torch.inference_mode()
+def _crops_per_second(model: Segmenter, crop_px: int, device: str, repeats: int = 7) -> float:
+    """Of the encoder alone, one crop at a time: the median of a few, after one to warm up."""
+    crop = torch.full((1, 3, crop_px, crop_px), 128.0, device=device)
+    encoder, seconds = model.eval().to(device).encoder, []
+    for _ in range(repeats + 1):
+        began = time.perf_counter()
+        features = encoder(model.normalise(crop))
+        float(features.pyramid[-1].sum())  # waits for a GPU
+        seconds.append(time.perf_counter() - began)
+    return 1 / statistics.median(seconds[1:])
+
+
+class EncoderStudy:
+    """A study in a folder.
+
+    Args:
+        folder: Of the study.
+        budget: The same for every run.
+        data: Folders of labelled images.
+        data_mpp: Resolution of those that are not known by name, µm/px.
+        device: To run on.
+        threads: On a CPU.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        budget: Budget,
+        data: Sequence[Path],
+        *,
+        data_mpp: float | None,
+        device: str,
+        threads: int | None,
+    ) -> None:
+        self.folder, self.budget, self.data, self.data_mpp = folder, budget, data, data_mpp
+        self.device = str(pick_device(device))
+        torch.set_num_threads(threads or available_cpus())
+        samples = load_folders(data, taxonomy=CONSEP, mpp=data_mpp)
+        self.training, self.held_out = split(samples, budget)
+        self.settings = settings_of(budget, self.training, self.held_out)
+        self.order: list[tuple[str, str]] = []
+        self.taps: list[str] = []
+        self.seeds: list[int] = []
+
+    def run(self, runs: Sequence[Run], *, keep_features: bool, hidden: bool) -> Outcome:
+        """Do what is not done."""
+        self.order = check_folder(self.folder, self.settings, runs)
+        self.taps, self.seeds = list(dict.fromkeys(r.taps for r in runs)), list(dict.fromkeys(r.seed for r in runs))
+        if not hidden:
+            say(f"{len(self.training)} images to train on, {len(self.held_out)} held out; {len(runs)} runs.")
+        with progress_bar("runs", hidden=hidden) as bar:
+            task = bar.add_task("", total=len(runs), note="")
+
+            def told(run: Run, what: str, why: str) -> None:
+                if what == "begins":
+                    bar.update(task, description=f"{run.choice.label}, {run.taps}, seed {run.seed}", note="")
+                    return
+                bar.advance(task)
+                if not hidden and what in ("done", "failed"):
+                    text = f"{what}: {run.choice.label}, {run.taps}, seed {run.seed}{': ' * bool(why)}{why}"
+                    bar.console.print(text, markup=False, soft_wrap=True)
+
+            return run_study(
+                *(runs, study_parts(self.budget, self.device), self.budget, self.training, self.held_out),
+                *(CONSEP.names, self.folder),
+                device=self.device,
+                keep_features=keep_features,
+                progress=lambda what, done, total: bar.update(task, note=f"{what} {done}/{total}"),
+                on_run=told,
+            )
+
+    def write(self, outcome: Outcome, *, reference: str | None, replicates: int, as_json: bool) -> None:
+        """Table, plots and page of all that is done in the folder.
+
+        Raises:
+            HistocyteError: Nothing is done.
+        """
+        results = read_results(self.folder, self.order)
+        table = table_of(results, n_classes=len(CONSEP), reference=reference, replicates=replicates)
+        ready = [(r, self.command(r)) for r in outcome.ready]
+        study = self._study(table, outcome.failures, ready)
+        self._put("study.json", json.dumps(study, indent=1, ensure_ascii=False))
+        self._put("table.csv", table.to_csv())
+        self._put("table.md", table.to_markdown(outcome.failures, ready))
+        plots = write_plots(table, self.folder) if table.rows else {}
+        write_page(self.folder / "study.html", table, plots, outcome.failures, ready, self.settings)
+        if as_json:
+            print_json(study)
+        elif table.rows:
+            self._print(table)
+        if not as_json:
+            for one, command in ready:
+                say(f"{one.label} waits for its weights ({one.memory_mb / 1000:.1f} GB of memory): {one.missing}")
+                say(f"  then: {command}")
+            say(f"Wrote {self.folder / 'study.html'}, study.json, table.csv, table.md and plots beside it.")
+        if not table.rows:
+            raise HistocyteError("No run of this study could be done; the reasons are above and in study.json.")
+
+    def command(self, ready: Ready) -> str:
+        """What adds an encoder to this study once its weights are here."""
+        budget, usual = self.budget, Budget()
+        words = ["histocyte", "study", "encoders"]
+        for folder in self.data:
+            words += ["--data", str(folder)]
+        words += ["--encoders", ready.argument, "--taps", ",".join(self.taps), "-o", str(self.folder)]
+        for name in ("steps", "batch", "crops", "crop_px", "mpp", "decoder", "held_out", "split_seed"):
+            if getattr(budget, name) != getattr(usual, name):
+                words += [f"--{name.replace('_', '-')}", str(getattr(budget, name))]
+        if self.seeds != [0]:
+            words += ["--seeds", ",".join(map(str, self.seeds))]
+        if self.data_mpp is not None:
+            words += ["--data-mpp", str(self.data_mpp)]
+        return shlex.join(words)
+
+    def _study(
+        self, table: Table, failures: Sequence[Failure], ready: Sequence[tuple[Ready, str]]
+    ) -> dict[str, object]:
+        return {
+            "format": "histocyte-study-encoders/1",
+            "histocyte": __version__,
+            "torch": torch.__version__,
+            "device": self.device,
+            "threads": torch.get_num_threads(),
+            "settings": self.settings,
+            "about": {key: about for key, (_, about) in SCORES.items()},
+            "reference": table.reference,
+            "replicates": table.replicates,
+            "level": 0.95,
+            "images": dict(table.images),
+            "groups": dict(table.groups),
+            "rows": table.to_json(),
+            "failed": [{"label": f.label, "taps": f.taps, "seed": f.seed, "reason": f.reason} for f in failures],
+            "ready": [
+                {
+                    "label": r.label,
+                    "missing": r.missing,
+                    "memory_mb": r.memory_mb,
+                    "gated": r.gated,
+                    "page": r.page,
+                    "command": command,
+                }
+                for r, command in ready
+            ],
+        }
+
+    def _put(self, name: str, text: str) -> None:
+        with write_atomically(self.folder / name) as file:
+            file.write(text.encode())
+
+    def _print(self, table: Table) -> None:
+        columns = ("encoder", "taps", "bPQ, 95 % interval", "less reference", "less random")
+        lines = table.lines()
+        shown = [(line[0], line[1], line[4], line[-2], line[-1]) for line in lines]
+        n = ", ".join(f"{table.images[s]} of {s}" for s in table.sources)
+        print_table(f"Frozen encoders, mean over data sets, held-out images: {n}", columns, shown)
