@@ -12,11 +12,14 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 SLOW_TO_IMPORT = {"cv2", "numba", "onnxruntime", "openslide", "openvino", "pyarrow", "scipy", "shapely", "torch"}
-EXTRAS = {"imagecodecs", "onnx", "onnxruntime", "onnxscript", "skimage", "tensorboard", "timm", "torch", "torchvision"}
+EXTRAS = {"imagecodecs", "jinja2", "matplotlib", "onnx", "onnxruntime", "onnxscript", "skimage", "sklearn"}
+EXTRAS |= {"tensorboard", "timm", "torch", "torchvision", "umap"}
 NEED_TORCH = (
+    "histocyte.apps.cli.study_encoders_run",
     "histocyte.apps.cli.training_run",
     "histocyte.decoders.",
     "histocyte.encoders.",
+    "histocyte.inference.encoder_runtime",
     "histocyte.inference.torch_runtime",
     "histocyte.losses.",
     "histocyte.model.adapters",
@@ -31,6 +34,7 @@ NEED_TORCH = (
     "histocyte.representations.flow_loss",
     "histocyte.representations.hover_loss",
     "histocyte.representations.star_loss",
+    "histocyte.representations.types_loss",
     "histocyte.training.",
 )
 

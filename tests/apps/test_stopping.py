@@ -5,12 +5,22 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from threading import Thread
 
 import pytest
 import typer
 
 from histocyte.apps.cli.stopping import Stopping, ending_with_a_word
+
+
+@pytest.fixture(autouse=True)
+def _signals_as_python_has_them() -> Iterator[None]:
+    """Tests that run in the background of a shell inherit interrupts that are ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler), signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGINT, before[0])
+    signal.signal(signal.SIGTERM, before[1])
 
 
 @pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])

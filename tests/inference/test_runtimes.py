@@ -70,7 +70,7 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
         load(tmp_path / "none.safetensors")
     pickle = tmp_path / "model.pth"
     pickle.write_bytes(b"\x80\x04")
-    with pytest.raises(ModelError, match="not opened"):
+    with pytest.raises(ModelError, match="models convert"):
         load(pickle)
     garbage = tmp_path / "model.onnx"
     garbage.write_bytes(b"garbage")
