@@ -168,7 +168,8 @@ def result(label: str, taps: str, share: float, *, seed: int = 0, name: str = "e
             truth = labels if source == "one" else replace(labels, types=None)
             info = ImageInfo(f"i{number}", source, f"p{number // 2}", 0.25)
             images.append(image_to_json(score_image(truth, found, info, n_classes=4)))
-    facts = {"weights_sha256": "", "tapped": [1, 2], "encoder_parameters": 10**6, "crops_per_s": 3.0}
+    facts = {"weights_sha256": "", "tapped": [1, 2], "encoder_parameters": 10**6, "decoder_parameters": 10**5}
+    facts["crops_per_s"] = 3.0
     chosen = {"label": label, "taps": taps, "seed": seed, "name": name, "random": label.endswith("(random)")}
     return json.loads(json.dumps({**chosen, **facts, "images": images}))
 

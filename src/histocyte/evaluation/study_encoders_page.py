@@ -37,8 +37,9 @@ patients or slides){{ ", " if not loop.last }}{% endfor %}. Brackets and bars ar
 <table><tr>{% for c in table.header() %}<th>{{ c }}</th>{% endfor %}</tr>
 {% for line in table.lines() %}<tr>{% for cell in line %}<td class="n">{{ cell }}</td>{% endfor %}</tr>
 {% endfor %}</table>
-<p class="note">M: millions of weights of the encoder as it is tapped; crops/s: of the encoder alone, on the machine
-that ran it.{% for title, about in scores %} {{ title }}: {{ about }}.{% endfor %}</p>
+<p class="note">M: millions of weights of the encoder as it is tapped; decoder M: of what is trained, which for taps of
+one grid includes what spreads them to a pyramid; crops/s: of the encoder alone, on the machine that ran
+it.{% for title, about in scores %} {{ title }}: {{ about }}.{% endfor %}</p>
 {% for source, lines in by_source %}<h2>{{ source }}</h2>
 <table><tr><th>encoder</th><th>taps</th>{% for title, _ in scores %}<th>{{ title }}</th>{% endfor %}</tr>
 {% for line in lines %}<tr>{% for cell in line %}<td class="n">{{ cell }}</td>{% endfor %}</tr>

@@ -81,6 +81,8 @@ def _scores_figure(table: Table) -> Any:
 
 def _cost_figure(table: Table) -> Any:
     """Plot bPQ against the encoder's weights and against its speed."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
     columns = {
         "encoder_parameters": "weights of the encoder, millions",
         "crops_per_s": "crops per second, encoder alone",
@@ -88,22 +90,39 @@ def _cost_figure(table: Table) -> Any:
     figure, panels = _figure(8.2, 3.4, len(columns), sharey=True)
     for panel, (key, title) in zip(panels, columns.items(), strict=True):
         for row in table.rows:
-            x = row.facts[key] / (1e6 if key == "encoder_parameters" else 1)
-            _mark(panel, row, row.scores["bpq"][ALL], x=x)
+            _mark(panel, row, row.scores["bpq"][ALL], x=_place(row, key))
         panel.set_xscale("log")
+        panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        panel.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        panel.xaxis.set_minor_formatter(NullFormatter())
+        panel.margins(x=0.15)
         panel.set_xlabel(title)
         panel.grid(alpha=0.3)
+        for row in _best(table):
+            text = panel.annotate(
+                *(_plain(row.label.split(" (")[0]), (_place(row, key), row.scores["bpq"][ALL].value)),
+                xytext=(5, 3),
+                textcoords="offset points",
+                fontsize=7,
+            )
+            text.set_in_layout(False)
     panels[0].set_ylabel(f"{SCORES['bpq'][0]}, 95 % interval")
+    _legend(figure, [t for t in _COLOURS if any(row.taps == t for row in table.rows)])
+    return figure
+
+
+def _place(row: Row, key: str) -> float:
+    return float(row.facts[key]) / (1e6 if key == "encoder_parameters" else 1)
+
+
+def _best(table: Table) -> list[Row]:
+    """Of each encoder with weights its best row, which bears the name: controls show by their mark."""
     best: dict[str, Row] = {}
     for row in table.rows:
         known = best.get(row.label)
-        if known is None or row.scores["bpq"][ALL].value > known.scores["bpq"][ALL].value:
+        if not row.facts["random"] and (known is None or row.scores["bpq"][ALL].value > known.scores["bpq"][ALL].value):
             best[row.label] = row
-    for row in best.values():
-        place = (row.facts["encoder_parameters"] / 1e6, row.scores["bpq"][ALL].value)
-        panels[0].annotate(_plain(row.label), place, xytext=(5, 3), textcoords="offset points", fontsize=7)
-    _legend(figure, [t for t in _COLOURS if any(row.taps == t for row in table.rows)])
-    return figure
+    return list(best.values())
 
 
 def _mark(panel: Any, row: Row, score: Estimate, *, x: float | None = None, y: float | None = None) -> None:

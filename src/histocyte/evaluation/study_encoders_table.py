@@ -103,7 +103,7 @@ class Table:
     def header(self) -> tuple[str, ...]:
         """Columns of `lines`."""
         scores = [title for key, (title, _) in SCORES.items() if any(key in row.scores for row in self.rows)]
-        return ("encoder", "taps", "M", "crops/s", *scores, "bPQ less reference", "bPQ less random")
+        return ("encoder", "taps", "M", "decoder M", "crops/s", *scores, "bPQ less reference", "bPQ less random")
 
     def lines(self) -> list[tuple[str, ...]]:
         """A line a row, all text: scores over all sets with their intervals, and differences of bPQ."""
@@ -113,6 +113,7 @@ class Table:
                 row.label,
                 f"{row.taps} {'–'.join(str(t) for t in _ends(row.facts['tapped']))}".strip(),
                 f"{row.facts['encoder_parameters'] / 1e6:.1f}",
+                f"{row.facts['decoder_parameters'] / 1e6:.2f}",
                 f"{row.facts['crops_per_s']:.1f}",
                 *(as_text(row.scores.get(key, {}).get(ALL)) for key in scores),
                 "reference" if (row.label, row.taps) == self.reference else as_text(row.against_reference, signed=True),
@@ -127,7 +128,8 @@ class Table:
         parts = [
             f"Held out: {n}. In brackets: 95 % intervals, {self.replicates:,} resamples of patients or slides, those "
             "of differences on the same images. Scores are means over the data sets. M: millions of weights of the "
-            "encoder as it is tapped.",
+            "encoder as it is tapped; decoder M: of what is trained, which for taps of one grid includes what spreads "
+            "them to a pyramid. crops/s: of the encoder alone.",
             _markdown(self.header(), self.lines()),
         ]
         if failures:
