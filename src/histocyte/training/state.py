@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ from safetensors.torch import save_file
 from torch import nn
 
 from histocyte.core.errors import DiskError, ModelError
+from histocyte.files.atomic import publish
 from histocyte.training.adapt import Fixed
 from histocyte.training.ema import WeightAverage
 
-__all__ = ["load_moving", "load_state", "moving", "save_state"]
+__all__ = ["load_moving", "load_state", "moving", "save_state", "save_weights"]
 
 _NOTHING = Fixed()
 
@@ -34,6 +36,9 @@ def save_state(
 
     The batches need no state: they follow from the step (`training.crops`). What training leaves as it is (`fixed`) is
     not written, but named by its hash.
+
+    Raises:
+        DiskError: The file cannot be written; the one before it is kept.
     """
     tensors = {f"model.{k}": v for k, v in moving(model, fixed).items()}
     tensors |= {f"average.{k}": v for k, v in moving(average.model, fixed).items()}
@@ -44,14 +49,32 @@ def save_state(
         "progress": json.dumps({**progress, "average_updates": average.updates}),
         **({"fixed_sha256": fixed.sha256} if fixed.names else {}),
     }
+    _write(path, tensors, metadata)
+
+
+def save_weights(weights: Mapping[str, torch.Tensor], path: Path) -> None:
+    """Write weights alone, all or nothing.
+
+    Raises:
+        DiskError: The file cannot be written; the one before it is kept.
+    """
+    _write(path, weights)
+
+
+def _write(path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None) -> None:
     temporary = path.with_suffix(".part")
+    own = {k: v.detach().contiguous().clone() for k, v in tensors.items()}
     try:
-        save_file({k: v.detach().contiguous().clone() for k, v in tensors.items()}, temporary, metadata=metadata)
-        os.replace(temporary, path)
+        save_file(own, temporary, metadata=None if metadata is None else dict(metadata))
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        publish(temporary, path)
     except (OSError, SafetensorError) as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
+        before = "; the one before it is kept" if path.exists() else ""
         raise DiskError(
-            f"The checkpoint '{path}' could not be written ({error}); the one before it is kept."
+            f"The checkpoint '{path}' could not be written ({error}){before}. Make room and run the same command again."
         ) from error
 
 

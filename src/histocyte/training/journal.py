@@ -1,0 +1,120 @@
+"""What a run tells of itself while it lasts: tables of losses and of scores, and how far it is."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from histocyte.core.errors import DiskError
+from histocyte.files.atomic import write_atomically
+
+__all__ = ["Table", "write_json"]
+
+
+class Table:
+    """A CSV file that grows by a row at a time; its first column is the step.
+
+    Rows are not synced to the disk one by one. What a crash or a full disk left of the last one is cut off by `cut`,
+    with the rows of steps that are done again.
+
+    Args:
+        path: Of the file, made with the first row.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._columns: list[str] = []
+
+    def append(self, row: Mapping[str, float]) -> None:
+        """Write a row under the columns that the file has; the first row decides on them.
+
+        Raises:
+            DiskError: It cannot be written.
+        """
+        try:
+            if not self._columns:
+                self._columns = self._header()
+            text = io.StringIO()
+            writer = csv.writer(text, lineterminator="\n")
+            if not self._columns:
+                self._columns = list(row)
+                writer.writerow(self._columns)
+            writer.writerow([_written(row[name]) if name in row else "" for name in self._columns])
+            with self.path.open("a", newline="") as file:
+                file.write(text.getvalue())
+        except OSError as error:
+            raise DiskError(
+                f"Cannot write {self.path}: {error.strerror or error}. The last checkpoint is kept; make room and run "
+                "the same command again."
+            ) from error
+
+    def cut(self, done: int) -> None:
+        """Drop the rows after a step, and whole or half rows that are none.
+
+        Raises:
+            DiskError: It cannot be written.
+        """
+        self._columns = self._header()
+        if not self._columns:
+            return
+        kept = [row for row in self._rows() if int(row[0]) <= done]
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows([self._columns, *kept])
+        with write_atomically(self.path) as file:
+            file.write(text.getvalue().encode())
+
+    def column(self, name: str) -> list[float]:
+        """Every value of a column, NaN where a row lacks it; none where there is no such column."""
+        header = self._header()
+        if name not in header:
+            return []
+        place = header.index(name)
+        return [_number(row[place]) for row in self._rows()]
+
+    def _header(self) -> list[str]:
+        if not self.path.exists():
+            return []
+        with self.path.open(newline="") as file:
+            return next(csv.reader(file), [])
+
+    def _rows(self) -> list[list[str]]:
+        with self.path.open(newline="") as file:
+            text = file.read()
+        # A last row without its end may lack digits, not only columns.
+        whole = text[: text.rfind("\n") + 1]
+        columns, *rows = csv.reader(io.StringIO(whole)) if whole else [[]]
+        return [row for row in rows if len(row) == len(columns) and row[0].isdecimal()]
+
+
+def write_json(path: Path, data: Mapping[str, Any]) -> None:
+    """Write a file of JSON, whole or not at all; numbers that JSON has none for are written as null.
+
+    Raises:
+        DiskError: It cannot be written.
+    """
+    with write_atomically(path) as file:
+        file.write(json.dumps(_finite(data), indent=2, allow_nan=False).encode())
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _written(value: float) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
