@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,11 @@ from histocyte.training.precision import Precision, autocast
 from histocyte.training.schedule import warmup_hold_cooldown
 from histocyte.training.state import load_state, moving, save_state
 
-__all__ = ["TrainingError", "TrainingOptions", "fit", "prepare"]
+__all__ = ["Losses", "TrainingError", "TrainingOptions", "fit", "prepare"]
+
+
+Losses = Callable[[Tensor, Batch], Mapping[str, Tensor]]
+"""(B, C, H, W) raw channels of all maps, and the batch they were predicted on → unweighted loss terms, scalars."""
 
 
 class TrainingError(HistocyteError):
@@ -79,6 +84,7 @@ def fit(
     options: TrainingOptions,
     *,
     fixed: Fixed | None = None,
+    losses: Losses | None = None,
     validate: Callable[[nn.Module], Mapping[str, float]] | None = None,
     score: str = "bpq",
     progress: Callable[[int, Mapping[str, float]], None] | None = None,
@@ -94,6 +100,7 @@ def fit(
             both without what stays as it is; log.csv, validation.csv, options.json, progress.json.
         options: How.
         fixed: What `prepare` gave, where the model has been made ready before.
+        losses: The loss terms, weighted by `options.loss_weights`; the representation's own where None.
         validate: Averaged model → named scores.
         score: The score by which the best is kept.
         progress: Called after each step with the step and its losses.
@@ -124,12 +131,14 @@ def fit(
         done, best = state["step"], state["best"]
         _truncate_log(run / "log.csv", done)
     computing = autocast(options.precision, device)
+    losses = losses or partial(_own_losses, representation)
+    weights = options.loss_weights or representation.loss_weights
     began, first = time.monotonic(), done
     for step, batch in enumerate(sampler.batches(done, options.steps, options.batch), start=done):
         factor = warmup_hold_cooldown(step, options.steps)
         for group in optimiser.param_groups:
             group["lr"] = group["base_lr"] * factor
-        terms = _step(model, fixed, representation, batch, options, optimiser, computing, device)
+        terms = _step(model, fixed, losses, weights, batch, options, optimiser, computing, device)
         average.update(model)
         done = step + 1
         rate = (done - first) * options.batch / (time.monotonic() - began)
@@ -177,7 +186,8 @@ def save_weights(weights: Mapping[str, Tensor], path: Path) -> None:
 def _step(
     model: Segmenter,
     fixed: Fixed,
-    representation: Representation,
+    losses: Losses,
+    weights: Mapping[str, float],
     batch: Batch,
     options: TrainingOptions,
     optimiser: torch.optim.Optimizer,
@@ -185,13 +195,10 @@ def _step(
     device: torch.device,
 ) -> dict[str, float]:
     images = torch.from_numpy(batch.images).to(device, memory_format=torch.channels_last)
-    target = {name: torch.from_numpy(t).to(device) for name, t in batch.maps.items()}
-    separable = torch.from_numpy(batch.separable).to(device)
     fixed.train(model)
     with computing():
         raw = model(images) if batch.features is None else _from_features(model, images, batch.features)
-    terms = representation.loss_terms(raw.float(), target, separable)
-    weights = options.loss_weights or representation.loss_weights
+    terms = losses(raw.float(), batch)
     terms = {name: terms[name] for name, weight in weights.items() if weight and name in terms}
     loss: Tensor = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
     if not torch.isfinite(loss):
@@ -204,6 +211,11 @@ def _step(
     nn.utils.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], options.clip)
     optimiser.step()
     return {"loss": float(loss.detach()), **{name: float(term.detach()) for name, term in terms.items()}}
+
+
+def _own_losses(representation: Representation, raw: Tensor, batch: Batch) -> dict[str, Tensor]:
+    target = {name: torch.from_numpy(maps).to(raw.device) for name, maps in batch.maps.items()}
+    return representation.loss_terms(raw, target, torch.from_numpy(batch.separable).to(raw.device))
 
 
 def _from_features(model: Segmenter, images: Tensor, stored: Mapping[str, NDArray[np.float16]]) -> Tensor:
