@@ -90,6 +90,18 @@ def test_targets_agree(seed):
     labels = rng.integers(0, 6, tuple(rng.integers(1, 8, 2)))
     labels = np.repeat(np.repeat(labels, 3, 0), 2, 1).astype(np.int32)
     assert np.allclose(distance_map(labels), distance_map_plain(labels), atol=1e-6)
+
+
+def test_a_cell_along_a_diagonal_has_no_extent_across_it() -> None:
+    labels = np.zeros((8, 16), np.int32)
+    for i in range(3):
+        labels[2 + i, 2 + i], labels[5 - i, 10 + i] = 1, 2
+    maps = distance_map(labels)
+    assert np.allclose(maps, distance_map_plain(labels))
+    for cell, across in ((1, 3), (2, 2)):
+        of_cell = maps[:, labels == cell]
+        assert (of_cell[across] == 0).all()
+        assert np.array_equal(np.sort(np.delete(of_cell, across, axis=0), axis=1), np.tile([-1, 0, 1], (3, 1)))
     for reach in (2**0.5, 2.0, 3.3):
         assert np.array_equal(semantic_map(labels, reach), semantic_map_plain(labels, reach))
 

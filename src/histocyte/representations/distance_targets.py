@@ -58,6 +58,8 @@ def _distance_map(labels: NDArray[np.int32]) -> NDArray[np.float32]:
                 continue
             for direction in range(4):
                 least = low[label, direction]
+                if high[label, direction] == least:  # a cell along one diagonal has no extent on the other
+                    continue
                 share = (_place(row, column, direction) - least) / (high[label, direction] - least)
                 maps[direction, row, column] = 2 * share - 1
     return maps
@@ -67,7 +69,8 @@ def distance_map(labels: NDArray[np.int32]) -> NDArray[np.float32]:
     """(4, H, W) how far across its cell each pixel lies, -1 at one end to 1 at the other; 0 in background.
 
     To the right, down, along the diagonal from the top left and along that from the bottom left; each is linear over
-    the cell's full range ("fullrange", as the published models have it). A cell a pixel wide or high stays 0.
+    the cell's full range ("fullrange", as the published models have it). A cell a pixel wide or high stays 0, and so
+    does one that lies along a diagonal in the direction across it.
 
     Args:
         labels: (H, W) int32, 0 background.
@@ -83,7 +86,8 @@ def distance_map_plain(labels: NDArray[np.int32]) -> NDArray[np.float32]:
         if np.ptp(rows) == 0 or np.ptp(columns) == 0:
             continue
         for direction, place in enumerate((columns, rows, rows + columns, columns - rows)):
-            maps[direction, rows, columns] = 2 * (place - place.min()) / np.ptp(place) - 1
+            if np.ptp(place) > 0:
+                maps[direction, rows, columns] = 2 * (place - place.min()) / np.ptp(place) - 1
     return maps
 
 
