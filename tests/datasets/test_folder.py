@@ -115,3 +115,29 @@ def test_a_broken_table_of_tissues_is_refused(tmp_path: Path, content: bytes, sa
     (tmp_path / "mine" / "images.csv").write_bytes(content)
     with pytest.raises(InputError, match=says):
         load_folder(tmp_path / "mine", mpp=0.25)
+
+
+@pytest.mark.parametrize("column", ["patient", "patient_id", "case", "case_id"])
+def test_a_table_states_what_must_not_be_split(tmp_path: Path, column: str) -> None:
+    for name in ("a", "b", "c"):
+        write(tmp_path / "mine", name, np.ones((4, 4), np.int32))
+    table = tmp_path / "mine" / "images.csv"
+    table.write_text(f"name,tissue,{column}\na,Colon,P1\nb.png,Skin, P1 \nc,Skin,\n", encoding="utf-8")
+    samples = load_folder(tmp_path / "mine", mpp=0.25)
+    assert [s.group for s in samples] == ["P1", "P1", "c"]
+    assert [s.tissue for s in samples] == ["Colon", "Skin", "Skin"]
+
+
+def test_a_table_goes_before_what_names_of_a_known_set_say(tmp_path: Path) -> None:
+    for name in ("01_1", "02_1"):
+        write(tmp_path / "tnbc", name, np.ones((4, 4), np.int32))
+    assert [s.group for s in load_folder(tmp_path / "tnbc")] == ["01", "02"]
+    (tmp_path / "tnbc" / "images.csv").write_text("name,case,patient\n01_1,9,P1\n02_1,8,P1\n")
+    assert [s.group for s in load_folder(tmp_path / "tnbc")] == ["P1", "P1"]
+
+
+def test_two_patients_of_one_image_are_refused(tmp_path: Path) -> None:
+    write(tmp_path / "mine", "a", np.ones((4, 4), np.int32))
+    (tmp_path / "mine" / "images.csv").write_text("name,patient\na,P1\na.png,P2\n")
+    with pytest.raises(InputError, match="two values of patient of 'a': 'P1' and 'P2'"):
+        load_folder(tmp_path / "mine", mpp=0.25)

@@ -233,3 +233,30 @@ def test_an_image_without_true_cells_counts_false_finds_of_classes(tmp_path: Pat
         n_classes=4,
     )
     assert row.scores.classes.n_found.tolist() == expected.classes.n_found.tolist() == [1, 0, 0, 0]
+
+
+def test_a_table_of_the_images_gives_tissue_and_patient(tmp_path: Path) -> None:
+    truth, found = tmp_path / "truth", tmp_path / "found"
+    truth.mkdir(), found.mkdir()
+    for i, name in enumerate("abcd"):
+        np.savez(truth / f"{name}.npz", inst=grid())
+        np.savez(found / f"{name}.npz", inst=grid(shift=i))
+    (truth / "images.csv").write_text("name,tissue,patient\na,Colon,P1\nb,Skin,P1\nc,Skin,P2\nd.png,Skin,P2\n")
+    images = true_images(truth)
+    none = ClassMap.parse(None, ())
+    pairs = zip(pair_files(found, images, truth), images, strict=True)
+    rows = [score_file(open_cells(path), image, none, mpp=0.25).scores for path, image in pairs]
+    assert [(row.info.group, row.info.stratum) for row in rows] == [
+        *[("P1", "Colon"), ("P1", "Skin"), ("P2", "Skin"), ("P2", "Skin")]
+    ]
+    summary = report_of(rows, ()).sources["truth"]
+    assert list(summary.strata) == ["Colon", "Skin"]
+    # Two patients have three resamples, so the interval ends where one patient is all there is.
+    ends = [np.mean([row.bpq for row in rows[:2]]), np.mean([row.bpq for row in rows[2:]])]
+    assert (summary.scores["bpq"].low, summary.scores["bpq"].high) == pytest.approx((min(ends), max(ends)))
+
+
+def test_one_file_of_true_cells_is_looked_up_in_the_table_beside_it(truth: Path) -> None:
+    (truth / "images.csv").write_text("name,tissue,case\none,Colon,C7\nother,Skin,C8\n")
+    (image,) = true_images(truth / "one.npz")
+    assert (image.info(None).group, image.info(None).stratum) == ("C7", "Colon")

@@ -1,12 +1,11 @@
 """Folders of labelled images: NAME.webp (or .png, .jpg, .tif) beside NAME.npz with `inst` and, where known, `type`.
 
-A table `images.csv` in the folder may state the `tissue` of each image by its `name` (PanNuke's 19 tissues, say).
+A table `images.csv` in the folder may state the tissue and the patient of each image (`datasets.image_table`).
 """
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -16,11 +15,10 @@ from numpy.typing import NDArray
 from histocyte.core.errors import InputError
 from histocyte.core.taxonomy import CONSEP, Taxonomy
 from histocyte.datasets.cards import DATASETS, DatasetCard
+from histocyte.datasets.image_table import IMAGE_SUFFIXES, ImageTable
 from histocyte.datasets.sample import Sample
 
 __all__ = ["card_for", "load_folder", "load_folders"]
-
-_SUFFIXES = (".webp", ".png", ".jpg", ".jpeg", ".tif", ".tiff")
 
 
 def card_for(folder: Path, *, mpp: float | None = None) -> DatasetCard:
@@ -56,8 +54,8 @@ def load_folder(folder: str | Path, *, taxonomy: Taxonomy = CONSEP, mpp: float |
     if not folder.is_dir():
         raise InputError(f"There is no folder '{folder}'. Pass a folder with NAME.webp/.png and NAME.npz pairs.")
     card = card_for(folder, mpp=mpp)
-    tissues = _tissues(folder / "images.csv")
-    samples = [_load(path, card, taxonomy, tissues) for path in _pairs(folder)]
+    table = ImageTable.read(folder)
+    samples = [_load(path, card, taxonomy, table) for path in _pairs(folder)]
     if not samples:
         raise InputError(
             f"'{folder}' holds no labelled image: needed are pairs NAME.webp (or .png, .jpg, .tif) and NAME.npz."
@@ -74,36 +72,14 @@ def load_folders(
 
 def _pairs(folder: Path) -> Iterator[tuple[Path, Path]]:
     for labels in sorted(folder.glob("*.npz")):
-        for suffix in _SUFFIXES:
+        for suffix in IMAGE_SUFFIXES:
             image = labels.with_suffix(suffix)
             if image.exists():
                 yield image, labels
                 break
 
 
-def _tissues(table: Path) -> dict[str, str]:
-    """Image name → tissue, as far as a table states it."""
-    if not table.is_file():
-        return {}
-    try:
-        with table.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, strict=True)
-            columns = reader.fieldnames or ()
-            rows = list(reader) if "tissue" in columns else []
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"'{table}' cannot be read as a table ({error}). Write it as CSV in UTF-8.") from error
-    if rows and "name" not in columns:
-        raise InputError(f"'{table}' has a column 'tissue' and none 'name'; it has: {', '.join(columns)}.")
-    tissues: dict[str, str] = {}
-    for row in rows:
-        name, tissue = (row["name"] or "").strip(), (row["tissue"] or "").strip()
-        name = name.removesuffix(next((suffix for suffix in _SUFFIXES if name.endswith(suffix)), ""))
-        if tissues.setdefault(name, tissue) != tissue:
-            raise InputError(f"'{table}' states two tissues of {name!r}: {tissues[name]!r} and {tissue!r}. Keep one.")
-    return tissues
-
-
-def _load(pair: tuple[Path, Path], card: DatasetCard, taxonomy: Taxonomy, tissues: Mapping[str, str]) -> Sample:
+def _load(pair: tuple[Path, Path], card: DatasetCard, taxonomy: Taxonomy, table: ImageTable) -> Sample:
     image_path, label_path = pair
     pixels = cv2.imread(str(image_path), cv2.IMREAD_COLOR)
     if pixels is None:
@@ -126,9 +102,9 @@ def _load(pair: tuple[Path, Path], card: DatasetCard, taxonomy: Taxonomy, tissue
         types=_types(own_types, instances, card, taxonomy, label_path),
         mpp=card.mpp_by_image.get(name, card.mpp),
         source=card.name,
-        group=card.group(name),
+        group=table.group(name) or card.group(name),
         separable=card.separable,
-        tissue=tissues.get(name, ""),
+        tissue=table.tissue(name),
     )
 
 

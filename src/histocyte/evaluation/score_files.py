@@ -21,13 +21,12 @@ from histocyte.datasets.cards import DATASETS, DatasetCard
 from histocyte.datasets.cell_files.contents import CellFile
 from histocyte.datasets.cell_files.open import find_cells, open_cells
 from histocyte.datasets.folder import card_for
+from histocyte.datasets.image_table import IMAGE_SUFFIXES, ImageTable
 from histocyte.evaluation.class_mapping import ClassMap, names_in
 from histocyte.evaluation.image_scores import ClassScores, ImageInfo, ImageScores, score_image
 from histocyte.metrics.panoptic import PanopticCounts
 
 __all__ = ["FileScores", "TrueImage", "class_names_of", "pair_files", "read_picture", "score_file", "true_images"]
-
-_PICTURES = (".webp", ".png", ".jpg", ".jpeg", ".tif", ".tiff")
 
 _SAME_MPP = 0.05
 """Slides of one scanner differ by some per cent from the round number that data sets state."""
@@ -43,6 +42,8 @@ class TrueImage:
         picture: The image beside them, if there is one.
         card: What is known of the data set, if it is known by name.
         folder: Where it lies.
+        group: Patient or case as the folder's images.csv has it; empty where it does not say.
+        tissue: Likewise.
     """
 
     name: str
@@ -50,6 +51,8 @@ class TrueImage:
     picture: Path | None
     card: DatasetCard | None
     folder: Path
+    group: str = ""
+    tissue: str = ""
 
     def read(self) -> CellFile:
         """The cells.
@@ -60,13 +63,14 @@ class TrueImage:
         return open_cells(self.path, names=None if self.card is None else dict(enumerate(self.card.classes, 1)))
 
     def info(self, mpp: float | None) -> ImageInfo:
-        """Name, source, group and resolution.
+        """Name, source, group, resolution and tissue.
 
         Raises:
             InputError: The resolution is not known.
         """
         card = card_for(self.folder, mpp=mpp)
-        return ImageInfo(self.name, card.name, card.group(self.name), card.mpp_by_image.get(self.name, card.mpp))
+        group, resolution = self.group or card.group(self.name), card.mpp_by_image.get(self.name, card.mpp)
+        return ImageInfo(self.name, card.name, group, resolution, self.tissue)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,14 +119,15 @@ def true_images(truth: Path) -> list[TrueImage]:
     """The images of a folder or file of true cells.
 
     Raises:
-        InputError: There are none.
+        InputError: There are none, or the folder's images.csv is broken.
     """
     images = []
+    folder = truth if truth.is_dir() else truth.parent
+    card, table = DATASETS.get(folder.resolve().name), ImageTable.read(folder)
     for name, path in find_cells(truth).items():
-        folder = truth if truth.is_dir() else truth.parent
-        pictures = [path.parent / f"{name}{suffix}" for suffix in _PICTURES]
+        pictures = [path.parent / f"{name}{suffix}" for suffix in IMAGE_SUFFIXES]
         picture = next((p for p in pictures if p != path and p.is_file()), None)
-        images.append(TrueImage(name, path, picture, DATASETS.get(folder.resolve().name), folder))
+        images.append(TrueImage(name, path, picture, card, folder, table.group(name), table.tissue(name)))
     return images
 
 

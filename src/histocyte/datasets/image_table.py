@@ -1,0 +1,82 @@
+"""The table `images.csv` of a folder of labelled images: what is known of each image, by its `name`.
+
+Two things are read from it. `tissue` is what scores are averaged within first (PanNuke's 19 tissues, say). `patient`
+or `case` is what must not be split: its images are resampled as one, and stay on one side of a split.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from histocyte.core.errors import InputError
+
+__all__ = ["IMAGE_SUFFIXES", "ImageTable"]
+
+IMAGE_SUFFIXES = (".webp", ".png", ".jpg", ".jpeg", ".tif", ".tiff")
+
+_TISSUE = "tissue"
+_GROUPS = ("patient", "patient_id", "case", "case_id")
+"""The first of these that a table has says what its images are grouped by."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageTable:
+    """What a table says of images; nothing of those that it does not name.
+
+    Attributes:
+        tissues: Tissue by name of the image.
+        groups: Patient or case by name of the image.
+    """
+
+    tissues: Mapping[str, str] = field(default_factory=dict)
+    groups: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, folder: Path) -> ImageTable:
+        """That of a folder; an empty one where it has none.
+
+        Raises:
+            InputError: It cannot be read, has no column `name`, or says two things of one image.
+        """
+        path = folder / "images.csv"
+        if not path.is_file():
+            return cls()
+        columns, rows = _rows(path)
+        group = next((column for column in _GROUPS if column in columns), None)
+        wanted = [column for column in (_TISSUE, group) if column is not None and column in columns]
+        if wanted and "name" not in columns:
+            raise InputError(f"'{path}' has a column '{wanted[0]}' and none 'name'; it has: {', '.join(columns)}.")
+        return cls(
+            _column(path, rows, _TISSUE, "tissues") if _TISSUE in wanted else {},
+            {} if group is None else _column(path, rows, group, "values of " + group),
+        )
+
+    def tissue(self, name: str) -> str:
+        """Tissue of an image, empty where not stated."""
+        return self.tissues.get(name, "")
+
+    def group(self, name: str) -> str:
+        """Patient or case of an image, empty where not stated."""
+        return self.groups.get(name, "")
+
+
+def _rows(path: Path) -> tuple[Sequence[str], list[dict[str, str]]]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, strict=True)
+            return reader.fieldnames or (), list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"'{path}' cannot be read as a table ({error}). Write it as CSV in UTF-8.") from error
+
+
+def _column(path: Path, rows: Sequence[Mapping[str, str | None]], column: str, what: str) -> dict[str, str]:
+    values: dict[str, str] = {}
+    for row in rows:
+        name, value = (row["name"] or "").strip(), (row[column] or "").strip()
+        name = name.removesuffix(next((suffix for suffix in IMAGE_SUFFIXES if name.endswith(suffix)), ""))
+        if values.setdefault(name, value) != value:
+            raise InputError(f"'{path}' states two {what} of {name!r}: {values[name]!r} and {value!r}. Keep one.")
+    return values
