@@ -17,6 +17,7 @@ EXTRAS |= {"tensorboard", "timm", "torch", "torchvision", "umap"}
 NEED_TORCH = (
     "histocyte.apps.cli.study_encoders_run",
     "histocyte.apps.cli.training_run",
+    "histocyte.apps.cli.training_start",
     "histocyte.decoders.",
     "histocyte.encoders.",
     "histocyte.inference.encoder_runtime",

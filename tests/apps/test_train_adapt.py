@@ -20,6 +20,7 @@ from histocyte.apps.cli import training_run
 from histocyte.apps.cli.models import export
 from histocyte.apps.cli.train import train
 from histocyte.apps.cli.training_run import Adaptation
+from histocyte.apps.cli.training_start import Start
 from histocyte.core.errors import InputError, UnknownNameError
 from histocyte.core.taxonomy import CONSEP
 from histocyte.encoders.timm_encoder import TimmViT
@@ -61,7 +62,8 @@ def run(data: Path, out: Path, weights: Path | None, **options: object) -> Path:
             **{"recipe": "cellvit", "encoder": "vit_tiny_patch16_224"},
             **{"adapt": "full", "lora_rank": 2, "lora_mlp": False, "cache": None, "cache_passes": 1, "delta": None},
             **{"steps": 1, "batch": 1, "seed": 0, "validation": 0.5, "validate_every": 1, "device": "cpu"},
-            **{"threads": 1, "mpp": 0.25, "name": "mine"},
+            **{"threads": 1, "mpp": 0.25, "name": "mine", "start_from": None},
+            **{"learning_rate": 1e-3, "loss_weight": None},
             **options,
         },  # type: ignore[arg-type]
     )
@@ -160,7 +162,7 @@ def test_adapters_are_merged_into_a_whole_model(data: Path, weights: Path, tmp_p
 )
 def test_ways_that_do_not_go_together_are_refused(ways: Adaptation, says: str) -> None:
     with pytest.raises(InputError, match=says):
-        ways.check("w.safetensors" if ways.how == "full" else None)
+        ways.check(Start(first_spec("cellvit"), "w.safetensors" if ways.how == "full" else None))
 
 
 def test_a_recipe_with_an_encoder_of_its_own_takes_no_other() -> None:

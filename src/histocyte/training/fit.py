@@ -1,26 +1,21 @@
-"""The training loop: plain torch, on a CPU or a GPU, that can be killed at any moment and goes on exactly."""
+"""The training loop: plain torch, on a CPU or GPUs, that can be killed at any moment and goes on exactly."""
 
 from __future__ import annotations
 
-import csv
-import json
 import math
-import os
 import time
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from histocyte.core.errors import HistocyteError, InputError
-from histocyte.model.adapters import ATTENTION, DOWN, UP
+from histocyte.core.errors import InputError
 from histocyte.model.build import build_representation
 from histocyte.model.segmenter import Segmenter
 from histocyte.model.spec import ModelSpec
@@ -28,52 +23,22 @@ from histocyte.representations.protocol import Representation
 from histocyte.training.adapt import Fixed, adapt
 from histocyte.training.crops import Batch, BatchSource
 from histocyte.training.ema import WeightAverage
+from histocyte.training.environment import environment, record_environment
 from histocyte.training.feature_cache import restored
-from histocyte.training.precision import Precision, autocast
-from histocyte.training.schedule import warmup_hold_cooldown
-from histocyte.training.state import load_state, moving, save_state
+from histocyte.training.journal import Table, write_json
+from histocyte.training.optimiser import clip_gradients, is_pretrained, make_optimiser
+from histocyte.training.options import TrainingOptions, check_same_run
+from histocyte.training.precision import autocast
+from histocyte.training.ranks import ranks, step_seed
+from histocyte.training.schedule import learning_rate_factor, plateaus
+from histocyte.training.state import load_state, moving, save_state, save_weights
+from histocyte.training.terms import TISSUE_TERM, loss_terms, term_names, weighted
+from histocyte.training.watch import DivergenceWatch, TrainingError
 
-__all__ = ["Losses", "TrainingError", "TrainingOptions", "fit", "prepare"]
-
+__all__ = ["Losses", "TrainingError", "TrainingOptions", "fit", "prepare", "term_names"]
 
 Losses = Callable[[Tensor, Batch], Mapping[str, Tensor]]
 """(B, C, H, W) raw channels of all maps, and the batch they were predicted on → unweighted loss terms, scalars."""
-
-
-class TrainingError(HistocyteError):
-    """A run that cannot go on; its last checkpoint is kept."""
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingOptions:
-    """How a run is done; saved with it."""
-
-    steps: int = 4000
-    batch: int = 16
-    learning_rate: float = 1e-3
-    encoder_factor: float = 0.3
-    """Learning rate of the pre-trained encoder, as a share of the decoder's: it needs to move less."""
-    weight_decay: float = 1e-4
-    clip: float = 5.0
-    """Largest norm of the gradient; a rare crop full of tiny nuclei would throw the weights otherwise."""
-    average_decay: float = 0.999
-    adapt: str = "full"
-    """How much of the encoder is trained: full, frozen, last-N or lora (`training.adapt`)."""
-    frozen: tuple[str, ...] = ()
-    """Further modules that stay as they are, by name prefix, e.g. the first layers of a pre-trained encoder."""
-    lora_rank: int = 8
-    lora_alpha: float = 16.0
-    lora_targets: tuple[str, ...] = ATTENTION
-    """Linear layers of the encoder that get an adapter, by pattern."""
-    cached_crops: int = 0
-    """Number of crops whose features are kept (`training.feature_cache`); 0 where the encoder runs in every step."""
-    loss_weights: Mapping[str, float] = field(default_factory=dict)
-    """Weight by loss term; the representation's own where empty."""
-    seed: int = 0
-    validate_every: int = 500
-    checkpoint_every: int = 100
-    device: str = "cpu"
-    precision: Precision = "auto"
 
 
 def fit(
@@ -88,81 +53,60 @@ def fit(
     validate: Callable[[nn.Module], Mapping[str, float]] | None = None,
     score: str = "bpq",
     progress: Callable[[int, Mapping[str, float]], None] | None = None,
+    on_checkpoint: Callable[[], None] | None = None,
     stop: Callable[[], bool] | None = None,
 ) -> Path:
     """Train, or go on with the run in the folder.
+
+    Started in several processes that have joined (`training.ranks`), each is given a sampler of its share of every
+    batch; the first one validates and writes. Batch norms see all of a batch on CUDA, elsewhere each its own share.
 
     Args:
         model: With its starting weights; made ready in place (`training.adapt`), with adapters put in for "lora".
         spec: What the model is; written into every model file.
         sampler: Draws the batches: a `CropSampler`, or a `CachedSampler` for a frozen encoder.
         run: Folder of the run: last.safetensors (state), best.safetensors (averaged weights of the best validation),
-            both without what stays as it is; log.csv, validation.csv, options.json, progress.json.
+            both without what stays as it is; log.csv, validation.csv, recipe.json, options.json, environment.json,
+            progress.json.
         options: How.
         fixed: What `prepare` gave, where the model has been made ready before.
         losses: The loss terms, weighted by `options.loss_weights`; the representation's own where None.
         validate: Averaged model → named scores.
         score: The score by which the best is kept.
         progress: Called after each step with the step and its losses.
+        on_checkpoint: Called after each checkpoint.
         stop: Asked after each step, its validation done; where it is true the run ends there, with its state written.
 
     Returns:
-        The state file; of fewer steps than asked where `stop` ended the run.
+        The state file; of fewer steps than asked where `stop` ended the run, or too many validations without a better
+        score.
 
     Raises:
-        TrainingError: The loss is not finite.
+        TrainingError: The loss is not finite or has left for good, or the weights are not finite.
         InputError: The folder holds a run with other options, or they do not go together.
+        DiskError: A file could not be written; the last checkpoint is kept.
     """
-    run.mkdir(parents=True, exist_ok=True)
-    representation = build_representation(spec.representation)
     if options.cached_crops and options.adapt != "frozen":
         raise InputError(f"Cached features are those of a frozen encoder; with adapt '{options.adapt}' it changes.")
-    _check_same_run(run, options, representation)
-    fixed = fixed or prepare(model, options)
-    device = torch.device(options.device)
-    model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimiser = _optimiser(model, options)
-    average = WeightAverage(model, options.average_decay, fixed.names)
-    last = run / "last.safetensors"
-    torch.manual_seed(options.seed)
-    done, best = 0, -math.inf
-    if last.exists():
-        state = load_state(last, model, average, optimiser, fixed)
-        done, best = state["step"], state["best"]
-        _truncate_log(run / "log.csv", done)
-    computing = autocast(options.precision, device)
-    losses = losses or partial(_own_losses, representation)
-    weights = options.loss_weights or representation.loss_weights
-    began, first = time.monotonic(), done
-    for step, batch in enumerate(sampler.batches(done, options.steps, options.batch), start=done):
-        factor = warmup_hold_cooldown(step, options.steps)
-        for group in optimiser.param_groups:
-            group["lr"] = group["base_lr"] * factor
-        terms = _step(model, fixed, losses, weights, batch, options, optimiser, computing, device)
-        average.update(model)
-        done = step + 1
-        rate = (done - first) * options.batch / (time.monotonic() - began)
-        _log(run / "log.csv", {"step": done, "lr": options.learning_rate * factor, **terms, "crops_per_s": rate})
+    loop = _Loop(model, spec, run, options, fixed, losses)
+    for step, batch, waited in loop.timed(sampler):
+        terms = loop.step(step, batch, waited)
         if progress is not None:
-            progress(done, terms)
-        finished = done == options.steps
-        if validate is not None and (done % options.validate_every == 0 or finished):
-            scores = validate(average.model)
-            _log(run / "validation.csv", {"step": done, **scores})
-            if scores[score] > best:
-                best = scores[score]
-                save_weights(moving(average.model, fixed), run / "best.safetensors")
-        stopped = stop is not None and stop()
-        if done % options.checkpoint_every == 0 or finished or stopped:
-            save_state(last, model, average, optimiser, {"step": done, "best": best}, fixed)
-            _write_json(run / "progress.json", {"step": done, "of": options.steps, "best": best, "crops_per_s": rate})
-        if stopped:
+            progress(loop.done, terms)
+        if validate is not None and (loop.done % options.validate_every == 0 or loop.done == options.steps):
+            loop.validate(validate, score)
+        stopped = loop.ranks.any(stop is not None and stop(), loop.device)
+        if loop.checkpoint(last=stopped or loop.finished) and on_checkpoint is not None and loop.ranks.leads:
+            on_checkpoint()
+        if stopped or loop.finished:
             break
-    return last
+    return loop.last
 
 
 def prepare(model: Segmenter, options: TrainingOptions) -> Fixed:
     """Make a model ready as the options say (`training.adapt.adapt`), once; `fit` does it itself if need be."""
+    if ranks().world > 1 and torch.device(options.device).type == "cuda":
+        nn.SyncBatchNorm.convert_sync_batchnorm(model)
     return adapt(
         model,
         options.adapt,
@@ -174,113 +118,198 @@ def prepare(model: Segmenter, options: TrainingOptions) -> Fixed:
     )
 
 
-def save_weights(weights: Mapping[str, Tensor], path: Path) -> None:
-    """Write weights alone, all or nothing."""
-    from safetensors.torch import save_file
+class _Loop:
+    """One run under way: what is trained, what has been seen of it, and its files."""
 
-    temporary = path.with_suffix(".part")
-    save_file({k: v.detach().contiguous().clone() for k, v in weights.items()}, temporary)
-    os.replace(temporary, path)
+    def __init__(
+        self,
+        model: Segmenter,
+        spec: ModelSpec,
+        run: Path,
+        options: TrainingOptions,
+        fixed: Fixed | None,
+        losses: Losses | None,
+    ) -> None:
+        self.options, self.ranks, self.device = options, ranks(), torch.device(options.device)
+        self.ranks.check_batch(options.batch)
+        run.mkdir(parents=True, exist_ok=True)
+        representation = build_representation(spec.representation)
+        if self.ranks.leads:
+            check_same_run(run, options, representation.loss_weights)
+        self.fixed = fixed or prepare(model, options)
+        self.model: Segmenter = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.optimiser = make_optimiser(model, options)
+        self.waiting = [p for n, p in model.named_parameters() if p.requires_grad and is_pretrained(n)]
+        self.average = WeightAverage(self.model, options.average_decay, self.fixed.names)
+        self.computing = autocast(options.precision, self.device)
+        self.weights = options.loss_weights or representation.loss_weights
+        self.own_losses = losses is None
+        self.losses = losses or partial(_own_losses, representation, tuple(self.weights))
+        self.run, self.last = run, run / "last.safetensors"
+        self.log, self.table = Table(run / "log.csv"), Table(run / "validation.csv")
+        self._go_on()
+        if self.ranks.leads:
+            facts = environment(self.device, ranks=self.ranks.world)
+            record_environment(run / "environment.json", facts, step=self.done)
+            write_json(run / "recipe.json", {"model": spec.model_dump(mode="json"), "training": asdict(options)})
 
+    def _go_on(self) -> None:
+        """Take up the state there is."""
+        self.done, self.best, self.overdue = 0, -math.inf, False
+        self.scores: list[float] = []
+        if self.last.exists():
+            state = load_state(self.last, self.model, self.average, self.optimiser, self.fixed)
+            self.done, best = state["step"], state["best"]
+            self.best = -math.inf if best is None else best
+            self.scores = [float(s) for s in state.get("scores", [])]
+        losses: list[float] = []
+        if self.ranks.leads:
+            for table in (self.log, self.table):
+                table.cut(self.done)
+            losses = self.log.column("loss")[-500:]
+        losses = self.ranks.tell(losses)
+        self.watch = DivergenceWatch(self.options.divergence_factor, self.options.divergence_steps, losses)
+        self.finished = self._has_ended()
 
-def _step(
-    model: Segmenter,
-    fixed: Fixed,
-    losses: Losses,
-    weights: Mapping[str, float],
-    batch: Batch,
-    options: TrainingOptions,
-    optimiser: torch.optim.Optimizer,
-    computing: Callable[[], AbstractContextManager[object]],
-    device: torch.device,
-) -> dict[str, float]:
-    images = torch.from_numpy(batch.images).to(device, memory_format=torch.channels_last)
-    fixed.train(model)
-    with computing():
-        raw = model(images) if batch.features is None else _from_features(model, images, batch.features)
-    terms = losses(raw.float(), batch)
-    terms = {name: terms[name] for name, weight in weights.items() if weight and name in terms}
-    loss: Tensor = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
-    if not torch.isfinite(loss):
-        values = ", ".join(f"{name} {float(term.detach()):g}" for name, term in terms.items())
-        raise TrainingError(
-            f"The loss is not finite ({values}). The last checkpoint is kept; go on with a lower learning rate."
+    def _has_ended(self) -> bool:
+        patience = self.options.patience
+        return self.done >= self.options.steps or (patience > 0 and plateaus(self.scores, patience) > 0)
+
+    def timed(self, sampler: BatchSource) -> Iterator[tuple[int, Batch, float]]:
+        """Step, batch, and the seconds that were waited for it."""
+        self.began, self.first, self.waited = time.monotonic(), self.done, 0.0
+        if self.finished:
+            return
+        batches = sampler.batches(self.done, self.options.steps, self.options.batch)
+        for step in range(self.done, self.options.steps):
+            asked = time.monotonic()
+            batch = next(batches)
+            yield step, batch, time.monotonic() - asked
+
+    def step(self, step: int, batch: Batch, waited: float) -> dict[str, float]:
+        """Learn from a batch; gives the losses."""
+        options = self.options
+        factor = learning_rate_factor(
+            options.schedule, step, options.steps, epoch_steps=options.epoch_steps, scores=self.scores
         )
-    optimiser.zero_grad(set_to_none=True)
-    loss.backward()
-    nn.utils.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], options.clip)
-    optimiser.step()
-    return {"loss": float(loss.detach()), **{name: float(term.detach()) for name, term in terms.items()}}
+        for group in self.optimiser.param_groups:
+            group["lr"] = group["base_lr"] * factor
+        torch.manual_seed(step_seed(options.seed, step, self.ranks.rank))
+        terms = self._learn(step, batch)
+        self.average.update(self.model)
+        self.done = step + 1
+        self.finished = self._has_ended()
+        seconds = max(1e-9, time.monotonic() - self.began)
+        self.waited += waited
+        self.rate = (self.done - self.first) * options.batch / seconds
+        if self.ranks.leads:
+            speed = {"crops_per_s": self.rate, "waited": self.waited / seconds}
+            self.log.append({"step": self.done, "lr": options.learning_rate * factor, **terms, **speed})
+        return terms
+
+    def _learn(self, step: int, batch: Batch) -> dict[str, float]:
+        model, images = self.model, torch.from_numpy(batch.images)
+        images = images.to(self.device, memory_format=torch.channels_last)
+        self._hold(step < self.options.frozen_steps)
+        with self.computing():
+            raw, tissues = _forward(model, images, batch, tissues=bool(self.weights.get(TISSUE_TERM)))
+        terms = dict(self.losses(raw.float(), batch))
+        if tissues is not None:
+            terms[TISSUE_TERM] = _tissue_loss(tissues.float(), batch)
+        terms = weighted(terms, self.weights, strict=self.own_losses)
+        loss: Tensor = torch.stack([self.weights[name] * term for name, term in terms.items()]).sum()
+        # One transfer, and one loss for all processes: what is not finite in one of them ends all.
+        values = self.ranks.mean(torch.stack([loss, *terms.values()]).detach().float()).tolist()
+        said = dict(zip(("loss", *terms), values, strict=True))
+        self.watch.see(step + 1, said["loss"], {name: said[name] for name in terms})
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self.ranks.average_gradients(model)
+        norm = clip_gradients(model, self.options.clip, each=self.options.clip_each)
+        if not torch.isfinite(norm):
+            raise TrainingError(
+                f"The gradient of step {step + 1:,} is not finite. The last good checkpoint is kept. Begin again in "
+                "another folder with a lower learning rate."
+            )
+        self.optimiser.step()
+        self.ranks.average_statistics(model)
+        return said
+
+    def _hold(self, held: bool) -> None:
+        """Into training mode, but for what stays, and for the encoder while it waits for its turn."""
+        self.fixed.train(self.model)
+        if self.options.frozen_steps:
+            for parameter in self.waiting:
+                parameter.requires_grad_(not held)
+        if held:
+            self.model.encoder.eval()
+
+    def validate(self, score_of: Callable[[nn.Module], Mapping[str, float]], score: str) -> None:
+        """Score the averaged weights, and keep them if they are the best."""
+        self._check_weights()
+        scores: Mapping[str, float] = {}
+        if self.ranks.leads:
+            scores = score_of(self.average.model)
+            self.table.append({"step": self.done, **scores})
+        reached = float(self.ranks.tell(scores[score] if self.ranks.leads else None))
+        self.scores.append(reached)
+        if reached > self.best or self.options.keep == "last" or math.isinf(self.best):
+            self.best = max(self.best, reached) if math.isfinite(reached) else self.best
+            if self.ranks.leads:
+                save_weights(moving(self.average.model, self.fixed), self.run / "best.safetensors")
+        self.finished = self._has_ended()
+
+    def checkpoint(self, *, last: bool) -> bool:
+        """Write the state if it is due; not while the loss is suspiciously large, so that a good one stays."""
+        self.overdue |= self.done % self.options.checkpoint_every == 0
+        if not last and (not self.overdue or self.watch.suspicious):
+            return False
+        self._check_weights()
+        self.overdue = False
+        best = self.best if math.isfinite(self.best) else None
+        if self.ranks.leads:
+            progress = {"step": self.done, "best": best, "scores": self.scores}
+            save_state(self.last, self.model, self.average, self.optimiser, progress, self.fixed)
+            far = {"step": self.done, "of": self.options.steps, "best": best, "crops_per_s": self.rate}
+            write_json(self.run / "progress.json", far)
+        self.ranks.wait()
+        return True
+
+    def _check_weights(self) -> None:
+        for name, tensor in moving(self.model, self.fixed).items():
+            if tensor.dtype.is_floating_point and not torch.isfinite(tensor).all():
+                raise TrainingError(
+                    f"After step {self.done:,} the weights '{name}' are not finite. The last good checkpoint is kept. "
+                    "Begin again in another folder with a lower learning rate."
+                )
 
 
-def _own_losses(representation: Representation, raw: Tensor, batch: Batch) -> dict[str, Tensor]:
+def _forward(model: Segmenter, images: Tensor, batch: Batch, *, tissues: bool) -> tuple[Tensor, Tensor | None]:
+    """Raw channels, and tissue logits where they are to be learnt and the batch knows them."""
+    if batch.features is not None:
+        return _from_features(model, images, batch.features), None
+    if tissues and model.tissue is not None and batch.tissues is not None:
+        return model.forward_with_tissue(images)
+    return model(images), None
+
+
+def _tissue_loss(logits: Tensor, batch: Batch) -> Tensor:
+    assert batch.tissues is not None
+    truth = torch.from_numpy(batch.tissues).to(logits.device)
+    known = truth >= 0
+    entropy = F.cross_entropy(logits, truth.clamp(min=0), reduction="none")
+    return (entropy * known).sum() / known.sum().clamp(min=1)
+
+
+def _own_losses(
+    representation: Representation, wanted: tuple[str, ...], raw: Tensor, batch: Batch
+) -> dict[str, Tensor]:
     target = {name: torch.from_numpy(maps).to(raw.device) for name, maps in batch.maps.items()}
-    return representation.loss_terms(raw, target, torch.from_numpy(batch.separable).to(raw.device))
+    separable = torch.from_numpy(batch.separable).to(raw.device)
+    return loss_terms(representation, raw, target, separable, wanted=wanted)
 
 
 def _from_features(model: Segmenter, images: Tensor, stored: Mapping[str, NDArray[np.float16]]) -> Tensor:
     """As the model's own `forward`, but for the encoder."""
     raw: Tensor = model.heads(model.decoder(restored(stored, images.device), model.normalise(images)))
     return raw
-
-
-def _optimiser(model: nn.Module, options: TrainingOptions) -> torch.optim.Optimizer:
-    groups = []
-    for encoder in (True, False):
-        # Adapters start from nothing, as a decoder does, and learn at its rate.
-        lr = options.learning_rate * (options.encoder_factor if encoder else 1.0)
-        for decays in (True, False):
-            # Biases and norms are not pulled to zero: it would only shift what the next layer sees.
-            chosen = [
-                p
-                for n, p in model.named_parameters()
-                if p.requires_grad and _pretrained(n) == encoder and (p.ndim > 1) == decays
-            ]
-            groups.append(
-                {"params": chosen, "lr": lr, "base_lr": lr, "weight_decay": options.weight_decay if decays else 0.0}
-            )
-    return torch.optim.AdamW(groups)
-
-
-def _pretrained(name: str) -> bool:
-    return name.startswith("encoder.") and name.rpartition(".")[2] not in {DOWN, UP}
-
-
-def _check_same_run(run: Path, options: TrainingOptions, representation: Representation) -> None:
-    """A longer run may follow from a shorter one; anything else that differs is another run."""
-    path = run / "options.json"
-    mine = json.loads(json.dumps(asdict(options)))
-    mine["loss_weights"] = dict(options.loss_weights or representation.loss_weights)
-    if path.exists():
-        free = {"steps", "device", "precision", "validate_every", "checkpoint_every"}
-        # A run of an earlier version has not heard of newer options: it was done by their defaults.
-        theirs = {**json.loads(json.dumps(asdict(TrainingOptions()))), **json.loads(path.read_text())}
-        theirs["loss_weights"] = theirs["loss_weights"] or dict(representation.loss_weights)
-        other = [k for k in mine if k not in free and mine[k] != theirs[k]]
-        if other:
-            listed = ", ".join(f"{k} {theirs[k]} there, {mine[k]} now" for k in other)
-            raise InputError(f"'{run}' holds a run with other options ({listed}). Use them, or another folder.")
-    _write_json(path, mine)
-
-
-def _write_json(path: Path, data: Mapping[str, Any]) -> None:
-    temporary = path.with_suffix(".part")
-    temporary.write_text(json.dumps(data, indent=2))
-    os.replace(temporary, path)
-
-
-def _log(path: Path, row: Mapping[str, float]) -> None:
-    new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, list(row), extrasaction="ignore")
-        if new:
-            writer.writeheader()
-        writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
-
-
-def _truncate_log(path: Path, done: int) -> None:
-    """Drop the rows of steps after the checkpoint: they are done again."""
-    if path.exists():
-        head, *rows = path.read_text().splitlines()
-        kept = [row for row in rows if int(row.split(",")[0]) <= done]
-        path.write_text("\n".join([head, *kept]) + "\n")

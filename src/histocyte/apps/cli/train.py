@@ -18,7 +18,7 @@ def train(
     out: Annotated[
         Path, typer.Option("-o", "--out", help="Folder of the run; an unfinished run there goes on.")
     ] = Path("runs/model"),
-    recipe: Annotated[str, typer.Option(help="What to train.")] = "hover_unet",
+    recipe: Annotated[str | None, typer.Option(help="What to train: hover_unet where not given.")] = None,
     encoder: Annotated[
         str | None, typer.Option(help="Encoder in place of the recipe's own (`histocyte encoders list`).")
     ] = None,
@@ -28,6 +28,13 @@ def train(
             help="Pre-trained weights of that encoder, or of the recipe's own; at random where not given. Local: a "
             ".safetensors, .pth, .pt or .bin file, an index.json beside its shards, or a folder of the hub's layout. "
             "From the hub or its cache: a name of `histocyte encoders list`, or hub:owner/name@revision."
+        ),
+    ] = None,
+    start_from: Annotated[
+        str | None,
+        typer.Option(
+            help="Go on from a model, e.g. on images of your own: a name of `histocyte models list` or a file. Its "
+            "network and classes stay, and images that it was not trained on stay held out.",
         ),
     ] = None,
     adapt: Annotated[
@@ -54,6 +61,13 @@ def train(
     ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Batches to train for.")] = 4000,
     batch: Annotated[int, typer.Option(min=1, help="Crops in a batch.")] = 16,
+    learning_rate: Annotated[
+        float, typer.Option(min=1e-7, max=1, help="Its peak; a pre-trained encoder learns at 0.3 of it.")
+    ] = 1e-3,
+    loss_weight: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TERM=WEIGHT", help="Weight of a loss term in place of the recipe's; may be repeated."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of everything random, the split included.")] = 0,
     validation: Annotated[
         float, typer.Option(min=0.01, max=0.9, help="Share of the patients or slides held out.")
@@ -70,17 +84,27 @@ def train(
     any moment, and the same command goes on where it was: after Ctrl-C or SIGTERM (exit code 130 or 143) from the step
     that was being done, when killed or at the second Ctrl-C from the last checkpoint.
 
-    Example: histocyte train data/monuseg data/consep -o runs/mine --encoder-weights resnet18.safetensors
+    Examples:
+        histocyte train data/monuseg data/consep -o runs/mine --encoder-weights resnet18.safetensors
+        histocyte train my_images -o runs/ours --start-from hover-unet-consep --learning-rate 3e-4 --steps 1000
     """
     from histocyte.core.errors import require
 
     require("torch", extra="torch")
     from histocyte.apps.cli.stopping import ending_with_a_word
     from histocyte.apps.cli.training_run import Adaptation, TrainingRun
-    from histocyte.recipes.registry import RECIPES, way_to_adapt
+    from histocyte.apps.cli.training_start import Start
 
-    ways = Adaptation(adapt or way_to_adapt(RECIPES[recipe]()), lora_rank, lora_mlp, cache, cache_passes, delta)
+    beginning = Start.of(recipe, encoder, encoder_weights, start_from)
+    how = adapt or beginning.way_to_adapt
+    ways = Adaptation(how, lora_rank, lora_mlp, cache, cache_passes, delta)
     with ending_with_a_word():
-        run = TrainingRun(out, recipe, name, encoder, encoder_weights, ways, seed, device, threads)
+        run = TrainingRun(out, beginning, name, ways, seed, device, threads)
         run.load_data(data, validation=validation, mpp=mpp)
-        run.fit(steps=steps, batch=batch, validate_every=validate_every)
+        run.fit(
+            steps=steps,
+            batch=batch,
+            validate_every=validate_every,
+            learning_rate=learning_rate,
+            loss_weights=loss_weight or [],
+        )

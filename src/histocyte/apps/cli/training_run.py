@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -14,11 +15,11 @@ from torch import nn
 
 from histocyte.apps.cli.output import progress_bar, say
 from histocyte.apps.cli.stopping import Stopping
+from histocyte.apps.cli.training_start import Start
 from histocyte.core.errors import InputError
 from histocyte.datasets.cards import DATASETS
 from histocyte.datasets.folder import load_folders
 from histocyte.datasets.sample import Sample
-from histocyte.datasets.splits import split_by_group
 from histocyte.encoders.fingerprint import tensor_sha256
 from histocyte.evaluation.protocol import evaluate
 from histocyte.evaluation.report import Report
@@ -32,11 +33,11 @@ from histocyte.model.checkpoint import save_model
 from histocyte.model.delta import FOLDER_VARIABLE, delta_of
 from histocyte.model.segmenter import Segmenter
 from histocyte.pipeline import instances_on
-from histocyte.recipes.training import crop_sampler, data_facts, first_spec, held_out, origin, start
+from histocyte.recipes.training import crop_sampler, data_facts, held_out
 from histocyte.training.adapt import check_adaptation
 from histocyte.training.crops import BatchSource
 from histocyte.training.feature_cache import CachedSampler, FeatureCache, crops_of_passes
-from histocyte.training.fit import TrainingOptions, fit, prepare
+from histocyte.training.fit import TrainingOptions, fit, prepare, term_names
 from histocyte.training.state import load_moving
 
 __all__ = ["Adaptation", "TrainingRun"]
@@ -62,20 +63,24 @@ class Adaptation:
     passes: int = 8
     delta: bool | None = None
 
-    def check(self, encoder_weights: str | Path | None) -> None:
+    def check(self, beginning: Start) -> None:
         """Refuse what does not go together.
 
         Raises:
             InputError: Says what.
         """
         check_adaptation(self.how)
-        if self.how != "full" and encoder_weights is None:
+        if self.how != "full" and not beginning.pretrained:
             raise InputError(
                 f"--adapt {self.how} keeps weights of the encoder as they begin, and without --encoder-weights that is "
                 "at random. Pass them, e.g. by the name of a card (histocyte encoders list), or ask for --adapt full."
             )
         if self.cache is not None and self.how != "frozen":
             raise InputError(f"--cache keeps a frozen encoder's features; with --adapt {self.how} they change.")
+        if self.delta and beginning.model is not None:
+            raise InputError(
+                "--delta leaves out an encoder's published weights, and --start-from begins with others. Leave one out."
+            )
         if self.delta and self.how == "full":
             raise InputError("--delta leaves out what was not trained, and --adapt full trains everything.")
 
@@ -90,10 +95,8 @@ class TrainingRun:
 
     Args:
         folder: Of the run.
-        recipe: By name.
+        beginning: Network and weights to begin with.
         name: Of the model.
-        encoder: In place of the recipe's own.
-        encoder_weights: Starting weights of the encoder.
         ways: To train it.
         seed: Of everything random.
         device: To train on.
@@ -106,19 +109,16 @@ class TrainingRun:
     def __init__(
         self,
         folder: Path,
-        recipe: str,
+        beginning: Start,
         name: str,
-        encoder: str | None,
-        encoder_weights: str | None,
         ways: Adaptation,
         seed: int,
         device: str,
         threads: int | None,
     ) -> None:
-        ways.check(encoder_weights)
-        self.folder, self.seed, self.ways = folder, seed, ways
-        self.spec = first_spec(recipe, encoder).with_changes(name=name)
-        self.encoder_weights = encoder_weights
+        ways.check(beginning)
+        self.folder, self.beginning, self.seed, self.ways = folder, beginning, seed, ways
+        self.spec = beginning.spec.with_changes(name=name)
         self.device = pick_device(device)
         torch.set_num_threads(threads or available_cpus())
         self.training: list[Sample] = []
@@ -135,42 +135,72 @@ class TrainingRun:
             if card is not None and card.external:
                 raise InputError(f"'{folder}' is an external test set, never trained or selected on. Leave it out.")
         samples = load_folders(folders, taxonomy=self.spec.classes, mpp=mpp)
-        self.training, self.validation = split_by_group(samples, fraction=validation, seed=self.seed)
+        self.training, self.validation = self.beginning.split(samples, fraction=validation, seed=self.seed)
         say(f"{len(self.training)} images to train on, {len(self.validation)} held out.")
 
-    def fit(self, *, steps: int, batch: int, validate_every: int) -> None:
+    def _loss_weights(self, changes: Sequence[str]) -> dict[str, float]:
+        """The recipe's weights of the loss terms with those given as "term=weight" in their place.
+
+        Raises:
+            InputError: No such term, or no number.
+        """
+        representation = build_representation(self.spec.representation)
+        weights, terms = dict(representation.loss_weights), term_names(representation) if changes else ()
+        for change in changes:
+            term, _, number = change.partition("=")
+            if term not in terms:
+                raise InputError(f"--loss-weight {change}: no such term; there are {', '.join(terms)}.")
+            try:
+                weights[term] = float(number)
+            except ValueError:
+                raise InputError(f"--loss-weight {change}: expected TERM=WEIGHT with a number.") from None
+            if not 0 <= weights[term] < math.inf:
+                raise InputError(f"--loss-weight {change}: a weight is a number of 0 or more.")
+        return weights
+
+    def fit(
+        self,
+        *,
+        steps: int,
+        batch: int,
+        validate_every: int,
+        learning_rate: float = 1e-3,
+        loss_weights: Sequence[str] = (),
+    ) -> None:
         """Train, then write model.safetensors with the best weights and their scores.
 
         Raises:
-            InputError: Another process trains in the folder.
+            InputError: A weight of a term that there is not, or another process trains in the folder.
             DiskError: The folder cannot be written.
             typer.Exit: Told to end between two steps; the same call goes on.
         """
-        model = start(self.spec, self.encoder_weights, seed=self.seed)
-        with FolderLock(self.folder):
-            self._fit(model, steps, batch, validate_every)
-
-    def _fit(self, model: Segmenter, steps: int, batch: int, validate_every: int) -> None:
-        if self.encoder_weights is not None:
-            facts = origin(model, self.encoder_weights, included=not self.ways.leaves_out)
-            self.spec = self.spec.with_changes(encoder_weights=facts)
-        published = {}
-        if self.ways.leaves_out:
-            published = {name: tensor_sha256(tensor) for name, tensor in model.encoder.state_dict().items()}
-        sampler: BatchSource = crop_sampler(self.spec, self.training, seed=self.seed)
-        if self.ways.cache is not None:
-            sampler = self._cached(model, self.ways.cache)
+        model = self.beginning.network(seed=self.seed)
         options = TrainingOptions(
             steps=steps,
             batch=batch,
+            learning_rate=learning_rate,
+            loss_weights=self._loss_weights(loss_weights),
             seed=self.seed,
             validate_every=validate_every,
             device=str(self.device),
             adapt=self.ways.how,
             lora_rank=self.ways.rank,
             lora_targets=(*ATTENTION, *MLP) if self.ways.mlp else ATTENTION,
-            cached_crops=sampler.crops if isinstance(sampler, CachedSampler) else 0,
         )
+        with FolderLock(self.folder):
+            self._fit(model, options)
+
+    def _fit(self, model: Segmenter, options: TrainingOptions) -> None:
+        steps, leaves_out = options.steps, self.ways.leaves_out and self.beginning.model is None
+        facts = self.beginning.encoder_facts(model, included=not leaves_out)
+        self.spec = self.spec.with_changes(encoder_weights=facts)
+        published = {}
+        if leaves_out:
+            published = {name: tensor_sha256(tensor) for name, tensor in model.encoder.state_dict().items()}
+        sampler: BatchSource = crop_sampler(self.spec, self.training, seed=self.seed)
+        if self.ways.cache is not None:
+            sampler = self._cached(model, self.ways.cache)
+            options = replace(options, cached_crops=sampler.crops)
         fixed = prepare(model, options)
         reached = 0
         with Stopping() as stopping, progress_bar("steps") as bar:
@@ -192,7 +222,7 @@ class TrainingRun:
             raise stopping.end(f"The state of step {reached:,} of {steps:,} is in '{self.folder}'")
         best = self.folder / "best.safetensors"
         load_moving(model, load_file(best), fixed, where=best)
-        self._finish(model, steps, published)
+        self._finish(model, steps, published if leaves_out else None)
 
     def _cached(self, model: Segmenter, folder: Path) -> CachedSampler:
         sampler = crop_sampler(self.spec, self.training, seed=self.seed)
@@ -220,8 +250,8 @@ class TrainingRun:
         scores = {f"{name}_{key}": s.scores[key].value for name, s in sources.items() for key in ("bpq", "f1")}
         return {"bpq": sum(s.scores["bpq"].value for s in sources.values()) / len(sources), **scores}
 
-    def _finish(self, model: Segmenter, steps: int, published: Mapping[str, str]) -> None:
-        delta = delta_of(model, published) if self.ways.leaves_out else None
+    def _finish(self, model: Segmenter, steps: int, published: Mapping[str, str] | None) -> None:
+        delta = None if published is None else delta_of(model, published)
         merge_adapters(model)
         report = self._report(model.eval(), replicates=1000).to_json()
         arguments = [a if not Path(a).exists() else Path(a).name for a in sys.argv[1:]]
@@ -233,6 +263,7 @@ class TrainingRun:
                 "steps": steps,
                 "seed": self.seed,
                 "adapt": self.ways.how,
+                **self.beginning.record,
                 "held_out": held_out(self.validation),
             },
         )

@@ -1,0 +1,121 @@
+"""What a training begins with: a recipe's network with or without its encoder's weights, or a whole model."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from histocyte.apps.cli.output import say
+from histocyte.core.errors import InputError
+from histocyte.datasets.sample import Sample
+from histocyte.datasets.splits import split_by_group
+from histocyte.model.checkpoint import load_model, read_spec
+from histocyte.model.segmenter import Segmenter
+from histocyte.model.spec import EncoderWeights, ModelSpec
+from histocyte.model.zoo import find_model
+from histocyte.recipes.registry import way_to_adapt
+from histocyte.recipes.training import first_spec, origin, start
+
+__all__ = ["Start"]
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where a run begins.
+
+    Attributes:
+        spec: What the network is.
+        encoder_weights: Of the encoder alone, as `encoders.hub.find_weights` takes them; at random where None.
+        model: File of the model it goes on from, in place of those.
+    """
+
+    spec: ModelSpec
+    encoder_weights: str | None = None
+    model: Path | None = None
+
+    @classmethod
+    def of(cls, recipe: str | None, encoder: str | None, encoder_weights: str | None, start_from: str | None) -> Start:
+        """What the options of `histocyte train` ask for.
+
+        Raises:
+            UnknownNameError: No such recipe, encoder or model.
+            InputError: They do not go together, or the model has no weights that can be trained.
+        """
+        if start_from is None:
+            return cls(first_spec(recipe or "hover_unet", encoder), encoder_weights)
+        given = {"--recipe": recipe, "--encoder": encoder, "--encoder-weights": encoder_weights}
+        asked = [option for option, value in given.items() if value is not None]
+        if asked:
+            raise InputError(
+                f"--start-from begins with a whole model, {' and '.join(asked)} with another network. Use one or the "
+                "other."
+            )
+        path = find_model(start_from).safetensors
+        if path is None:
+            raise InputError(f"'{start_from}' is for running only (ONNX); training goes on from a .safetensors model.")
+        return cls(read_spec(path), model=path)
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether the encoder begins with weights worth keeping."""
+        return self.model is not None or self.encoder_weights is not None
+
+    @property
+    def way_to_adapt(self) -> str:
+        """How much of the encoder is trained if nobody says: the recipe's way, or all of a whole model."""
+        return "full" if self.model is not None else way_to_adapt(self.spec)
+
+    @property
+    def record(self) -> Mapping[str, object]:
+        """What the spec of the trained model says of its beginning."""
+        if self.model is None:
+            return {}
+        digest = hashlib.sha256(self.model.read_bytes()).hexdigest()
+        return {"started_from": {"name": read_spec(self.model).name, "sha256": digest}}
+
+    def network(self, *, seed: int) -> Segmenter:
+        """The network with the weights it begins with; what they lack is drawn by the seed.
+
+        Raises:
+            InputError: Weights that are not there.
+            ModelError: Weights that do not fit.
+        """
+        if self.model is not None:
+            return load_model(self.model)[1].train()
+        return start(self.spec, self.encoder_weights, seed=seed)
+
+    def encoder_facts(self, network: Segmenter, *, included: bool) -> EncoderWeights | None:
+        """How the spec names the weights that the encoder began with."""
+        if self.model is not None:
+            facts = self.spec.encoder_weights
+            return None if facts is None else facts.model_copy(update={"included": True})
+        return None if self.encoder_weights is None else origin(network, self.encoder_weights, included=included)
+
+    def split(self, samples: Sequence[Sample], *, fraction: float, seed: int) -> tuple[list[Sample], list[Sample]]:
+        """Training and validation samples, no patient or slide on both sides.
+
+        Of a set that the model was trained on, the images it did not learn from stay held out, whatever the fraction
+        and the seed: on any other it would be scored on what it has seen.
+
+        Raises:
+            InputError: A set of a single group.
+        """
+        past = self.spec.training.get("held_out", {}) if self.model is not None else {}
+        known = [s for s in samples if s.source in past]
+        validation = {id(s) for s in known if s.name in past[s.source]}
+        groups = {(s.source, s.group) for s in known if id(s) in validation}
+        new = [s for s in samples if s.source not in past]
+        if new:
+            validation |= {id(s) for s in split_by_group(new, fraction=fraction, seed=seed)[1]}
+        if known:
+            sets = ", ".join(sorted({s.source for s in known}))
+            say(f"Of {sets} the images that the model has not learnt from stay held out.")
+        if not validation:
+            raise InputError(
+                "The model was trained on all of these images, so none is left to score it on. Add images it has not "
+                "seen."
+            )
+        validation |= {id(s) for s in known if (s.source, s.group) in groups}
+        return [s for s in samples if id(s) not in validation], [s for s in samples if id(s) in validation]

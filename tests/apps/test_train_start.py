@@ -1,0 +1,130 @@
+"""`histocyte train` from a whole model, and with weights of the loss terms of one's own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from histocyte.apps.cli.train import train
+from histocyte.apps.cli.training_start import Start
+from histocyte.core.errors import InputError, UnknownNameError
+from histocyte.core.taxonomy import CONSEP
+from histocyte.datasets.sample import Sample
+from histocyte.model.checkpoint import load_model, read_spec, save_model
+from histocyte.recipes.training import first_spec, start
+from histocyte.testing.perfect import paint_truth
+from histocyte.testing.scenes import packed_ellipses
+
+SMALL = "lcnet_035"
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("mine")
+    for number in range(4):
+        labels = packed_ellipses((96, 96), 12, seed=number)
+        cv2.imwrite(str(folder / f"i{number}.png"), paint_truth(labels, CONSEP)[..., ::-1])
+        np.savez(folder / f"i{number}.npz", inst=labels.instances)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "first.safetensors"
+    spec = first_spec("hover_unet", SMALL)
+    spec = spec.with_changes(name="first", training={"held_out": {data.name: ["i1", "i2"]}})
+    save_model(path, spec, start(spec, None, seed=5).state_dict())
+    return path
+
+
+def run(data: Path, out: Path, **options: object) -> Path:
+    given = {"encoder": None, "encoder_weights": None, "start_from": None, "adapt": None, "lora_rank": 2}
+    given |= {"lora_mlp": False, "cache": None, "cache_passes": 1, "delta": None, "steps": 1, "batch": 1, "seed": 0}
+    given |= {"validation": 0.25, "validate_every": 1, "device": "cpu", "threads": 1, "mpp": 0.25, "name": "mine"}
+    given |= {"recipe": None, "learning_rate": 1e-7, "loss_weight": None, **options}
+    train([data], out, **given)  # type: ignore[arg-type]
+    return out / "model.safetensors"
+
+
+def test_training_goes_on_from_a_models_own_weights(data: Path, model: Path, tmp_path: Path) -> None:
+    path = run(data, tmp_path, start_from=str(model))
+    before, after = load_model(model)[1], load_model(path)[1]
+    for (name, old), new in zip(before.named_parameters(), after.parameters(), strict=True):
+        # AdamW's first step is the learning rate, whatever the gradient.
+        assert torch.allclose(old, new, atol=1e-6), name
+    training = read_spec(path).training
+    assert training["started_from"]["name"] == "first"
+    assert read_spec(path).name == "mine"
+
+
+def test_images_that_the_model_has_not_learnt_from_stay_held_out(
+    data: Path, model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = run(data, tmp_path, start_from=str(model), seed=3)
+    assert read_spec(path).training["held_out"] == {data.name: ["i1", "i2"]}
+    assert "the model has not learnt from" in " ".join(capfd.readouterr().err.split())
+
+
+def test_a_new_set_is_split_by_the_seed_and_a_set_wholly_seen_is_refused(model: Path) -> None:
+    def sample(source: str, name: str) -> Sample:
+        nothing = np.zeros((8, 8), np.int32)
+        image = np.zeros((8, 8, 3), np.uint8)
+        return Sample(name, image, nothing, None, 0.25, source, name)
+
+    spec = read_spec(model).with_changes(training={"held_out": {"old": ["b"]}})
+    beginning = Start(spec, model=model)
+    samples = [sample(s, n) for s in ("old", "new") for n in "abcd"]
+    training, validation = beginning.split(samples, fraction=0.25, seed=0)
+    assert [(s.source, s.name) for s in validation if s.source == "old"] == [("old", "b")]
+    assert sum(s.source == "new" for s in validation) == 1
+    assert len(training) + len(validation) == len(samples)
+    with pytest.raises(InputError, match="trained on all of these images"):
+        beginning.split([sample("old", "a"), sample("old", "c")], fraction=0.25, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"recipe": "hover_unet"}, "--start-from begins with a whole model, --recipe with another"),
+        ({"encoder": SMALL, "encoder_weights": "w"}, "--encoder and --encoder-weights"),
+        ({"delta": True, "adapt": "frozen"}, "Leave one out"),
+    ],
+)
+def test_what_does_not_go_with_a_whole_model_is_refused(
+    data: Path, model: Path, tmp_path: Path, options: dict[str, object], says: str
+) -> None:
+    with pytest.raises(InputError, match=says):
+        run(data, tmp_path, start_from=str(model), **options)
+    with pytest.raises(UnknownNameError, match="nosuch"):
+        run(data, tmp_path, start_from="nosuch")
+
+
+def test_the_encoder_of_a_model_can_be_kept_and_the_file_is_whole(data: Path, model: Path, tmp_path: Path) -> None:
+    path = run(data, tmp_path, start_from=str(model), adapt="frozen", learning_rate=0.01)
+    before, after = load_model(model)[1].state_dict(), load_model(path)[1].state_dict()
+    kept = [name for name in before if name.startswith("encoder.")]
+    assert all(torch.equal(before[name], after[name]) for name in kept)
+    assert any(not torch.equal(before[name], after[name]) for name in before if name not in kept)
+
+
+def test_loss_terms_take_ones_own_weights(data: Path, tmp_path: Path) -> None:
+    run(data, tmp_path, encoder=SMALL, loss_weight=["hover_msge=0", "nucleus_focal_tversky=2"])
+    weights = json.loads((tmp_path / "options.json").read_text())["loss_weights"]
+    assert (weights["hover_msge"], weights["nucleus_focal_tversky"], weights["hover_mse"]) == (0, 2, 2.5)
+    columns = (tmp_path / "log.csv").read_text().splitlines()[0].split(",")
+    assert "hover_msge" not in columns
+    assert "nucleus_focal_tversky" in columns
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [("nosuch=1", "there are nucleus_bce"), ("hover_mse", "with a number"), ("hover_mse=-1", "0 or more")],
+)
+def test_a_wrong_weight_is_refused(data: Path, tmp_path: Path, change: str, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        run(data, tmp_path, encoder=SMALL, loss_weight=[change])
