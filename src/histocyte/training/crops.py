@@ -6,6 +6,7 @@ have seen, and workers need not share any state.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -34,12 +35,15 @@ class Batch:
         separable: (B,) float32, 0 where touching nuclei are not apart in the labels.
         features: What a frozen encoder made of the images, by name, each with a batch axis
             (`training.feature_cache`); None where it has to be run.
+        tissues: (B,) int64, which of the model's tissues an image is of, -1 where that is not known; None where the
+            model tells none apart.
     """
 
     images: NDArray[np.float32]
     maps: Mapping[str, NDArray[np.float32]]
     separable: NDArray[np.float32]
     features: Mapping[str, NDArray[np.float16]] | None = None
+    tissues: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +69,19 @@ class BatchSource(Protocol):
         ...
 
 
-def prepared_ahead(batch: Callable[[int], Batch], start: int, stop: int) -> Iterator[Batch]:
-    """Batches of steps start … stop - 1, two of them prepared ahead in a thread of their own."""
-    with ThreadPoolExecutor(1, thread_name_prefix="crops") as pool:
-        waiting = [pool.submit(batch, step) for step in range(start, min(stop, start + 2))]
-        for step in range(start, stop):
-            if step + 2 < stop:
-                waiting.append(pool.submit(batch, step + 2))
-            yield waiting.pop(0).result()
+def prepared_ahead(batch: Callable[[int], Batch], start: int, stop: int, *, threads: int = 1) -> Iterator[Batch]:
+    """Batches of steps start … stop - 1, one more of them than there are threads prepared ahead."""
+    ahead = threads + 1
+    with ThreadPoolExecutor(threads, thread_name_prefix="crops") as pool:
+        waiting = deque(pool.submit(batch, step) for step in range(start, min(stop, start + ahead)))
+        try:
+            for step in range(start, stop):
+                if step + ahead < stop:
+                    waiting.append(pool.submit(batch, step + ahead))
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
 
 
 class CropSampler:
@@ -87,6 +96,10 @@ class CropSampler:
         zoom: Range of a random factor on the resolution.
         weights: Share of the crops by data set (`Sample.source`); 1 where not named. Within a set, images are drawn by
             area.
+        image_weights: (N,) how often each image is drawn in proportion to its area, in place of the shares of sets.
+        tissues: Names of the tissues that the model tells apart.
+        share: Process and number of processes: this one draws every so-manieth crop of a batch, from that one on.
+        threads: That prepare batches ahead.
         seed: Of everything random.
     """
 
@@ -100,21 +113,32 @@ class CropSampler:
         mpp: float = 0.25,
         zoom: tuple[float, float] = (0.8, 1.25),
         weights: Mapping[str, float] | None = None,
+        image_weights: NDArray[np.float64] | None = None,
+        tissues: Sequence[str] = (),
+        share: tuple[int, int] = (0, 1),
+        threads: int = 1,
         seed: int = 0,
     ) -> None:
         self.samples, self.representation, self.augmentation = samples, representation, augmentation
         self.crop_px, self.mpp, self.zoom, self.seed = crop_px, mpp, zoom, seed
+        self.share, self.threads = share, threads
+        places = {_plain(name): i for i, name in enumerate(tissues)}
+        self.tissues = np.array([places.get(_plain(s.tissue), -1) for s in samples], np.int64) if tissues else None
         areas = np.array([s.instances.size * s.mpp**2 for s in samples])
         sources = np.array([s.source for s in samples])
         shares = np.zeros(len(samples))
         for source in np.unique(sources):
             mine = sources == source
             shares[mine] = (weights or {}).get(str(source), 1.0) * areas[mine] / areas[mine].sum()
+        if image_weights is not None:
+            shares = areas * image_weights
         self.shares = shares / shares.sum()
 
     def batch(self, step: int, size: int) -> Batch:
-        """The batch of a step: `size` crops."""
-        return self.batch_of([self.crop(np.random.default_rng([self.seed, step, i])) for i in range(size)])
+        """The batch of a step: `size` crops, or this process's share of them."""
+        first, every = self.share
+        numbers = range(first, size, every)
+        return self.batch_of([self.crop(np.random.default_rng([self.seed, step, i])) for i in numbers])
 
     def batch_of(self, crops: Sequence[Crop]) -> Batch:
         """Crops with their labels written as maps."""
@@ -125,11 +149,12 @@ class CropSampler:
             np.stack([crop.image.transpose(2, 0, 1) for crop in crops]).astype(np.float32),
             {spec.name: np.stack([m[spec.name] for m in maps]) for spec in decoded_maps(self.representation.maps)},
             np.array([sample.separable for sample in samples], np.float32),
+            tissues=None if self.tissues is None else self.tissues[[crop.sample for crop in crops]],
         )
 
     def batches(self, start: int, stop: int, size: int) -> Iterator[Batch]:
-        """The batches of steps start … stop - 1, two prepared ahead in a thread of their own."""
-        return prepared_ahead(lambda step: self.batch(step, size), start, stop)
+        """The batches of steps start … stop - 1, some prepared ahead in threads of their own."""
+        return prepared_ahead(lambda step: self.batch(step, size), start, stop, threads=self.threads)
 
     def crop(self, rng: np.random.Generator) -> Crop:
         """One crop, drawn, zoomed and augmented."""
@@ -149,3 +174,8 @@ class CropSampler:
             instances = cv2.resize(instances, target, interpolation=cv2.INTER_NEAREST_EXACT)
         image, instances = self.augmentation(image, instances, rng)
         return Crop(image, instances, number)
+
+
+def _plain(tissue: str) -> str:
+    """A tissue's name as sets write it differently: Bile-duct, bile_duct, "Bile duct"."""
+    return " ".join(tissue.lower().replace("_", " ").replace("-", " ").split())

@@ -251,18 +251,20 @@ class CachedSampler:
     Args:
         cache: Filled.
         crops: How many of its crops to use.
+        share: As of `CropSampler`.
     """
 
-    def __init__(self, cache: FeatureCache, crops: int) -> None:
-        self.cache, self.crops = cache, crops
+    def __init__(self, cache: FeatureCache, crops: int, *, share: tuple[int, int] = (0, 1)) -> None:
+        self.cache, self.crops, self.share = cache, crops, share
 
     def batch(self, step: int, size: int) -> Batch:
         """The batch of a step."""
-        chosen = [self.cache.read(number) for number in self._numbers(step * size, size)]
+        first, every = self.share
+        chosen = [self.cache.read(number) for number in self._numbers(step * size, size)[first::every]]
         batch = self.cache.sampler.batch_of([crop for crop, _ in chosen])
         names = chosen[0][1]
         features = {name: np.stack([values[name] for _, values in chosen]) for name in names}
-        return Batch(batch.images, batch.maps, batch.separable, features)
+        return Batch(batch.images, batch.maps, batch.separable, features, batch.tissues)
 
     def batches(self, start: int, stop: int, size: int) -> Iterator[Batch]:
         """The batches of steps start … stop - 1, two prepared ahead in a thread of their own."""
