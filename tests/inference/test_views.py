@@ -1,0 +1,89 @@
+"""Logits of one view or several."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from histocyte.core.errors import InputError
+from histocyte.core.instances import Labels
+from histocyte.core.maps import MapSpec
+from histocyte.inference.embed import FeatureInfo
+from histocyte.inference.views import LogitFeatureRuntime, LogitRuntime, logit_runtime
+from histocyte.representations.distance import Distance
+from histocyte.representations.hover import Hover
+from histocyte.representations.logits import activated
+from histocyte.representations.protocol import Representation
+from histocyte.representations.star import Star
+from histocyte.testing.scenes import packed_ellipses
+
+
+class Reader:
+    """Is told each pixel's nucleus by its grey, and writes that nucleus' maps as it sees it: turned."""
+
+    name, device, parallel, multiple = "reader", "numpy", 1, 8
+
+    def __init__(self, representation: Representation) -> None:
+        self.representation = representation
+
+    def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        maps = []
+        for image in images:
+            instances = np.ascontiguousarray(image[..., 0], np.int32)
+            encoded = self.representation.encode(Labels(instances, TYPES))
+            maps.append(np.concatenate([encoded[spec.name] for spec in self.representation.maps]))
+        return np.stack(maps).astype(np.float32)
+
+
+TYPES = np.array([0, *([1, 2] * 60)], np.uint8)
+
+
+@pytest.mark.parametrize("views", [1, 2, 4, 8])
+@pytest.mark.parametrize("representation", [Hover(2), Star(2), Distance(2)], ids=lambda r: type(r).__name__)
+def test_a_network_that_is_right_from_every_side_is_right_on_average(
+    representation: Representation, views: int
+) -> None:
+    instances = packed_ellipses((64, 96), 14, seed=2).instances
+    assert 5 < instances.max() < 120
+    image = np.repeat(instances.astype(np.uint8)[None, ..., None], 3, axis=3)
+    reader = Reader(representation)
+    logits = LogitRuntime(reader, representation, views=views).predict(image)
+    assert np.abs(activated(logits, representation.maps) - reader.predict(image)).max() < 1e-3
+
+
+class Left:
+    """Takes the left half of what it sees for nuclei."""
+
+    name, device, parallel, multiple = "left", "numpy", 1, 8
+    features = FeatureInfo("left", 1)
+
+    def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        maps = np.zeros((len(images), 3, *images.shape[1:3]), np.float32)
+        maps[:, 0, :, : images.shape[2] // 2] = 1
+        return maps
+
+    def predict_with_features(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float16]]:
+        return self.predict(images), np.ones((len(images), 1, 1, 1), np.float16)
+
+
+def test_views_are_averaged_as_probabilities() -> None:
+    images = np.zeros((1, 8, 8, 3), np.uint8)
+    for views, share in ((2, 0.5), (4, 0.5), (8, 0.5)):
+        runtime = logit_runtime(Left(), Hover(), views=views)
+        assert isinstance(runtime, LogitFeatureRuntime)
+        for logits in (runtime.predict(images), runtime.predict_with_features(images)[0]):
+            assert activated(logits, Hover().maps)[0, 0].mean() == pytest.approx(share, abs=1e-3)
+        assert runtime.predict_with_features(images)[1].shape == (1, 1, 1, 1)
+    assert logit_runtime(Left(), Hover()).predict(images)[0, 0, 0, 0] > 15
+
+
+def test_maps_that_point_somewhere_unknown_are_seen_from_one_side_alone() -> None:
+    class Foreign:
+        maps = (MapSpec("arrows", 2),)
+
+    assert LogitRuntime(Left(), Foreign()).specs  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="arrows"):
+        LogitRuntime(Left(), Foreign(), views=2)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="1, 2, 4, 8 views"):
+        LogitRuntime(Left(), Hover(), views=3)
