@@ -107,7 +107,7 @@ def _plot(log: Columns, validation: Columns, png: io.BytesIO) -> Plot:
     last = {name: values[-1] for name, values in {"loss": log["loss"], **scores}.items() if len(values)}
     said = ", ".join(f"{name} {short_number(float(value), 3)}" for name, value in last.items())
     alt = f"Curves of a training up to step {int(log['step'][-1]):,}. Last values: {said}."
-    return draw(paint, size_in=(6.4, 2.1 * (3 + bool(scores)) + 0.6), alt=alt, caption=caption)
+    return draw(paint, size_in=(7.2, 1.9 * (3 + bool(scores)) + 0.6), alt=alt, caption=caption)
 
 
 def _lines(
@@ -134,6 +134,9 @@ def _lines(
         )
     if logarithmic and any(np.any(values > 0) for values in series.values()):
         axes.set_yscale("log")
+        # The usual formatter writes powers as formulas, which are off for the names of sets.
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.yaxis.set_minor_formatter(lambda *_: "")
     elif not marker:
         axes.set_ylim(bottom=0)
     axes.set_ylabel(label, fontsize=8)
@@ -141,7 +144,7 @@ def _lines(
     axes.set_axisbelow(True)
     axes.tick_params(labelsize=8, color=MUTED)
     if len(series) > 1:
-        axes.legend(fontsize=6.5, ncols=2, loc="best")
+        axes.legend(fontsize=6.5, loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0)
 
 
 def _bin(count: int) -> int:
