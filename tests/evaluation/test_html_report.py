@@ -14,14 +14,14 @@ pytest.importorskip("matplotlib")
 pytest.importorskip("jinja2")
 
 
-def row(name, source, *, classes, nuclei=True):
+def row(name, source, *, classes, nuclei=True, tissue="", group=""):
     labels = np.zeros((32, 32), np.int32)
     if nuclei:
         labels[2:10, 2:10], labels[14:22, 14:22] = 1, 2
     n = 2 * nuclei
     found = Instances(labels, np.eye(2, dtype=np.float32)[:n], np.ones(n, np.float32))
     truth = Labels(labels, np.array([0, 1, 1][: n + 1], np.uint8) if classes else None)
-    return score_image(truth, found, ImageInfo(name, source, "", 0.25), n_classes=2)
+    return score_image(truth, found, ImageInfo(name, source, group, 0.25, tissue), n_classes=2)
 
 
 def test_the_page_is_whole_escaped_and_has_class_parts_where_there_are_classes(tmp_path):
@@ -76,3 +76,33 @@ def test_a_gallery_without_mistakes_says_so(tmp_path):
     report = report_of([row("a", "s", classes=False)], ("a", "b"), replicates=5)
     write_html(report, path, title="x", gallery=Gallery())
     assert "Not one mistake" in path.read_text(encoding="utf-8")
+
+
+def test_tissues_and_patients_are_told_where_they_are_known(tmp_path):
+    rows = [row(name, "known", classes=True, tissue=t, group=g) for name, t, g in ("aSP", "bSP", "cLQ")]
+    rows += [row(name, "unknown", classes=False, group=name) for name in "ab"]
+    path = tmp_path / "r.html"
+    write_html(report_of(rows, ("k", "l"), replicates=5), path, title="x")
+    page = path.read_text(encoding="utf-8")
+    assert "within each tissue" in page
+    assert "S, n = 2 images: bPQ 1.00" in page
+    assert "L, n = 1 image: bPQ 1.00" in page
+    cells = {
+        name: re.findall(r"<td>([^<]*)</td>", page[page.index(f">{name}</th>") :])[:2] for name in ("known", "unknown")
+    }
+    assert cells == {"known": ["3", "2"], "unknown": ["2", "–"]}
+    assert "each image is drawn by itself" in page
+
+
+def test_plots_of_many_classes_have_the_width_of_the_page(tmp_path):
+    side, k = 64, 9
+    labels = np.zeros((side, side), np.int32)
+    for i in range(k):
+        labels[2 + 20 * (i // 3) : 12 + 20 * (i // 3), 2 + 20 * (i % 3) : 12 + 20 * (i % 3)] = i + 1
+    found = Instances(labels, np.eye(k, dtype=np.float32), np.ones(k, np.float32))
+    truth = Labels(labels, np.arange(k + 1).astype(np.uint8))
+    rows = [score_image(truth, found, ImageInfo(name, "s", "", 0.25), n_classes=k) for name in "ab"]
+    path = tmp_path / "r.html"
+    write_html(report_of(rows, [f"c{i}" for i in range(k)], replicates=5), path, title="x")
+    page = path.read_text(encoding="utf-8")
+    assert len(re.findall(r'class="broad"><div class="wide"><img', page)) == 2  # confusion and counts

@@ -21,6 +21,9 @@ __all__ = ["plot_confusion", "plot_reliability"]
 _WIDTH = 5.6
 """Inches, as the other plots of a report."""
 
+_ROOM = 0.74
+"""Inches that a cell of the confusion needs for its three lines; with more than some six classes it is a broad plot."""
+
 _DARK_SHARE = 0.7
 """From this share on a cell is so dark that its text is white."""
 
@@ -50,10 +53,11 @@ def plot_confusion(confusion: ConfusionSummary | None, class_names: Sequence[str
         axes.imshow(shown, cmap="Blues", vmin=0, vmax=1, aspect="auto")
         for row, column in np.ndindex(table.shape):
             if not row == column == k:
-                text = f"{table[row, column]:,}{_percent(shares[row][column])}"
+                n = table[row, column]
+                text = f"{n:,}{_percent(shares[row][column])}" if n else "0"
                 colour = "white" if shown[row, column] > _DARK_SHARE else DARK
-                size = 8.5 if k <= 4 else 6.5
-                axes.text(column, row, text, ha="center", va="center", fontsize=size, color=colour)
+                points = 8.5 if k <= 4 else 7.0
+                axes.text(column, row, text, ha="center", va="center", fontsize=points, color=colour)
         _name_cells(axes, [short(name, 14) for name in class_names])
 
     said = "; ".join(
@@ -66,8 +70,8 @@ def plot_confusion(confusion: ConfusionSummary | None, class_names: Sequence[str
         "holds true nuclei that were missed, the bottom row what was found where there is none. Shares are of the "
         f"row, below them their 95 % interval; n = {n_images} image{'s' * (n_images != 1)}."
     )
-    height = max(2.8, 1.3 + 0.62 * (k + 1))
-    return draw(paint, size_in=(_WIDTH, min(height, 10)), alt=f"{caption} {said}.", caption=caption)
+    size = max(_WIDTH, 1.6 + _ROOM * (k + 1)), max(2.8, 1.3 + 0.62 * (k + 1))
+    return draw(paint, size_in=size, alt=f"{caption} {said}.", caption=caption)
 
 
 def _percent(share: Estimate) -> str:

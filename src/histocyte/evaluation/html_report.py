@@ -32,6 +32,8 @@ __all__ = ["check_html", "write_html"]
 
 _CLASS_TITLES = {"pq": "PQ, pooled", "pq_mean": "PQ, image mean", "f1": "F1", "r2": "R² of counts"}
 
+_BROAD_PX = 700
+"""Wider plots have the whole width of the page, and scroll on a phone."""
 
 _PAIRED = {
     "hovernet": "paired as HoVer-Net does: all by smallest summed distance, far pairs dropped",
@@ -77,13 +79,15 @@ def write_html(
     check_html(path)
     import jinja2
 
+    sources = _source_rows(report)
     by_source = {s: [row for row in report.images if row.info.source == s] for s in report.sources}
     template = resources.files("histocyte.evaluation").joinpath("report.html.jinja").read_text(encoding="utf-8")
     page = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(template)
     html = page.render(
         title=title,
         facts=[*facts.items(), *_settings(report).items()],
-        sources=_source_rows(report),
+        sources=sources,
+        ungrouped=any(row["ungrouped"] for row in sources),
         scored=list(report.sources),
         scores=_score_rows(report.sources),
         overview=[_embedded(p) for p in (plot_sources(report.sources), plot_image_quality(by_source))],
@@ -102,13 +106,15 @@ def _settings(report: Report) -> dict[str, str]:
 
 
 def _source_rows(report: Report) -> list[dict[str, object]]:
+    grouped = {row.info.source for row in report.images if row.info.group not in ("", row.info.name)}
     rows: list[dict[str, object]] = []
     for name in dict.fromkeys((*report.sources, *report.skipped)):
         s, skipped = report.sources.get(name), f"{len(report.skipped.get(name, ())):,}"
-        counts = (
-            ["0", "–", "–", "–"] if s is None else [f"{n:,}" for n in (s.n_images, s.n_groups, s.n_truth, s.n_found)]
-        )
-        rows.append({"name": name, "cells": [*counts, skipped]})
+        counts = ["0", "–", "–", "–"]
+        if s is not None:
+            groups = f"{s.n_groups:,}" if name in grouped else "–"
+            counts = [f"{s.n_images:,}", groups, f"{s.n_truth:,}", f"{s.n_found:,}"]
+        rows.append({"name": name, "cells": [*counts, skipped], "ungrouped": s is not None and name not in grouped})
     return rows
 
 
@@ -167,4 +173,5 @@ def _cell(e: Estimate | None) -> dict[str, str]:
 
 def _embedded(plot: Plot) -> dict[str, object]:
     uri = "data:image/svg+xml;base64," + base64.b64encode(plot.svg).decode()
-    return {"uri": uri, "alt": plot.alt, "caption": plot.caption, "width_px": plot.width_px}
+    broad = plot.width_px > _BROAD_PX
+    return {"uri": uri, "alt": plot.alt, "caption": plot.caption, "width_px": plot.width_px, "broad": broad}

@@ -28,6 +28,9 @@ __all__ = [
 _WIDTH = 5.6
 """Inches of every plot: text of 10 pt stays readable where the page is as narrow as a phone."""
 
+_MANY_PANELS = 6
+"""From more panels on they lie four in a row, in a broad plot."""
+
 Series = Sequence[tuple[str, Sequence[Estimate | None]]]
 
 
@@ -62,7 +65,8 @@ def plot_strata(rows: Sequence[ImageScores], *, replicates: int, seed: int) -> P
             counts = [int(n) for n in (~np.isnan(values)).sum(axis=0)]
             series.append((title, estimate_each(weighted_mean(values), weights, n=counts)))
     labels = [
-        f"{short(name)}\nn = {n} image{'s' * (n != 1)}" for name, n in zip(names, inside.sum(axis=0), strict=True)
+        f"{short(name)}\nn = {n} image{'s' * (n != 1)}"
+        for name, n in zip(names, inside.sum(axis=0).tolist(), strict=True)
     ]
     return _interval_plot(
         labels,
@@ -116,7 +120,7 @@ def plot_counts(rows: Sequence[ImageScores], summary: SourceSummary) -> Plot:
     parts = [row.classes for row in rows if row.classes is not None]
     for i, c in enumerate(summary.classes):
         panels.append((c.name, np.array([p.n_truth[i] for p in parts]), np.array([p.n_found[i] for p in parts]), c.r2))
-    columns = min(2, len(panels))
+    columns = 4 if len(panels) > _MANY_PANELS else min(2, len(panels))
     lines = -(-len(panels) // columns)
 
     def paint(figure: Figure) -> None:
@@ -137,8 +141,8 @@ def plot_counts(rows: Sequence[ImageScores], summary: SourceSummary) -> Plot:
     said = "; ".join(
         f"{title}: {truth.sum():,} true, {found.sum():,} found, R² {spoken(r)}" for title, truth, found, r in panels
     )
-    height = 3.0 * lines if columns == 2 else 3.6
-    return draw(paint, size_in=(_WIDTH if columns == 2 else 4.2, height), alt=f"{caption} {said}.", caption=caption)
+    size = (4.2, 3.6) if columns == 1 else (_WIDTH * columns / 2, 3.0 * lines)
+    return draw(paint, size_in=size, alt=f"{caption} {said}.", caption=caption)
 
 
 def _scatter(axes: Axes, truth: NDArray[np.integer], found: NDArray[np.integer]) -> None:
