@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import os
+import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from histocyte.core.errors import DiskError, require
-from histocyte.model.checkpoint import SPEC_KEY
+from histocyte.core.errors import require
+from histocyte.model.onnx_file import write_onnx
 from histocyte.model.segmenter import Segmenter, activate
 from histocyte.model.spec import ModelSpec
 
-__all__ = ["Deployed", "export_onnx"]
+__all__ = ["Deployed", "export_onnx", "onnx_graph"]
 
 
 class Deployed(nn.Module):
@@ -37,20 +37,28 @@ def export_onnx(spec: ModelSpec, segmenter: Segmenter, path: str | Path) -> None
 
     Raises:
         MissingExtraError: onnx is not installed.
+        ModelError: The model is larger than an ONNX file can be.
         DiskError: The file cannot be written.
     """
-    onnx = require("onnx", extra="export")
+    write_onnx(onnx_graph(spec, segmenter), spec, Path(path))
+
+
+def onnx_graph(spec: ModelSpec, segmenter: Segmenter) -> Any:
+    """The network as an `onnx.ModelProto` with float32 weights, not yet a model file.
+
+    Raises:
+        MissingExtraError: onnx is not installed.
+    """
+    require("onnx", extra="export")
     require("onnxscript", extra="export")
-    path = Path(path)
-    temporary = path.with_suffix(".part.onnx")
-    side = spec.tile_px // 2
+    side = max(spec.multiple * 2, spec.tile_px // 2 // spec.multiple * spec.multiple)
     images = torch.zeros((2, side, side, 3), dtype=torch.uint8)
     free = {0: torch.export.Dim.AUTO, 1: torch.export.Dim.AUTO, 2: torch.export.Dim.AUTO}
-    try:
-        torch.onnx.export(
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter warns about itself
+        program = torch.onnx.export(
             Deployed(segmenter).eval(),
             (images,),
-            str(temporary),
             input_names=["images"],
             output_names=["maps"],
             dynamic_shapes=(free,),
@@ -58,33 +66,5 @@ def export_onnx(spec: ModelSpec, segmenter: Segmenter, path: str | Path) -> None
             external_data=False,
             verbose=False,
         )
-        model = onnx.load(str(temporary))
-        _halve_weights(model, onnx)
-        entry = model.metadata_props.add()
-        entry.key, entry.value = SPEC_KEY, spec.model_dump_json()
-        onnx.save(model, str(temporary))
-        os.replace(temporary, path)
-    except OSError as error:
-        raise DiskError(f"The model '{path}' could not be written: {error}.") from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _halve_weights(model: Any, onnx: Any) -> None:
-    """Store every large float32 initializer as float16 and cast it back at its use."""
-    import numpy as np
-
-    graph = model.graph
-    helper, numpy_helper, kinds = onnx.helper, onnx.numpy_helper, onnx.TensorProto
-    casts = []
-    for initializer in graph.initializer:
-        if initializer.data_type != kinds.FLOAT or int(np.prod(initializer.dims)) < 256:
-            continue
-        half = numpy_helper.from_array(
-            numpy_helper.to_array(initializer).astype(np.float16), f"{initializer.name}_half"
-        )
-        casts.append(helper.make_node("Cast", [half.name], [initializer.name], to=kinds.FLOAT))
-        initializer.CopyFrom(half)
-    nodes = list(graph.node)
-    del graph.node[:]
-    graph.node.extend([*casts, *nodes])
+    assert program is not None
+    return program.model_proto

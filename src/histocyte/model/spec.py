@@ -14,7 +14,7 @@ from histocyte.core.errors import ModelError
 from histocyte.core.taxonomy import Taxonomy
 from histocyte.core.version import __version__
 
-__all__ = ["EncoderWeights", "ModelSpec", "Part"]
+__all__ = ["EncoderWeights", "ModelSpec", "Part", "Quantised"]
 
 
 class Part(BaseModel):
@@ -40,6 +40,27 @@ class EncoderWeights(BaseModel):
     included: bool = True
     """Whether the model file holds them, as far as training left them. If not, it cannot be used without them
     (`model.delta`)."""
+
+
+class Quantised(BaseModel):
+    """How layers were brought to 8-bit integers (`model.quantise`)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    made_of: str
+    """SHA-256 of the file of the model in floating point."""
+    calibrated_on: tuple[str, ...]
+    """Names of the slides, or of the folders of images, that ranges were measured on."""
+    slides: int
+    """How many slides or images that were."""
+    tiles: int
+    tile_px: int
+    sha256: str
+    """Over the tiles' pixels."""
+    float_layers: tuple[str, ...] = ()
+    """Layers that stay in floating point."""
+    quantiser: str = ""
+    """Program and version."""
 
 
 class ModelSpec(BaseModel):
@@ -79,6 +100,8 @@ class ModelSpec(BaseModel):
     """Where the encoder's weights come from, as far as that is known."""
     training: Mapping[str, Any] = Field(default_factory=dict)
     """How it was trained: command, steps, seed, split."""
+    quantised: Quantised | None = None
+    """How its layers became 8-bit integers; None in floating point."""
     histocyte: str = __version__
 
     @property

@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["app"]
+from histocyte.apps.cli.models_export import export
+
+__all__ = ["app", "export"]
 
 app = typer.Typer(help="Models: those that come with histocyte, and your own files.", no_args_is_help=True)
 
@@ -81,40 +83,7 @@ def show(
     Console().print(Markdown(files.card.read_text(encoding="utf-8")))
 
 
-@app.command()
-def export(
-    model: Annotated[
-        str, typer.Argument(help="Name of a bundled model, or a .safetensors model file.", show_default=False)
-    ],
-    out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="The .onnx file; beside the model where not given.")
-    ] = None,
-) -> None:
-    """Make the ONNX file that runs without torch.
-
-    Example: histocyte models export runs/mine/model.safetensors
-    """
-    from histocyte.apps.cli.output import say
-    from histocyte.core.errors import InputError, require
-    from histocyte.model.zoo import find_model
-
-    files = find_model(model)
-    if files.safetensors is None:
-        raise InputError(f"'{model}' has no .safetensors file to export from.")
-    require("torch", extra="torch")
-    from histocyte.model.checkpoint import load_model, read_spec
-    from histocyte.model.onnx_export import export_onnx
-
-    target = out or files.safetensors.with_suffix(".onnx")
-    lacking = read_spec(files.safetensors).encoder_weights
-    spec, network = load_model(files.safetensors)
-    export_onnx(spec, network, target)
-    say(f"Wrote {target} ({target.stat().st_size / 1e6:.1f} MB).")
-    if lacking is not None and not lacking.included:
-        say(
-            f"[yellow]note[/yellow] It now holds its encoder's published weights ({lacking.source or lacking.file}), "
-            "under their licence: do not hand it on where that forbids it."
-        )
+app.command()(export)
 
 
 @app.command()

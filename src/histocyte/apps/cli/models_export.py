@@ -1,0 +1,115 @@
+"""`histocyte models export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from histocyte.model.zoo import ModelFiles
+
+__all__ = ["export"]
+
+
+def export(
+    model: Annotated[str, typer.Argument(help="Name of a bundled model, or a model file.", show_default=False)],
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="The .onnx file; beside the model where not given.")
+    ] = None,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="In 8-bit integers: several times as fast on a CPU, a little less exact.")
+    ] = False,
+    calibrate: Annotated[
+        list[Path] | None,
+        typer.Option(help="With --int8: slides, images or folders of the tissue it will see; may be repeated."),
+    ] = None,
+    tiles: Annotated[int, typer.Option(min=1, help="With --int8: tiles to calibrate on.")] = 300,
+    mpp: Annotated[float | None, typer.Option(help="With --int8: µm/px of files that do not state it.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="With --int8: the same seed draws the same tiles.")] = 0,
+) -> None:
+    """Make the ONNX file that runs without torch.
+
+    Example: histocyte models export hover-unet-consep -o quick.onnx --int8 --calibrate slides/
+    """
+    from histocyte.core.errors import InputError
+    from histocyte.model.zoo import find_model
+
+    files = find_model(model)
+    if out is not None and out.suffix != ".onnx":
+        raise InputError(f"The file of -o must end in .onnx, '{out}' does not.")
+    if int8:
+        _export_int8(model, files, out, calibrate or [], tiles, mpp, seed)
+        return
+    if calibrate:
+        raise InputError("--calibrate is for models in 8-bit integers: pass --int8 too.")
+    _export(model, files, out)
+
+
+def _export(model: str, files: ModelFiles, out: Path | None) -> None:
+    from histocyte.core.errors import InputError, require
+
+    if files.safetensors is None:
+        raise InputError(f"'{model}' has no .safetensors file to export from.")
+    require("torch", extra="torch")
+    from histocyte.model.checkpoint import load_model
+    from histocyte.model.onnx_export import export_onnx
+
+    target = out or files.safetensors.with_suffix(".onnx")
+    spec, network = load_model(files.safetensors)
+    export_onnx(spec, network, target)
+    _say_written(target)
+    _warn_of_encoder(files)
+
+
+def _export_int8(
+    model: str, files: ModelFiles, out: Path | None, paths: list[Path], tiles: int, mpp: float | None, seed: int
+) -> None:
+    from histocyte.apps.cli.output import progress_bar, say
+    from histocyte.core.errors import InputError
+    from histocyte.inference.quantise import export_int8
+    from histocyte.model.zoo import bundled_models
+
+    if not paths:
+        raise InputError("--int8 needs --calibrate SLIDES: some slides or images of the tissue the model will see.")
+    bundled = model in bundled_models()
+    target = out or (Path() if bundled else files.any.parent) / f"{files.name}-int8.onnx"
+    if files.safetensors is None and target.resolve() == files.any.resolve():
+        raise InputError(f"'{target}' is the model itself: choose another file with -o.")
+    with progress_bar("slides") as bar:
+        task = bar.add_task("tiles", total=None, note="")
+        spec = export_int8(
+            files,
+            target,
+            paths,
+            count=tiles,
+            mpp=mpp,
+            seed=seed,
+            progress=lambda done, total: bar.update(
+                task, completed=done, total=total, note="measuring ranges" if done == total else ""
+            ),
+        )
+    assert spec.quantised is not None
+    _say_written(target)
+    say(f"Calibrated on {spec.quantised.tiles} tiles of {spec.quantised.slides} slides or images.")
+    _warn_of_encoder(files)
+    say(f"Next, to see what it costs: histocyte evaluate {target} LABELLED --json > int8.json; histocyte compare …")
+
+
+def _say_written(target: Path) -> None:
+    from histocyte.apps.cli.output import say
+
+    say(f"Wrote {target} ({target.stat().st_size / 1e6:.1f} MB).")
+
+
+def _warn_of_encoder(files: ModelFiles) -> None:
+    from histocyte.apps.cli.output import say
+    from histocyte.model.checkpoint import read_spec
+
+    lacking = None if files.safetensors is None else read_spec(files.safetensors).encoder_weights
+    if lacking is not None and not lacking.included:
+        say(
+            f"[yellow]note[/yellow] It now holds its encoder's published weights ({lacking.source or lacking.file}), "
+            "under their licence: do not hand it on where that forbids it."
+        )

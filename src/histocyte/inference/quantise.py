@@ -1,0 +1,83 @@
+"""From a model and slides to the same model in 8-bit integers, as an ONNX file."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from histocyte.core.errors import require
+from histocyte.inference.quantise_tiles import TILE_PX, calibration_tiles
+from histocyte.model.onnx_file import read_onnx, write_onnx
+from histocyte.model.quantise import quantise
+from histocyte.model.spec import ModelSpec, Quantised
+from histocyte.model.zoo import ModelFiles
+
+__all__ = ["export_int8"]
+
+
+def export_int8(
+    files: ModelFiles,
+    out: Path,
+    paths: Sequence[str | Path],
+    *,
+    count: int = 300,
+    mpp: float | None = None,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> ModelSpec:
+    """Write a model in 8-bit integers; its spec says so and on what it was calibrated.
+
+    Args:
+        files: The model; its .safetensors file is what counts, where it has one.
+        out: The .onnx file.
+        paths: Slides, images, or folders of them; images that the model was trained on are fine.
+        count: Tiles to measure ranges on.
+        mpp: Resolution of files that do not state it.
+        seed: The same seed gives the same tiles.
+        progress: Called with slides read and slides in all.
+
+    Returns:
+        The spec that was written.
+
+    Raises:
+        MissingExtraError: The extra `export` is not installed.
+        InputError: No slide or no tissue; or the model cannot be read.
+        ModelError: It has 8-bit layers already, or none that could have.
+        DiskError: The file cannot be written.
+    """
+    require("onnxruntime", extra="export")
+    spec, graph = _graph_of(files)
+    tile_px = -(-TILE_PX // spec.multiple) * spec.multiple
+    found = calibration_tiles(
+        paths, model_mpp=spec.mpp, count=count, tile_px=tile_px, mpp=mpp, seed=seed, progress=progress
+    )
+    graph, float_layers = quantise(graph, found.tiles)
+    source = files.safetensors or files.any
+    facts = Quantised(
+        made_of=hashlib.sha256(source.read_bytes()).hexdigest(),
+        calibrated_on=tuple(Path(path).resolve().name for path in paths),
+        slides=found.slides,
+        tiles=len(found.tiles),
+        tile_px=tile_px,
+        sha256=found.sha256,
+        float_layers=float_layers,
+        quantiser=f"onnxruntime {importlib.metadata.version('onnxruntime')}",
+    )
+    # Measured values are those of the model in floating point, and not of this one.
+    spec = spec.with_changes(name=f"{spec.name}-int8", quantised=facts, metrics={})
+    write_onnx(graph, spec, out)
+    return spec
+
+
+def _graph_of(files: ModelFiles) -> tuple[ModelSpec, Any]:
+    if files.safetensors is None:
+        return read_onnx(files.any)
+    require("torch", extra="torch")
+    from histocyte.model.checkpoint import load_model
+    from histocyte.model.onnx_export import onnx_graph
+
+    spec, network = load_model(files.safetensors)
+    return spec, onnx_graph(spec, network)

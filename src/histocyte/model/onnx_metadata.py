@@ -1,0 +1,105 @@
+"""The metadata of an ONNX file, read without ONNX: a few lengths are followed, weights are skipped.
+
+An ONNX file is one protobuf message whose fields each begin with a tag (field number × 8 + kind) and, for the kinds
+that occur here, a length or a number. Metadata are its fields 14: messages of a key (1) and a value (2). A file that
+was cut off, or is something else, breaks that chain: it is found out before a runtime fills the terminal with its own
+complaints.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator
+from pathlib import Path
+
+from histocyte.core.errors import InputError, ModelError
+from histocyte.model.checkpoint import SPEC_KEY
+from histocyte.model.spec import ModelSpec
+
+__all__ = ["onnx_metadata", "read_onnx_spec"]
+
+_METADATA, _GRAPH = 14, 7
+_VARINT, _EIGHT_BYTES, _LENGTH, _FOUR_BYTES = 0, 1, 2, 5
+
+
+class _Broken(ValueError):
+    """No protobuf message."""
+
+
+def read_onnx_spec(path: str | Path) -> ModelSpec:
+    """The spec of an ONNX model file; needs no runtime.
+
+    Raises:
+        InputError: No such file.
+        ModelError: Not a model file of histocyte, or a damaged one.
+    """
+    metadata = onnx_metadata(path)
+    if SPEC_KEY not in metadata:
+        raise ModelError(
+            f"'{path}' is no ONNX model made by histocyte (`histocyte models export` makes one): "
+            "it holds no model spec."
+        )
+    return ModelSpec.parse(metadata[SPEC_KEY], where=str(path))
+
+
+def onnx_metadata(path: str | Path) -> dict[str, str]:
+    """What an ONNX file says of itself.
+
+    Raises:
+        InputError: No such file.
+        ModelError: No ONNX file, or one that is not whole.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"There is no model file '{path}'.")
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            fields = list(_fields(content, 0, len(content)))
+            if _GRAPH not in {number for number, _, _ in fields}:
+                raise _Broken("no graph")
+            entries = [
+                {number: content[start:stop].decode() for number, start, stop in _fields(content, *place)}
+                for field, *place in fields
+                if field == _METADATA
+            ]
+    except (ValueError, OSError) as error:  # an empty file cannot be mapped: ValueError too
+        raise ModelError(
+            f"'{path}' is no ONNX model made by histocyte (`histocyte models export` makes one), or it is damaged: "
+            f"{path.stat().st_size:,} bytes that are no whole ONNX file."
+        ) from error
+    return {entry.get(1, ""): entry.get(2, "") for entry in entries}
+
+
+def _fields(content: mmap.mmap, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
+    """Number, start and stop of each field with a length; others are passed over."""
+    while start < stop:
+        tag, start = _varint(content, start, stop)
+        number, kind = tag >> 3, tag & 7
+        if number == 0:
+            raise _Broken("field 0")
+        if kind == _LENGTH:
+            length, start = _varint(content, start, stop)
+            yield number, start, start + length
+        elif kind == _VARINT:
+            length, start = 0, _varint(content, start, stop)[1]
+        elif kind in {_EIGHT_BYTES, _FOUR_BYTES}:
+            length = 8 if kind == _EIGHT_BYTES else 4
+        else:
+            raise _Broken(f"kind {kind}")
+        start += length
+        if start > stop:
+            raise _Broken("cut off")
+
+
+def _varint(content: mmap.mmap, place: int, stop: int) -> tuple[int, int]:
+    """A number in groups of seven bits, lowest first, and where it ends."""
+    value = 0
+    for shift in range(0, 70, 7):
+        if place >= stop:
+            raise _Broken("cut off")
+        byte = content[place]
+        place += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, place
+    raise _Broken("a number without end")
