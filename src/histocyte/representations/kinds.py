@@ -26,7 +26,17 @@ from histocyte.representations.semantic import Semantic
 from histocyte.representations.star import Star
 from histocyte.representations.star_targets import RAYS
 
-__all__ = ["CLASSES", "FOREGROUND", "by_kind", "can_turn", "kinds", "turned", "turned_field", "with_own_scale"]
+__all__ = [
+    "CLASSES",
+    "FOREGROUND",
+    "by_kind",
+    "can_turn",
+    "kinds",
+    "offered",
+    "turned",
+    "turned_field",
+    "with_own_scale",
+]
 
 FOREGROUND, CLASSES = "foreground", "classes"
 _TINY = 1e-7
@@ -57,6 +67,12 @@ def kinds(representation: Representation) -> dict[str, str]:
 
 def _named(representation: Representation, **names: str) -> dict[str, str]:
     return {s.name: names.get(s.name, CLASSES) for s in decoded_maps(representation.maps)}
+
+
+def offered(representation: Representation) -> frozenset[str]:
+    """The kinds that `by_kind` gives of a representation's maps."""
+    own = set(kinds(representation).values())
+    return frozenset(own | {FOREGROUND}) if CLASSES in own or isinstance(representation, Distance) else frozenset(own)
 
 
 def by_kind(logits: Mapping[str, NDArray[np.floating]], representation: Representation) -> dict[str, _Field]:

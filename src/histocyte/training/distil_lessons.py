@@ -1,0 +1,107 @@
+"""What of its teachers' maps a student can learn from as they are, and what it has to learn by way of labels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from histocyte.core.errors import InputError
+from histocyte.core.maps import Activation, decoded_maps
+from histocyte.model.build import build_representation
+from histocyte.model.spec import ModelSpec
+from histocyte.representations.kinds import CLASSES, FOREGROUND, can_turn, kinds, offered
+
+__all__ = ["Lesson", "Lessons", "Way", "lessons_of"]
+
+Way = Literal["auto", "maps", "labels"]
+"""maps: the teachers' maps, as they are; labels: what the first teacher makes of its maps, written as the student's;
+auto: maps where all of the student's have one of their kind, else labels, and beside them the probabilities that both
+have."""
+
+_ANY_RESOLUTION = (FOREGROUND, CLASSES)
+"""Kinds that do not change with the size of a pixel, so that they may be resampled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """One map of the student that is learnt from maps.
+
+    Attributes:
+        name: The student's name for it.
+        kind: What it says (`representations.kinds`).
+        activation: Of that kind as `by_kind` gives it.
+        teachers: Which teachers have it, by number; their mean is taken.
+    """
+
+    name: str
+    kind: str
+    activation: Activation
+    teachers: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Lessons:
+    """All of them.
+
+    Attributes:
+        maps: By map.
+        labels: Whether the first teacher's labels are learnt from too.
+        zoom: Range of a random factor on the resolution of crops. Geometry cannot be zoomed as a map: rays are so many
+            px long, and distances blurred across a seam would teach not to part nuclei there.
+    """
+
+    maps: tuple[Lesson, ...]
+    labels: bool
+    zoom: tuple[float, float]
+
+    def describe(self) -> str:
+        """One line for people."""
+        parts = [f"maps {', '.join(lesson.name for lesson in self.maps)}"] if self.maps else []
+        parts += ["labels that the teacher gives"] if self.labels else []
+        return " and ".join(parts)
+
+
+def lessons_of(student: ModelSpec, teachers: Sequence[ModelSpec], *, way: Way = "auto") -> Lessons:
+    """Match the student's maps with its teachers'.
+
+    Args:
+        student: What is to be trained.
+        teachers: One or more; the first one's labels are learnt from where maps do not do.
+        way: See `Way`.
+
+    Raises:
+        InputError: No such way, or "maps" where one of the student's maps has none to learn from.
+    """
+    if way not in get_args(Way):
+        raise InputError(f"A student learns by {', '.join(get_args(Way))}; asked was '{way}'.")
+    representation = build_representation(student.representation)
+    own = kinds(representation)
+    found, alone = [], []
+    for spec in decoded_maps(representation.maps) if way != "labels" else ():
+        kind = own[spec.name]
+        able = tuple(i for i, teacher in enumerate(teachers) if _teaches(teacher, student, kind))
+        if not able or not can_turn(spec, kind):
+            alone.append(spec.name)
+            continue
+        activation: Activation = "sigmoid" if kind == FOREGROUND else spec.activation
+        found.append(Lesson(spec.name, kind, activation, able))
+    if way == "maps" and alone:
+        raise InputError(
+            f"No teacher has the student's map {', '.join(alone)} in the same scheme, resolution and classes, so it "
+            "cannot learn from maps alone. Leave out --way maps: it then learns from the teacher's labels."
+        )
+    labels = way == "labels" or bool(alone)
+    if labels:
+        found = [lesson for lesson in found if lesson.kind in _ANY_RESOLUTION]
+    stiff = any(lesson.kind not in _ANY_RESOLUTION for lesson in found)
+    return Lessons(tuple(found), labels, (1.0, 1.0) if stiff else (0.8, 1.25))
+
+
+def _teaches(teacher: ModelSpec, student: ModelSpec, kind: str) -> bool:
+    if kind not in offered(build_representation(teacher.representation)):
+        return False
+    if kind == CLASSES:
+        return teacher.classes.names == student.classes.names
+    return kind == FOREGROUND or math.isclose(teacher.mpp, student.mpp, rel_tol=1e-6)
