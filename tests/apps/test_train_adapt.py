@@ -91,6 +91,12 @@ def test_a_frozen_encoder_is_cached_left_out_and_found_again(
     assert model.runtime.predict(np.zeros((1, 64, 64, 3), np.uint8)).shape[0] == 1
 
 
+def test_two_trainings_do_not_fill_one_cache_at_a_time(data: Path, weights: Path, tmp_path: Path) -> None:
+    with FolderLock(tmp_path / "features"), pytest.raises(InputError, match="features is being worked on by process"):
+        run(data, tmp_path / "run", weights, adapt="frozen", cache=tmp_path / "features")
+    assert not list((tmp_path / "features").glob("*.safetensors"))
+
+
 def test_a_second_training_in_a_folder_is_refused(data: Path, weights: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     with FolderLock(out):
@@ -116,7 +122,13 @@ def test_sigterm_ends_a_training_between_steps_and_the_same_call_goes_on(
         run(data, tmp_path, weights, steps=2)
     assert ended.value.exit_code == 143
     assert "The state of step 1 of 2 is in" in capfd.readouterr().err
-    assert sorted(p.suffix for p in tmp_path.iterdir()) == [".csv", ".csv", ".json", ".json", *[".safetensors"] * 2]
+    files = "best.safetensors curves.html curves.png environment.json last.safetensors log.csv options.json"
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        *files.split(),
+        "progress.json",
+        "recipe.json",
+        "validation.csv",
+    ]
     monkeypatch.setattr(training_run.TrainingRun, "_validate", validate)
     assert run(data, tmp_path, weights, steps=2).exists()
     assert [row.split(",")[0] for row in (tmp_path / "log.csv").read_text().splitlines()] == ["step", "1", "2"]

@@ -14,6 +14,7 @@ __all__ = [
     "cellvit_augmentation",
     "colour_jitter",
     "elastic",
+    "flips",
     "halve",
     "quarter_turn",
     "sized_crop",
@@ -28,9 +29,7 @@ Map = NDArray[np.int32]
 def cellvit_augmentation(*, crop: bool = True) -> Augmentation:
     """All eleven transforms; the models at 0.5 µm/px are trained without the random sized crop."""
     steps = [
-        (0.5, quarter_turn),
-        (0.5, lambda image, instances, rng: (image[:, ::-1], instances[:, ::-1])),
-        (0.5, lambda image, instances, rng: (image[::-1], instances[::-1])),
+        *flips().steps,
         (0.15, halve),
         (0.2, box_blur),
         (0.25, noise),
@@ -41,6 +40,17 @@ def cellvit_augmentation(*, crop: bool = True) -> Augmentation:
         (0.2, elastic),
     ]
     return Augmentation(steps)
+
+
+def flips() -> Augmentation:
+    """The first three alone, as the paper's StarDist models with CPP-Net's settings have it."""
+    return Augmentation(
+        [
+            (0.5, quarter_turn),
+            (0.5, lambda image, instances, rng: (image[:, ::-1], instances[:, ::-1])),
+            (0.5, lambda image, instances, rng: (image[::-1], instances[::-1])),
+        ]
+    )
 
 
 def quarter_turn(image: Image, instances: Map, rng: np.random.Generator) -> tuple[Image, Map]:

@@ -1,28 +1,50 @@
-"""How the recipes' models are trained: augmentation, shares of the data sets, first layers kept."""
+"""How the recipes' models are trained: by our own way for all of them, or by a recipe's plan (`recipes.plans`)."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from histocyte.core.errors import InputError
 from histocyte.core.taxonomy import CONSEP
 from histocyte.datasets.augment import Augmentation, blur, brightness_contrast, dihedral, downscale, noise, stain_jitter
+from histocyte.datasets.augment_cellvit import cellvit_augmentation, flips
+from histocyte.datasets.augment_cisca import cisca_augmentation
 from histocyte.datasets.cards import DATASETS
 from histocyte.datasets.sample import Sample
 from histocyte.encoders.fingerprint import encoder_sha256
 from histocyte.encoders.hub import find_weights
 from histocyte.encoders.weights import load_encoder_weights
+from histocyte.losses.classes import class_weights
 from histocyte.model.build import build_representation, build_segmenter
 from histocyte.model.segmenter import Segmenter
-from histocyte.model.spec import EncoderWeights, ModelSpec
+from histocyte.model.spec import EncoderWeights, ModelSpec, Part
+from histocyte.recipes.plan import TrainingPlan
 from histocyte.recipes.registry import RECIPES
 from histocyte.training.crops import CropSampler
+from histocyte.training.feature_cache import crops_of_passes
+from histocyte.training.sampling import cellvit_weights, replication_weights
 
-__all__ = ["SHARES", "augmentation", "crop_sampler", "first_spec", "held_out", "origin", "start"]
+__all__ = [
+    "SHARES",
+    "augmentation",
+    "augmentation_of",
+    "crop_sampler",
+    "data_facts",
+    "first_spec",
+    "held_out",
+    "image_weights",
+    "options_of",
+    "origin",
+    "start",
+    "with_class_weights",
+]
 
 SHARES: Mapping[str, float] = {"consep": 0.40, "monuseg": 0.38, "tnbc": 0.12, "nuinsseg": 0.10}
 """Share of the crops by data set. CoNSeP has the classes and the hardest outlines; NuInsSeg teaches foreground only."""
@@ -59,10 +81,119 @@ def augmentation() -> Augmentation:
     return Augmentation(steps)
 
 
-def crop_sampler(spec: ModelSpec, samples: Sequence[Sample], *, seed: int) -> CropSampler:
-    """Crops of 256 px at the model's resolution, zoomed by 0.8–1.25."""
-    representation = build_representation(spec.representation)
-    return CropSampler(samples, representation, augmentation(), mpp=spec.mpp, weights=SHARES, seed=seed)
+def crop_sampler(
+    spec: ModelSpec,
+    samples: Sequence[Sample],
+    *,
+    seed: int,
+    plan: TrainingPlan | None = None,
+    share: tuple[int, int] = (0, 1),
+    threads: int = 1,
+) -> CropSampler:
+    """Crops at the model's resolution: of 256 px, zoomed by 0.8–1.25 and varied in our own way, or as a plan says.
+
+    Args:
+        spec: Of the model.
+        samples: Images to train on.
+        seed: Of everything random.
+        plan: Whose crops, augmentation and sampling.
+        share: See `CropSampler`.
+        threads: Likewise.
+    """
+    common: dict[str, Any] = {"mpp": spec.mpp, "tissues": spec.tissues, "share": share, "threads": threads}
+    if plan is None:
+        common |= {"weights": SHARES, "crop_px": _fitting(256, spec)}
+        varied = augmentation()
+    else:
+        weights = image_weights(plan, samples, len(spec.classes))
+        common |= {"zoom": plan.zoom, "crop_px": _fitting(plan.crop_px, spec), "image_weights": weights}
+        varied = augmentation_of(plan.augmentation, mpp=spec.mpp)
+    return CropSampler(samples, build_representation(spec.representation), varied, **common, seed=seed)
+
+
+def augmentation_of(name: str, *, mpp: float) -> Augmentation:
+    """The augmentation that a plan names; CellViT's at 0.5 µm/px is without the random sized crop."""
+    if name == "cellvit":
+        return cellvit_augmentation(crop=mpp < 0.375)
+    if name == "cisca":
+        return cisca_augmentation()
+    return flips() if name == "flips" else augmentation()
+
+
+def image_weights(plan: TrainingPlan, samples: Sequence[Sample], classes: int) -> NDArray[np.float64]:
+    """(N,) how often a plan draws each image, in proportion to its area."""
+    cells = _cells(samples, classes)
+    if plan.sampling == "cellvit":
+        names = sorted({s.tissue for s in samples})
+        tissue = np.array([names.index(s.tissue) for s in samples])
+        return cellvit_weights(tissue, cells > 0, gamma=plan.sampling_gamma)
+    return replication_weights(cells) if plan.sampling == "replication" else np.ones(len(samples))
+
+
+def with_class_weights(spec: ModelSpec, plan: TrainingPlan, samples: Sequence[Sample]) -> ModelSpec:
+    """A spec whose representation weighs classes as a plan says, by the cells there are to train on.
+
+    Raises:
+        InputError: Its representation weighs no classes.
+    """
+    if not plan.class_weights or not len(spec.classes):
+        return spec
+    if not hasattr(build_representation(spec.representation), "class_weights"):
+        raise InputError(f"The maps '{spec.representation.name}' have no weights of classes, which the plan asks for.")
+    counts = [int(n) for n in _cells(samples, len(spec.classes)).sum(axis=0)]
+    options = {**spec.representation.options, "class_weights": list(class_weights(counts))}
+    return spec.with_changes(representation=Part(name=spec.representation.name, options=options))
+
+
+def options_of(
+    plan: TrainingPlan, sampler: CropSampler, *, batch: int | None = None, learning_rate: float | None = None
+) -> dict[str, Any]:
+    """The `TrainingOptions` of a plan on the images of a sampler; an epoch is as many crops as their area holds.
+
+    Args:
+        plan: How to train.
+        sampler: Of the plan's crops.
+        batch: In place of the plan's.
+        learning_rate: Likewise.
+    """
+    batch = batch or plan.batch
+    epoch = max(1, round(crops_of_passes(sampler, 1) / batch))
+    return {
+        "steps": epoch * plan.epochs,
+        "batch": batch,
+        "learning_rate": learning_rate or plan.learning_rate,
+        "encoder_factor": plan.encoder_factor,
+        "weight_decay": plan.weight_decay,
+        "decay_all": True,
+        "clip": plan.clip,
+        "clip_each": plan.clip_each,
+        "average_decay": plan.average_decay,
+        "loss_weights": dict(plan.losses),
+        "validate_every": epoch * plan.validate_epochs,
+        "optimiser": plan.optimiser,
+        "betas": plan.betas,
+        "epsilon": plan.epsilon,
+        "amsgrad": plan.amsgrad,
+        "schedule": dict(plan.schedule),
+        "epoch_steps": epoch,
+        "frozen_steps": epoch * plan.frozen_epochs,
+        "keep": plan.keep,
+        "patience": plan.patience,
+    }
+
+
+def _cells(samples: Sequence[Sample], classes: int) -> NDArray[np.int64]:
+    """(N, K) cells of each class in each image; of an image without classes none."""
+    counts = np.zeros((len(samples), classes), np.int64)
+    for row, sample in zip(counts, samples, strict=True):
+        if sample.types is not None:
+            row += np.bincount(sample.types[1:], minlength=classes + 1)[1 : classes + 1]
+    return counts
+
+
+def _fitting(crop_px: int, spec: ModelSpec) -> int:
+    """The largest side up to this one that the network takes."""
+    return max(spec.multiple, crop_px // spec.multiple * spec.multiple)
 
 
 def start(spec: ModelSpec, encoder_weights: str | Path | None, *, seed: int) -> Segmenter:

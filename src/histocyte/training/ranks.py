@@ -128,6 +128,8 @@ def joined(device: torch.device) -> Iterator[Ranks]:
     if launched().world == 1 or dist.is_initialized():
         yield ranks()
         return
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_PATIENCE)
     try:
         yield ranks()

@@ -1,11 +1,11 @@
-"""Which image to draw: CellViT's weights, which favour rare tissues and images with rare cells."""
+"""Which image to draw: CellViT's weights, which favour rare tissues and images with rare cells, and CISCA's copies."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["cell_weights", "cellvit_weights", "tissue_weights"]
+__all__ = ["cell_weights", "cellvit_weights", "replication_weights", "tissue_weights"]
 
 
 def tissue_weights(counts: NDArray[np.integer], *, gamma: float = 0.85) -> NDArray[np.float64]:
@@ -54,3 +54,24 @@ def cellvit_weights(
     by_cell = cell_weights(present, gamma=gamma)
     weights = by_tissue / by_tissue.max() + by_cell / by_cell.max()
     return np.asarray(weights / weights.sum())
+
+
+def replication_weights(
+    cells: NDArray[np.integer], *, growth: float = 16_035 / 5_688, percentile: float = 98.5
+) -> NDArray[np.float64]:
+    """(N,) how often an image is there, with its copies (Vadori et al. 2024, CISCA, arXiv 2409.04175).
+
+    Copies are in proportion to √(all cells / cells of the class), of the rarest class in the image, clipped at a
+    percentile of the images; together they make the set so many times as large.
+
+    Args:
+        cells: (N, K) cells of each class in each image.
+        growth: Of the set, PanNuke's as published.
+        percentile: As published for PanNuke; 97 for CoNIC.
+    """
+    by_class = np.sqrt(cells.sum() / np.maximum(1, cells.sum(axis=0)))
+    copies = np.where(cells > 0, by_class, 0.0).max(axis=1, initial=0.0)
+    if not copies.any():
+        return np.ones(len(cells))
+    copies = np.minimum(copies, np.percentile(copies, percentile))
+    return np.asarray(1 + (growth - 1) * copies / copies.mean())

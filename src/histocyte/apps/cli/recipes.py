@@ -57,6 +57,7 @@ def show(
     """
     from histocyte.apps.cli.output import print_json
     from histocyte.model.build import build_representation
+    from histocyte.recipes.plans import PLANS
     from histocyte.recipes.registry import RECIPES, way_to_adapt
 
     factory = RECIPES[recipe]
@@ -78,6 +79,7 @@ def show(
         "losses": dict(representation.loss_weights),
         "parameters": _parameters(spec),
         "adapt": way_to_adapt(spec),
+        "plans": {name: plan.to_json() for name, plan in PLANS.get(recipe, {}).items()},
         "train": _training(recipe, factory, way_to_adapt(spec)),
     }
     if as_json:
@@ -85,7 +87,10 @@ def show(
         return
     from rich.console import Console
 
-    Console(highlight=False).print("\n".join(_lines(facts)), soft_wrap=True, markup=False)
+    lines = _lines(facts)
+    for name, plan in PLANS.get(recipe, {}).items():
+        lines[-2:-2] = ["", f"trained as '{name}' (--plan {name}):", *(f"  {line}" for line in plan.lines())]
+    Console(highlight=False).print("\n".join(lines), soft_wrap=True, markup=False)
 
 
 def _lines(facts: Mapping[str, Any]) -> list[str]:

@@ -59,11 +59,27 @@ def train(
             help="Write the model without its encoder's published weights; so unless all of it is trained.",
         ),
     ] = None,
-    steps: Annotated[int, typer.Option(min=1, help="Batches to train for.")] = 4000,
-    batch: Annotated[int, typer.Option(min=1, help="Crops in a batch.")] = 16,
+    plan: Annotated[
+        str,
+        typer.Option(
+            help="How to train: ours, made for hundreds of images and hours on a CPU, or published, as the recipe's "
+            "paper has it; `histocyte recipes show` prints both, and further ones of some recipes.",
+        ),
+    ] = "ours",
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Batches to train for: 4000 where not given, or the plan's epochs.")
+    ] = None,
+    batch: Annotated[
+        int | None, typer.Option(min=1, help="Crops in a batch: 16 where not given, or the plan's.")
+    ] = None,
     learning_rate: Annotated[
-        float, typer.Option(min=1e-7, max=1, help="Its peak; a pre-trained encoder learns at 0.3 of it.")
-    ] = 1e-3,
+        float | None,
+        typer.Option(
+            min=1e-7,
+            max=1,
+            help="Its peak: 0.001 where not given, of which a pre-trained encoder has 0.3, or the plan's.",
+        ),
+    ] = None,
     loss_weight: Annotated[
         list[str] | None,
         typer.Option(metavar="TERM=WEIGHT", help="Weight of a loss term in place of the recipe's; may be repeated."),
@@ -72,7 +88,9 @@ def train(
     validation: Annotated[
         float, typer.Option(min=0.01, max=0.9, help="Share of the patients or slides held out.")
     ] = 0.2,
-    validate_every: Annotated[int, typer.Option(min=1, help="Steps between validations.")] = 500,
+    validate_every: Annotated[
+        int | None, typer.Option(min=1, help="Steps between validations: 500 where not given, or the plan's.")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="Threads on a CPU; all there are where not given.")] = None,
     mpp: Annotated[float | None, typer.Option(help="µm/px of images of a set that is not known by name.")] = None,
@@ -84,9 +102,14 @@ def train(
     any moment, and the same command goes on where it was: after Ctrl-C or SIGTERM (exit code 130 or 143) from the step
     that was being done, when killed or at the second Ctrl-C from the last checkpoint.
 
+    On several GPUs: torchrun --nproc-per-node 2 --no-python histocyte train … with the same options.
+
+    Your own classes on a model as it is, from a few hundred labelled cells: histocyte train classifier --help.
+
     Examples:
         histocyte train data/monuseg data/consep -o runs/mine --encoder-weights resnet18.safetensors
         histocyte train my_images -o runs/ours --start-from hover-unet-consep --learning-rate 3e-4 --steps 1000
+        histocyte train data/pannuke -o runs/cellvit --recipe cellvit --encoder-weights vit256 --plan published
     """
     from histocyte.core.errors import require
 
@@ -99,7 +122,7 @@ def train(
     how = adapt or beginning.way_to_adapt
     ways = Adaptation(how, lora_rank, lora_mlp, cache, cache_passes, delta)
     with ending_with_a_word():
-        run = TrainingRun(out, beginning, name, ways, seed, device, threads)
+        run = TrainingRun(out, beginning, name, ways, seed, device, threads, plan)
         run.load_data(data, validation=validation, mpp=mpp)
         run.fit(
             steps=steps,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from torch import nn
 
 from histocyte.apps.cli.output import progress_bar, say
 from histocyte.apps.cli.stopping import Stopping
+from histocyte.apps.cli.training_curves import Curves
 from histocyte.apps.cli.training_start import Start
 from histocyte.core.errors import InputError
 from histocyte.datasets.cards import DATASETS
@@ -33,12 +36,17 @@ from histocyte.model.checkpoint import save_model
 from histocyte.model.delta import FOLDER_VARIABLE, delta_of
 from histocyte.model.segmenter import Segmenter
 from histocyte.pipeline import instances_on
-from histocyte.recipes.training import crop_sampler, data_facts, held_out
+from histocyte.recipes.plan import TrainingPlan
+from histocyte.recipes.plans import OURS, find_plan
+from histocyte.recipes.registry import RECIPES
+from histocyte.recipes.training import crop_sampler, data_facts, held_out, options_of, with_class_weights
 from histocyte.training.adapt import check_adaptation
-from histocyte.training.crops import BatchSource
+from histocyte.training.crops import BatchSource, CropSampler
 from histocyte.training.feature_cache import CachedSampler, FeatureCache, crops_of_passes
 from histocyte.training.fit import TrainingOptions, fit, prepare, term_names
+from histocyte.training.ranks import joined, launched
 from histocyte.training.state import load_moving
+from histocyte.training.terms import TISSUE_TERM
 
 __all__ = ["Adaptation", "TrainingRun"]
 
@@ -101,9 +109,10 @@ class TrainingRun:
         seed: Of everything random.
         device: To train on.
         threads: On a CPU.
+        plan: How the recipe is trained, by name (`recipes.plans`).
 
     Raises:
-        InputError: Ways that do not go together.
+        InputError: Ways that do not go together, or no such plan.
     """
 
     def __init__(
@@ -115,12 +124,17 @@ class TrainingRun:
         seed: int,
         device: str,
         threads: int | None,
+        plan: str = OURS,
     ) -> None:
         ways.check(beginning)
         self.folder, self.beginning, self.seed, self.ways = folder, beginning, seed, ways
         self.spec = beginning.spec.with_changes(name=name)
+        self.plan_name, self.plan = plan, find_plan(self.spec.recipe, plan)
+        self.ranks = launched()
         self.device = pick_device(device)
-        torch.set_num_threads(threads or available_cpus())
+        if self.ranks.world > 1 and str(self.device) == "cuda":
+            self.device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.set_num_threads(threads or max(1, available_cpus() // self.ranks.world))
         self.training: list[Sample] = []
         self.validation: list[Sample] = []
 
@@ -136,16 +150,40 @@ class TrainingRun:
                 raise InputError(f"'{folder}' is an external test set, never trained or selected on. Leave it out.")
         samples = load_folders(folders, taxonomy=self.spec.classes, mpp=mpp)
         self.training, self.validation = self.beginning.split(samples, fraction=validation, seed=self.seed)
-        say(f"{len(self.training)} images to train on, {len(self.validation)} held out.")
+        self._say(f"{len(self.training)} images to train on, {len(self.validation)} held out.")
+        if self.plan is not None:
+            self._follow(self.plan)
+
+    def _follow(self, plan: TrainingPlan) -> None:
+        """What a plan changes of the network: weights of classes, and a head for tissues where there are some."""
+        self.spec = with_class_weights(self.spec, plan, self.training)
+        if TISSUE_TERM in plan.losses and self.beginning.model is None:
+            tissues = RECIPES[self.spec.recipe]().tissues
+            if any(s.tissue for s in self.training):
+                self.spec = self.spec.with_changes(tissues=tissues)
+            else:
+                self._say("No image states its tissue (images.csv), so the plan's loss for tissues is left out.")
+        self.beginning = replace(self.beginning, spec=self.spec)
+
+    def _say(self, text: str) -> None:
+        if self.ranks.leads:
+            say(text)
+
+    def _sampler(self, threads: int) -> CropSampler:
+        share = self.ranks.rank, self.ranks.world
+        return crop_sampler(self.spec, self.training, seed=self.seed, plan=self.plan, share=share, threads=threads)
 
     def _loss_weights(self, changes: Sequence[str]) -> dict[str, float]:
-        """The recipe's weights of the loss terms with those given as "term=weight" in their place.
+        """The recipe's or the plan's weights of the loss terms with those given as "term=weight" in their place.
 
         Raises:
             InputError: No such term, or no number.
         """
         representation = build_representation(self.spec.representation)
-        weights, terms = dict(representation.loss_weights), term_names(representation) if changes else ()
+        weights = dict(representation.loss_weights if self.plan is None else self.plan.losses)
+        if not self.spec.tissues:
+            weights.pop(TISSUE_TERM, None)
+        terms = term_names(representation) if changes else ()
         for change in changes:
             term, _, number = change.partition("=")
             if term not in terms:
@@ -161,49 +199,57 @@ class TrainingRun:
     def fit(
         self,
         *,
-        steps: int,
-        batch: int,
-        validate_every: int,
-        learning_rate: float = 1e-3,
+        steps: int | None = None,
+        batch: int | None = None,
+        validate_every: int | None = None,
+        learning_rate: float | None = None,
         loss_weights: Sequence[str] = (),
     ) -> None:
         """Train, then write model.safetensors with the best weights and their scores.
 
+        What is not given is the plan's, or 4,000 steps of 16 crops, validated every 500, at a learning rate of 0.001.
+
         Raises:
+            TrainingError: It cannot go on; the last good checkpoint is kept.
             InputError: A weight of a term that there is not, or another process trains in the folder.
             DiskError: The folder cannot be written.
             typer.Exit: Told to end between two steps; the same call goes on.
         """
         model = self.beginning.network(seed=self.seed)
-        options = TrainingOptions(
-            steps=steps,
-            batch=batch,
-            learning_rate=learning_rate,
+        # A network on a CPU keeps it busy by itself; before a GPU the processors are there to prepare batches.
+        threads = 1 if self.device.type == "cpu" else max(1, available_cpus() // self.ranks.world - 1)
+        sampler = self._sampler(threads)
+        usual = TrainingOptions()
+        fitting = {"steps": steps, "batch": batch, "learning_rate": learning_rate, "validate_every": validate_every}
+        planned = {} if self.plan is None else options_of(self.plan, sampler, batch=batch, learning_rate=learning_rate)
+        options = replace(
+            usual,
+            **{**planned, **{name: value for name, value in fitting.items() if value is not None}},
             loss_weights=self._loss_weights(loss_weights),
             seed=self.seed,
-            validate_every=validate_every,
             device=str(self.device),
             adapt=self.ways.how,
             lora_rank=self.ways.rank,
             lora_targets=(*ATTENTION, *MLP) if self.ways.mlp else ATTENTION,
         )
-        with FolderLock(self.folder):
-            self._fit(model, options)
+        with joined(self.device) as self.ranks, FolderLock(self.folder) if self.ranks.leads else nullcontext():
+            self._fit(model, sampler, options)
 
-    def _fit(self, model: Segmenter, options: TrainingOptions) -> None:
+    def _fit(self, model: Segmenter, crops: CropSampler, options: TrainingOptions) -> None:
         steps, leaves_out = options.steps, self.ways.leaves_out and self.beginning.model is None
         facts = self.beginning.encoder_facts(model, included=not leaves_out)
         self.spec = self.spec.with_changes(encoder_weights=facts)
         published = {}
         if leaves_out:
             published = {name: tensor_sha256(tensor) for name, tensor in model.encoder.state_dict().items()}
-        sampler: BatchSource = crop_sampler(self.spec, self.training, seed=self.seed)
+        sampler: BatchSource = crops
         if self.ways.cache is not None:
-            sampler = self._cached(model, self.ways.cache)
+            sampler = self._cached(model, crops, self.ways.cache)
             options = replace(options, cached_crops=sampler.crops)
         fixed = prepare(model, options)
+        curves = Curves(self.folder, self.spec.name)
         reached = 0
-        with Stopping() as stopping, progress_bar("steps") as bar:
+        with Stopping() as stopping, progress_bar("steps", hidden=not self.ranks.leads) as bar:
             task = bar.add_task("training", total=steps, note="")
 
             def show(step: int, terms: Mapping[str, float]) -> None:
@@ -216,24 +262,36 @@ class TrainingRun:
                 fixed=fixed,
                 validate=self._validate,
                 progress=show,
+                on_checkpoint=curves.draw,
                 stop=stopping.asked,
             )
+        if not self.ranks.leads:
+            return
+        curves.draw(now=True)
         if stopping.asked():
             raise stopping.end(f"The state of step {reached:,} of {steps:,} is in '{self.folder}'")
         best = self.folder / "best.safetensors"
         load_moving(model, load_file(best), fixed, where=best)
         self._finish(model, steps, published if leaves_out else None)
 
-    def _cached(self, model: Segmenter, folder: Path) -> CachedSampler:
-        sampler = crop_sampler(self.spec, self.training, seed=self.seed)
-        cache = FeatureCache(folder, model, self.spec, sampler, device=self.device)
-        crops = crops_of_passes(sampler, self.ways.passes)
-        needed = cache.bytes_needed(crops)
-        still = f"{needed / 1e9:.2f} GB still to be made" if needed else "all there"
-        say(f"Features of {crops:,} crops take {crops * cache.crop_bytes / 1e9:.2f} GB in '{folder}': {still}.")
-        with progress_bar("crops", hidden=not needed) as bar:
-            task = bar.add_task("features", total=crops, note="")
-            return cache.fill(crops, progress=lambda done, total: bar.update(task, completed=done, total=total))
+    def _cached(self, model: Segmenter, crops: CropSampler, folder: Path) -> CachedSampler:
+        """Features of the crops, made by the first process; one training at a time makes any in a folder."""
+        if not self.ranks.leads:
+            self.ranks.wait()
+        with FolderLock(folder) if self.ranks.leads else nullcontext():
+            cache = FeatureCache(folder, model, self.spec, crops, device=self.device)
+            count = crops_of_passes(crops, self.ways.passes)
+            needed = cache.bytes_needed(count)
+            still = f"{needed / 1e9:.2f} GB still to be made" if needed else "all there"
+            size = count * cache.crop_bytes / 1e9
+            self._say(f"Features of {count:,} crops take {size:.2f} GB in '{folder}': {still}.")
+            with progress_bar("crops", hidden=not needed) as bar:
+                task = bar.add_task("features", total=count, note="")
+                filled = cache.fill(count, progress=lambda done, total: bar.update(task, completed=done, total=total))
+        if self.ranks.leads:
+            self.ranks.wait()
+        filled.share = crops.share
+        return filled
 
     def _report(self, network: nn.Module, *, replicates: int) -> Report:
         assert isinstance(network, Segmenter)
@@ -263,6 +321,7 @@ class TrainingRun:
                 "steps": steps,
                 "seed": self.seed,
                 "adapt": self.ways.how,
+                "plan": self.plan_name,
                 **self.beginning.record,
                 "held_out": held_out(self.validation),
             },

@@ -1,0 +1,261 @@
+"""How the recipes' methods are trained where they were published: plans by recipe and name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from histocyte.core.errors import InputError, UnknownNameError
+from histocyte.recipes.plan import TrainingPlan
+
+__all__ = ["OURS", "PLANS", "find_plan"]
+
+OURS = "ours"
+"""Name of the training that is the default: one for all recipes, made for hundreds of images and short runs."""
+
+_SCORE = "what the learning rate goes by is our validation score, not the validation loss"
+_PRECISION = "computed in bfloat16 where the device is quick at it, not in float16 with a scaled loss"
+_CELLVIT = "Hörst et al. 2024, CellViT (doi 10.1016/j.media.2024.103143), its code's configurations and logs"
+
+_HOVER_LOSSES = {
+    "nucleus_focal_tversky": 1.0,
+    "nucleus_dice": 1.0,
+    "hover_mse": 2.5,
+    "hover_msge": 8.0,
+    "types_ce": 0.5,
+    "types_dice": 0.2,
+    "types_focal_tversky": 0.5,
+    "tissue_ce": 0.1,
+}
+_TWICE = {
+    "nucleus_focal_tversky": "nucleus_focal_tversky_double_softmax",
+    "types_focal_tversky": "types_focal_tversky_double_softmax",
+    "hover_msge": "hover_msge_ij",
+}
+
+_cellvit = TrainingPlan(
+    source=_CELLVIT,
+    optimiser="adamw",
+    learning_rate=3e-4,
+    betas=(0.85, 0.95),
+    weight_decay=1e-4,
+    schedule={"name": "exponential", "gamma": 0.95},
+    batch=16,
+    epochs=130,
+    frozen_epochs=25,
+    validate_epochs=10,
+    losses=_HOVER_LOSSES,
+    sampling="cellvit",
+    augmentation="cellvit",
+    readings=(
+        "the learning rate falls by 0.95 an epoch, as every published run did; the paper states 0.85",
+        "sampling counts tissues and classes of the images at hand, not PanNuke's; an image without cells gets the "
+        "least weight of those with",
+        "a frozen encoder runs as at inference; tissues are learnt where images.csv states them",
+        "one softmax, and gradients along their own axis; 'as-run' has two and the axes exchanged, as the code",
+        _PRECISION,
+    ),
+)
+_cellvit_as_run = replace(
+    _cellvit,
+    losses={_TWICE.get(term, term): weight for term, weight in _HOVER_LOSSES.items()},
+    readings=(
+        "as 'published', with what the code computes: softmax twice before the focal Tversky losses, and the hover "
+        "maps differentiated along the other axis",
+    ),
+)
+_TYPES = {"types_ce": 0.5, "types_dice": 0.2, "types_focal_tversky": 0.5}
+_cellvit_star = replace(
+    _cellvit,
+    losses={"nucleus_bce": 1.0, "rays_l1": 1.0, **_TYPES},
+    readings=("no loss for tissues", *_cellvit.readings[:2], _PRECISION),
+)
+_cellvit_star_cpp = replace(
+    _cellvit_star,
+    optimiser="adam",
+    learning_rate=1e-4,
+    betas=(0.9, 0.999),
+    weight_decay=0.0,
+    schedule={"name": "constant"},
+    frozen_epochs=0,
+    losses={"nucleus_bce": 1.0, "rays_l1": 1.0, "types_ce": 1.0, "types_dice": 1.0},
+    sampling="area",
+    augmentation="flips",
+    readings=(
+        "the paper's ablation with CPP-Net's settings; the learning rate halves on a plateau, which no run of it met",
+        "weight decay is not stated: none",
+        _PRECISION,
+    ),
+)
+_INITIAL = {"rays_initial_l1": 1.0}
+
+_cppnet = replace(
+    _cellvit_star_cpp,
+    source="Chen et al. 2023, CPP-Net (doi 10.1109/TIP.2023.3237013), its code's defaults; StarDist as its baseline",
+    weight_decay=5e-5,
+    batch=6,
+    schedule={"name": "plateau", "gamma": 0.5, "patience": 10},
+    validate_epochs=1,
+    keep="best",
+    readings=(
+        "the number of epochs is not stated: CellViT's 130",
+        "five epochs of pre-training with the true rays are left out",
+        "colour images stay in colour",
+        _SCORE,
+    ),
+)
+
+_hovernet = TrainingPlan(
+    source="Graham et al. 2019, HoVer-Net (doi 10.1016/j.media.2019.101563)",
+    optimiser="adam",
+    learning_rate=1e-4,
+    schedule={"name": "steps", "gamma": 0.1, "epochs": 25, "restart": 50},
+    batch=8,
+    epochs=100,
+    frozen_epochs=50,
+    losses={
+        "nucleus_bce": 1.0,
+        "nucleus_dice": 1.0,
+        "hover_mse": 1.0,
+        "hover_msge": 2.0,
+        "types_ce": 1.0,
+        "types_dice": 1.0,
+    },
+    augmentation="histocyte",
+    keep="best",
+    readings=(
+        "50 epochs of the decoders, then 50 of all; the paper's batches of 8 and 4 on each of two GPUs are one of 8",
+        "the gradient term weighs 2, as in the paper; its authors' later code has 1",
+        "augmentation is ours, which covers the paper's flips, turns and blur and goes further in colour",
+    ),
+)
+
+_cisca = TrainingPlan(
+    source="Vadori et al. 2024, CISCA (arXiv 2409.04175), its code's defaults",
+    optimiser="adam",
+    learning_rate=5e-4,
+    epsilon=1e-7,
+    amsgrad=True,
+    clip=1e-3,
+    clip_each=True,
+    schedule={"name": "plateau", "gamma": 0.5, "patience": 10},
+    batch=4,
+    epochs=300,
+    patience=20,
+    keep="best",
+    # Of 14 for six terms; a model without classes has the same proportions.
+    losses={
+        "semantic_ce": 2 / 14,
+        "contour_dice": 1 / 14,
+        "body_dice": 2 / 14,
+        "distance_mae": 2 / 14,
+        "distance_msge": 2 / 14,
+        "types_ce": 5 / 14,
+        "types_tversky": 5 / 14,
+    },
+    class_weights=True,
+    sampling="replication",
+    augmentation="cisca",
+    readings=(
+        "copies of rare images are a weight in drawing them; on PanNuke both make 2.8 times as many images",
+        "the formula of the class weights is not stated: √(median / count), mean 1, at most 10",
+        "stains are not normalised to the authors' template, which is not published: all stain variation is random",
+        "the Tversky loss is summed over each class, not pixel by pixel, which teaches little where a class is not",
+        _SCORE,
+    ),
+)
+_frozen_encoder = replace(
+    _cisca,
+    source="Vadori et al. 2025, Mind the Gap (arXiv 2502.02471), which states no training; CISCA's, whose decoder and "
+    "targets it takes (arXiv 2409.04175)",
+    readings=("optimiser, schedule and length are CISCA's: the paper's are not public", *_cisca.readings),
+)
+
+_LIGHTWEIGHT = "Shvetsov et al. 2025 (arXiv 2502.19217), and the library it builds on (cellseg_models.pytorch)"
+_lightweight = TrainingPlan(
+    source=_LIGHTWEIGHT,
+    optimiser="adamw",
+    learning_rate=5e-4,
+    weight_decay=1e-4,
+    schedule={"name": "cosine", "least": 2e-3},
+    batch=32,
+    epochs=100,
+    losses={"nucleus_bce": 1.0, "flow_mse": 2.0, "types_focal": 1.0, "types_ce_svls_sd": 1.0},
+    class_weights=True,
+    augmentation="cellvit",
+    keep="best",
+    crop_px=224,
+    readings=(
+        "learning rate (5e-4 to 1e-6), length, batch and augmentation are not stated: the usual ones",
+        "the weights of the losses are not stated: 1 each; flow_mse is half a mean square, so it has 2",
+        "the class weights' formula is not stated: √(median / count), mean 1, at most 10, background 1",
+        "nucleus_bce counts only where a nucleus' class is unknown, which the published data does not have",
+        "crops of 224 px, the encoder's own size; what it was trained with is not stated",
+    ),
+)
+
+_cellpose = TrainingPlan(
+    source="Stringer et al. 2021, Cellpose (doi 10.1038/s41592-020-01018-x)",
+    optimiser="sgd",
+    learning_rate=0.2,
+    weight_decay=1e-5,
+    schedule={"name": "ramp_and_halve", "warmup": 10, "halvings": 10, "every": 10},
+    batch=8,
+    epochs=500,
+    losses={"nucleus_bce": 1.0, "flow_mse": 1.0, "types_ce": 1.0, "types_dice": 0.2},
+    augmentation="flips",
+    validate_epochs=10,
+    crop_px=224,
+    zoom=(0.75, 1.25),
+    readings=(
+        "images are turned by quarters only, so that labels stay exact; published is any angle",
+        "the halving of the last 100 epochs is as in the authors' code",
+        "the loss of classes is ours: the method has none",
+    ),
+)
+
+PLANS: Mapping[str, Mapping[str, TrainingPlan]] = {
+    "cellvit": {"published": _cellvit, "as-run": _cellvit_as_run},
+    "cellvit_stardist": {"published": _cellvit_star, "cppnet": _cellvit_star_cpp},
+    "cellvit_cppnet": {
+        "published": replace(_cellvit_star, losses={**_cellvit_star.losses, **_INITIAL}),
+        "cppnet": replace(
+            _cellvit_star_cpp,
+            losses={"nucleus_bce": 1.0, "rays_l1": 1.0, **_INITIAL, **_TYPES},
+            augmentation="cellvit",
+        ),
+    },
+    "stardist": {"published": _cppnet},
+    "hovernet": {"published": _hovernet},
+    "cisca": {"published": _cisca},
+    "frozen_encoder": {"published": _frozen_encoder},
+    "lightweight_teacher": {"published": _lightweight},
+    "lightweight_student": {
+        "published": replace(
+            _lightweight,
+            readings=(
+                "by labels alone; the paper distils it from the teacher: histocyte distil",
+                *_lightweight.readings,
+            ),
+        )
+    },
+    "cellpose": {"published": _cellpose},
+}
+"""Recipe → name → plan; `OURS` is there for every recipe and is none of these."""
+
+
+def find_plan(recipe: str, name: str) -> TrainingPlan | None:
+    """A recipe's plan by name; None for `OURS`.
+
+    Raises:
+        InputError: The recipe has no published training.
+        UnknownNameError: It has none of that name.
+    """
+    if name == OURS:
+        return None
+    plans = PLANS.get(recipe, {})
+    if not plans:
+        raise InputError(f"For the recipe '{recipe}' no published training is known; train it with --plan {OURS}.")
+    if name not in plans:
+        raise UnknownNameError(f"plan for '{recipe}'", name, (OURS, *plans))
+    return plans[name]

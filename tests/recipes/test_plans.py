@@ -1,0 +1,167 @@
+"""How recipes are trained as published: numbers, terms that exist, sampling, tissues, and that a plan trains."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from histocyte.core.errors import InputError, UnknownNameError
+from histocyte.core.taxonomy import CONSEP
+from histocyte.datasets.sample import Sample
+from histocyte.model.build import build_representation, build_segmenter
+from histocyte.recipes.plans import PLANS, find_plan
+from histocyte.recipes.registry import RECIPES
+from histocyte.recipes.training import (
+    augmentation_of,
+    crop_sampler,
+    first_spec,
+    image_weights,
+    options_of,
+    with_class_weights,
+)
+from histocyte.testing.perfect import paint_truth
+from histocyte.testing.scenes import packed_ellipses
+from histocyte.training.fit import TrainingOptions, fit
+from histocyte.training.journal import Table
+from histocyte.training.sampling import cellvit_weights
+from histocyte.training.schedule import learning_rate_factor
+from histocyte.training.terms import TISSUE_TERM, term_names
+
+torch.set_num_threads(1)
+EVERY = [(recipe, name) for recipe, plans in PLANS.items() for name in plans]
+
+
+def samples(
+    sides: tuple[int, ...] = (128, 128, 256), tissues: tuple[str, ...] = ("Breast", "", "Bile-duct")
+) -> list[Sample]:
+    found = []
+    for number, (side, tissue) in enumerate(zip(sides, tissues, strict=True)):
+        labels = packed_ellipses((side, side), 12, seed=number)
+        image = paint_truth(labels, CONSEP)
+        types = labels.types if number else np.where(np.arange(len(labels.types)) > 0, 1, 0)
+        found.append(
+            Sample(
+                f"s{number}", image, labels.instances, types.astype(np.uint8), 0.25, "own", f"s{number}", tissue=tissue
+            )
+        )
+    return found
+
+
+@pytest.mark.parametrize(("recipe", "name"), EVERY)
+def test_a_plan_weighs_terms_that_there_are_and_can_be_written(recipe: str, name: str) -> None:
+    plan = PLANS[recipe][name]
+    spec = first_spec(recipe)
+    terms = {*term_names(build_representation(spec.representation)), TISSUE_TERM}
+    assert set(plan.losses) <= terms
+    assert all(weight > 0 for weight in plan.losses.values())
+    json.dumps(plan.to_json(), allow_nan=False)
+    assert any(sign in plan.source for sign in ("doi", "arXiv"))
+    assert len(plan.lines()) >= 5
+    options = options_of(plan, crop_sampler(spec, samples(), seed=0, plan=plan))
+    assert set(options) <= {f.name for f in dataclasses.fields(TrainingOptions)}
+    for step in (0, options["steps"] // 2, options["steps"] - 1):
+        factor = learning_rate_factor(
+            options["schedule"], step, options["steps"], epoch_steps=options["epoch_steps"], scores=[0.1]
+        )
+        assert 0 <= factor <= 1
+
+
+def test_cellvit_is_trained_with_its_numbers() -> None:
+    plan = find_plan("cellvit", "published")
+    assert plan is not None
+    spec = first_spec("cellvit").with_changes(tissues=RECIPES["cellvit"]().tissues)
+    # 64 images of the crops' size: an epoch of batch 16 has 4 steps.
+    many = samples((256,) * 64, ("",) * 64)
+    options = options_of(plan, crop_sampler(spec, many, seed=0, plan=plan))
+    assert options["steps"] == 130 * 4
+    assert options["frozen_steps"] == 25 * 4
+    assert options["validate_every"] == 10 * 4
+    assert (options["optimiser"], options["learning_rate"], options["betas"]) == ("adamw", 3e-4, (0.85, 0.95))
+    assert options["weight_decay"] == 1e-4
+    assert options["loss_weights"] == {
+        **{"nucleus_focal_tversky": 1, "nucleus_dice": 1, "hover_mse": 2.5, "hover_msge": 8},
+        **{"types_ce": 0.5, "types_dice": 0.2, "types_focal_tversky": 0.5, "tissue_ce": 0.1},
+    }
+    as_run = PLANS["cellvit"]["as-run"]
+    assert as_run.losses["hover_msge_ij"] == 8
+    assert "nucleus_focal_tversky" not in as_run.losses
+
+
+def test_images_are_drawn_by_the_weights_of_the_plan() -> None:
+    given = samples()
+    plan = PLANS["cellvit"]["published"]
+    sampler = crop_sampler(first_spec("cellvit"), given, seed=0, plan=plan)
+    # "" < "Bile-duct" < "Breast"
+    present = np.array([[c in s.types[1:] for c in range(1, 5)] for s in given if s.types is not None])
+    expected = cellvit_weights(np.array([2, 0, 1]), present) * np.array([1, 1, 4])
+    assert sampler.shares == pytest.approx(expected / expected.sum())
+    flat = crop_sampler(first_spec("cisca"), given, seed=0, plan=PLANS["cellvit_cppnet"]["cppnet"]).shares
+    assert flat == pytest.approx([1 / 6, 1 / 6, 4 / 6])
+    copies = image_weights(PLANS["cisca"]["published"], given, 4)
+    assert copies.mean() == pytest.approx(16_035 / 5_688, rel=0.02)
+
+
+def test_rare_classes_weigh_more_where_the_plan_says_so() -> None:
+    given = samples()
+    for recipe in ("cisca", "lightweight_teacher"):
+        spec = with_class_weights(first_spec(recipe), PLANS[recipe]["published"], given)
+        weights = spec.representation.options["class_weights"]
+        assert len(weights) == 5
+        counts = sum(np.bincount(s.types[1:], minlength=5)[1:] for s in given if s.types is not None)
+        assert np.argmin(weights[1:]) == np.argmax(counts)
+    spec = first_spec("cellvit")
+    assert with_class_weights(spec, PLANS["cellvit"]["published"], given) is spec
+
+
+@pytest.mark.parametrize("name", ["histocyte", "cellvit", "flips", "cisca"])
+def test_augmentations_keep_the_crops_shape(name: str) -> None:
+    sample = samples()[0]
+    for seed in range(4):
+        image, labels = augmentation_of(name, mpp=0.25)(sample.image, sample.instances, np.random.default_rng(seed))
+        assert image.shape == sample.image.shape
+        assert image.dtype == np.uint8
+        assert labels.shape == sample.instances.shape
+    assert len(augmentation_of("flips", mpp=0.25).steps) == 3
+
+
+def test_a_plan_trains_and_goes_on_exactly(tmp_path: Path) -> None:
+    plan = dataclasses.replace(PLANS["cellvit"]["as-run"], epochs=4, frozen_epochs=1, crop_px=64, validate_epochs=1)
+    given = samples((96, 96, 96))
+    encoder = {"name": "timm_vit", "options": {"name": "vit_tiny_patch16_224", "taps": [1, 2, 3, 4]}}
+    spec = first_spec("cellvit").with_changes(encoder=encoder, tissues=("breast", "bile duct"))
+    sampler = crop_sampler(spec, given, seed=0, plan=plan)
+    assert sampler.tissues is not None
+    assert sampler.tissues.tolist() == [0, -1, 1]
+    planned = options_of(plan, sampler, batch=4)
+    assert planned["steps"] == 8
+    ended = []
+    for stops in ((8,), (3, 8)):
+        run = tmp_path / str(len(stops))
+        for stop in stops:
+            torch.manual_seed(0)
+            steps: list[int] = []
+            fit(
+                *(build_segmenter(spec), spec, sampler, run, TrainingOptions(**planned)),
+                validate=lambda _: {"bpq": 0.5},
+                progress=lambda step, _, steps=steps: steps.append(step),  # type: ignore[misc]
+                stop=lambda stop=stop, steps=steps: steps[-1] == stop,  # type: ignore[misc]
+            )
+        ended.append((run / "last.safetensors").read_bytes())
+        log = Table(run / "log.csv")
+        assert log.column("lr") == pytest.approx([3e-4 * 0.95 ** (s // 2) for s in range(8)], rel=1e-4)
+        assert all(value > 0 for value in log.column(TISSUE_TERM))
+        assert len(log.column("hover_msge_ij")) == 8
+    assert ended[0] == ended[1]
+
+
+def test_what_is_not_published_is_said() -> None:
+    assert find_plan("cellvit", "ours") is None
+    with pytest.raises(InputError, match="For the recipe 'hover_unet' no published training is known"):
+        find_plan("hover_unet", "published")
+    with pytest.raises(UnknownNameError, match="No plan for 'cellvit' called 'publised'. Did you mean 'published'"):
+        find_plan("cellvit", "publised")
