@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import json
 from pathlib import Path
@@ -20,6 +21,7 @@ from histocyte.core.labels import instance_statistics
 from histocyte.core.outlines import trace_outlines
 from histocyte.core.taxonomy import CellClass, Taxonomy
 from histocyte.datasets.cell_files.contours import Contours
+from histocyte.datasets.cell_files.json_file import load_json
 from histocyte.datasets.cell_files.open import find_cells, open_cells
 from histocyte.datasets.cell_files.polygons import Polygons, fill_polygons, fill_polygons_plain
 
@@ -314,3 +316,29 @@ def test_what_is_no_label_map_is_refused(tmp_path: Path) -> None:
 def test_a_map_that_is_too_large_is_refused() -> None:
     with pytest.raises(InputError, match="too many to score"):
         Contours(()).draw((1 << 16, 1 << 16))
+
+
+@pytest.mark.parametrize("was_on", [True, False])
+def test_garbage_is_not_looked_for_while_json_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, was_on: bool
+) -> None:
+    whole, broken = tmp_path / "whole.json", tmp_path / "broken.json"
+    whole.write_text('{"type": "FeatureCollection", "features": []}')
+    broken.write_text('{"type": "FeatureCollection", "features": [{}]}')
+    looked_for: list[bool] = []
+
+    def load(path: Path) -> object:
+        looked_for.append(gc.isenabled())
+        return load_json(path)
+
+    monkeypatch.setattr("histocyte.datasets.cell_files.open.load_json", load)
+    (gc.enable if was_on else gc.disable)()
+    try:
+        open_cells(whole)
+        assert gc.isenabled() == was_on
+        with pytest.raises(InputError, match="broken"):
+            open_cells(broken)
+        assert gc.isenabled() == was_on
+    finally:
+        gc.enable()
+    assert looked_for == [False, False]

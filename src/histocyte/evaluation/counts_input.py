@@ -20,6 +20,7 @@ from shapely.geometry.base import BaseGeometry
 from histocyte.core.errors import InputError
 from histocyte.core.geometry import check_mpp
 from histocyte.core.taxonomy import Taxonomy
+from histocyte.datasets.cell_files.json_file import without_collection
 from histocyte.slides.region import read_polygons
 
 __all__ = ["SAME_MPP", "LocatedCells", "read_located"]
@@ -94,7 +95,8 @@ def read_located(path: Path | str, *, mpp: float | None = None, fallback_mpp: fl
         raise InputError(f"There is no '{path}'. Pass a result folder, a cells.parquet or a GeoJSON file of cells.")
     # Only files named as `segment` names them are its result: a hand-corrected GeoJSON beside them may not be.
     run = _run(file.parent) if file.name in _CELL_FILES else {}
-    table = _read_parquet(file) if file.suffix == ".parquet" else _read_geojson(file)
+    with without_collection():
+        table = _read_parquet(file) if file.suffix == ".parquet" else _read_geojson(file)
     stated_mpp = table.mpp if table.mpp is not None else run.get("mpp")
     if stated_mpp is None:
         stated_mpp = mpp if mpp is not None else fallback_mpp

@@ -8,7 +8,7 @@ from pathlib import Path
 from histocyte.core.errors import InputError
 from histocyte.datasets.cell_files.contents import CellFile
 from histocyte.datasets.cell_files.geojson import is_geojson, read_geojson_cells
-from histocyte.datasets.cell_files.json_file import load_json
+from histocyte.datasets.cell_files.json_file import load_json, without_collection
 from histocyte.datasets.cell_files.json_outlines import is_json_outlines, read_json_outlines
 from histocyte.datasets.cell_files.label_map import read_image, read_mat, read_npy, read_npz, read_tiff
 from histocyte.datasets.cell_files.parquet import read_parquet_cells
@@ -62,7 +62,9 @@ def open_cells(path: Path, *, names: dict[int, str] | None = None) -> CellFile:
             return _named(read(path), names)
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     if head.startswith(b"\x1f\x8b") or text[:1] in (b"{", b"["):
-        return _named(_read_json(path), names)
+        with without_collection():
+            cells = _read_json(path)
+        return _named(cells, names)
     raise InputError(f"'{path}' is in no format of cells that is known: {FORMATS}.")
 
 
