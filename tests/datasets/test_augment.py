@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from histocyte.datasets import augment, augment_cellvit
+from histocyte.datasets import augment, augment_cellvit, augment_cisca
 from histocyte.testing.scenes import packed_ellipses
 
 LABELS = packed_ellipses((128, 128), 25, seed=1).instances
@@ -13,6 +13,7 @@ LABELS = packed_ellipses((128, 128), 25, seed=1).instances
 IMAGE = np.where((LABELS > 0)[..., None], np.uint8(60), np.uint8(220)).repeat(3, axis=2)
 
 GEOMETRY = [augment.dihedral, augment_cellvit.quarter_turn, augment_cellvit.sized_crop, augment_cellvit.elastic]
+GEOMETRY += [augment_cisca.elastic_grid]
 COLOUR = [
     augment.stain_jitter,
     augment.brightness_contrast,
@@ -24,6 +25,7 @@ COLOUR = [
     augment_cellvit.colour_jitter,
     augment_cellvit.superpixels,
     augment_cellvit.zoom_blur,
+    augment_cisca.lab_stain,
 ]
 
 
@@ -52,6 +54,15 @@ def test_the_seed_decides() -> None:
     np.testing.assert_array_equal(first[0], again[0])
     np.testing.assert_array_equal(first[1], again[1])
     assert (first[0] != other[0]).any()
+
+
+def test_ciscas_augmentation_is_decided_by_the_seed_and_moves_labels_along() -> None:
+    everything = augment_cisca.cisca_augmentation()
+    for seed in range(6):
+        first, again = (everything(IMAGE, LABELS, np.random.default_rng(seed)) for _ in range(2))
+        np.testing.assert_array_equal(first[0], again[0])
+        dark, inside = first[0].mean(-1) < first[0].mean(), first[1] > 0
+        assert (dark == inside).mean() > 0.9
 
 
 def test_stains_of_white_and_black_stay_in_range() -> None:

@@ -1,11 +1,11 @@
-"""CellViT's sampling weights, against numbers worked out by hand from its formulas on PanNuke's counts."""
+"""CellViT's and CISCA's sampling weights, against numbers worked out by hand from their formulas."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from histocyte.training.sampling import cell_weights, cellvit_weights, tissue_weights
+from histocyte.training.sampling import cell_weights, cellvit_weights, replication_weights, tissue_weights
 
 
 def test_tissues_of_pannuke() -> None:
@@ -34,3 +34,14 @@ def test_gamma_runs_from_uniform_to_balanced() -> None:
 
 def test_images_without_any_cell_can_still_be_drawn() -> None:
     assert cellvit_weights(np.zeros(3, int), np.zeros((3, 4), bool)) == pytest.approx([1 / 3] * 3)
+
+
+def test_copies_of_images_with_rare_classes() -> None:
+    cells = np.array([[90, 0], [0, 1], [9, 0], [0, 0]])
+    weights = replication_weights(cells, growth=3.0, percentile=100)
+    # √(100 / 99) = 1.005, √(100 / 1) = 10: copies in that proportion, 8 of them for four images.
+    assert weights == pytest.approx([1 + 8 * c / 12.0101 for c in (1.00504, 10, 1.00504, 0)], rel=1e-4)
+    assert weights.mean() == pytest.approx(3)
+    clipped = replication_weights(cells, growth=3.0, percentile=50)
+    assert clipped[1] == clipped[0]
+    assert replication_weights(np.zeros((3, 2), int)) == pytest.approx([1, 1, 1])

@@ -20,9 +20,7 @@ def test_a_bad_batch_is_forgiven_and_a_lasting_rise_is_not() -> None:
     assert not watch.suspicious
     for step in (105, 106, 107):
         watch.see(step, 40.0, {})
-    with pytest.raises(
-        TrainingError, match=r"diverges: for 4 steps up to step 108 .*more than 5 times.*lower"
-    ):
+    with pytest.raises(TrainingError, match=r"diverges: for 4 steps up to step 108 .*more than 5 times.*lower"):
         watch.see(108, 40.0, {})
 
 
