@@ -1,0 +1,196 @@
+"""`histocyte distil`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from histocyte.model.spec import ModelSpec
+
+__all__ = ["distil"]
+
+
+def distil(
+    teachers: Annotated[
+        list[str],
+        typer.Argument(help="Models to learn from: names of `histocyte models list` or files.", show_default=False),
+    ],
+    data: Annotated[
+        list[Path],
+        typer.Option("--data", help="Folder of labelled images; may be given again.", show_default=False),
+    ],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="Folder of the run; an unfinished run there goes on.")
+    ] = Path("runs/student"),
+    student: Annotated[str, typer.Option(help="Recipe of the student (`histocyte recipes list`).")] = "hover_small",
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--option", help="Of the recipe, e.g. levels=4 or mpp=0.5; may be given again."),
+    ] = None,
+    encoder: Annotated[str | None, typer.Option(help="Encoder in place of the recipe's own.")] = None,
+    encoder_weights: Annotated[
+        str | None, typer.Option(help="Pre-trained weights of that encoder, as for `histocyte train`.")
+    ] = None,
+    images: Annotated[
+        list[Path] | None, typer.Option("--images", help="Folder of images without labels; may be given again.")
+    ] = None,
+    images_mpp: Annotated[float | None, typer.Option(help="µm/px of these images.")] = None,
+    slide: Annotated[
+        list[Path] | None, typer.Option("--slide", help="Whole slide to draw places from; may be given again.")
+    ] = None,
+    places: Annotated[int, typer.Option(min=1, help="Places of 640 px drawn from the tissue of each slide.")] = 32,
+    share: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of crops without labels in a batch, where there are such images.")
+    ] = 0.5,
+    way: Annotated[
+        str, typer.Option(help="Learn from the teacher's maps, from its labels, or auto: maps where schemes agree.")
+    ] = "auto",
+    temperature: Annotated[float, typer.Option(help="T, by which probabilities are softened.")] = 14.0,
+    alpha: Annotated[float, typer.Option(help="α, weight of what the teacher says.")] = 0.3,
+    beta: Annotated[float, typer.Option(help="β, weight of the student's own loss against true labels.")] = 0.7,
+    reading: Annotated[
+        str, typer.Option(help="natural: α and β as said; swapped: the other way round (the paper leaves it open).")
+    ] = "natural",
+    features: Annotated[
+        str, typer.Option(help="Also learn the teacher's deepest features: none, cosine or mse.")
+    ] = "none",
+    feature_weight: Annotated[float, typer.Option(help="Weight of that.")] = 1.0,
+    teacher_views: Annotated[
+        int, typer.Option(help="Sides the teacher sees each image from: 1, 2, 4 or 8; its maps are averaged.")
+    ] = 1,
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder for what the teachers say; several runs may share it. OUT/teachers.")
+    ] = None,
+    cache_limit: Annotated[float, typer.Option(min=0, help="GB that this may take.")] = 50.0,
+    steps: Annotated[int, typer.Option(min=1, help="Batches to train for.")] = 4000,
+    batch: Annotated[int, typer.Option(min=1, help="Crops in a batch.")] = 16,
+    crop_px: Annotated[int, typer.Option(min=32, help="Side of a crop.")] = 256,
+    learning_rate: Annotated[float, typer.Option(min=1e-9, help="Of the decoder; the encoder's is 0.3 of it.")] = 1e-3,
+    seed: Annotated[int, typer.Option(help="Of everything random, the split included.")] = 0,
+    validation: Annotated[
+        float, typer.Option(min=0.01, max=0.9, help="Share of the patients or slides held out of sets new to teachers.")
+    ] = 0.2,
+    validate_every: Annotated[int, typer.Option(min=1, help="Steps between validations.")] = 500,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads on a CPU; all there are where not given.")] = None,
+    mpp: Annotated[float | None, typer.Option(help="µm/px of labelled images of a set not known by name.")] = None,
+    name: Annotated[str, typer.Option(help="Name of the student.")] = "my-student",
+    cost: Annotated[
+        bool, typer.Option("--cost/--no-cost", help="Measure speed and memory of teacher and student for the card.")
+    ] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the card as one JSON object.")] = False,
+) -> None:
+    """Teach a small model what a large one knows, and say what is lost and what is gained.
+
+    The teacher is asked once about every image, and the student learns from its answers beside the true labels. The run
+    can be stopped at any moment; the same command goes on. It ends with model.safetensors and a card that compares
+    both on held-out images: card.md.
+
+    Example: histocyte distil hover-unet-consep --data data/consep --data data/tnbc -o runs/student
+    """
+    from histocyte.core.errors import require
+
+    require("torch", extra="torch")
+    from typing import cast
+
+    from histocyte.apps.cli.distil_data import DistilData
+    from histocyte.apps.cli.distil_run import DistilRun, DistilSettings
+    from histocyte.apps.cli.distil_teacher import Source
+    from histocyte.apps.cli.output import print_json, say
+    from histocyte.apps.cli.stopping import ending_with_a_word
+    from histocyte.training.distil_lessons import Way
+    from histocyte.training.distil_losses import DistilOptions, Features, Reading
+
+    with ending_with_a_word():
+        how = DistilOptions(
+            temperature,
+            alpha,
+            beta,
+            cast(Reading, reading),
+            features=cast(Features, features),
+            feature_weight=feature_weight,
+        )
+        how.check()
+        wanted = [features != "none", *[False] * (len(teachers) - 1)]  # the first teacher's features alone
+        sources = [Source(each, views=teacher_views, features=f) for each, f in zip(teachers, wanted, strict=True)]
+        spec = student_spec(student, sources[0].teacher.spec, encoder, option or (), name)
+        settings = DistilSettings(cast(Way, way), share, crop_px, how, seed)
+        least_um = crop_px * spec.mpp
+        specs = [source.teacher.spec for source in sources]
+        read = DistilData.read(
+            data, taxonomy=spec.classes, teachers=specs, fraction=validation, seed=seed, least_um=least_um, mpp=mpp
+        )
+        read.add_images(images or (), least_um=least_um, mpp=images_mpp)
+        finest = min(spec.mpp, *(each.mpp for each in specs))
+        read.add_slides(slide or (), mpp=finest, count=places, seed=seed)
+        run = DistilRun(out, sources, spec, encoder_weights, read, settings, device=device, threads=threads)
+        say(f"{read.describe()}. The student learns from {run.lessons.describe()}.")
+        for note in read.notes:
+            say(note)
+        answers = run.ask(cache, most_bytes=round(cache_limit * 1e9))
+        path = run.train(answers, steps=steps, batch=batch, validate_every=validate_every, learning_rate=learning_rate)
+        card = run.card(path, cost=cost)
+        say(f"Wrote {path} ({path.stat().st_size / 1e6:.1f} MB) and {out / 'card.md'}.")
+        say(f"Next: histocyte models export {path}")
+        if as_json:
+            print_json(card)
+
+
+def student_spec(recipe: str, teacher: ModelSpec, encoder: str | None, options: Sequence[str], name: str) -> ModelSpec:
+    """The student that a recipe makes, with its teacher's classes.
+
+    A student of the teacher's scheme and resolution is also read by the teacher's constants: its maps will be like the
+    teacher's.
+
+    Args:
+        recipe: By name.
+        teacher: The first one.
+        encoder: In place of the recipe's own.
+        options: Of the recipe, "name=value" each, values as in JSON or plain text.
+        name: Of the student.
+
+    Raises:
+        UnknownNameError: No such recipe or encoder.
+        InputError: An option that the recipe does not take.
+    """
+    import inspect
+    import math
+
+    from histocyte.core.errors import InputError
+    from histocyte.recipes.registry import RECIPES
+
+    make = RECIPES[recipe]
+    given: dict[str, Any] = {} if encoder is None else {"encoder": encoder}
+    for each in options:
+        key, equals, text = each.partition("=")
+        if not equals:
+            raise InputError(f"--option {each}: expected NAME=VALUE.")
+        try:
+            given[key] = json.loads(text)
+        except ValueError:
+            given[key] = text
+    known = inspect.signature(make).parameters
+    if unknown := [key for key in given if key not in known or key == "taxonomy"]:
+        takes = ", ".join(key for key in known if key != "taxonomy")
+        raise InputError(f"The recipe '{recipe}' takes no {', '.join(unknown)}; it takes {takes}.")
+    try:
+        spec: ModelSpec = make(taxonomy=teacher.classes, **given)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"The recipe '{recipe}' cannot be made with {given}: {error}.") from error
+    spec = spec.with_changes(name=name, tissues=())
+    mine, theirs = spec.representation, teacher.representation
+    if mine.name == theirs.name and math.isclose(spec.mpp, teacher.mpp, rel_tol=1e-6):
+        taken = {k: v for k, v in theirs.options.items() if k not in _OF_THE_NETWORK}
+        spec = spec.with_changes(
+            representation={"name": mine.name, "options": {**mine.options, **taken}},
+        )
+    return spec
+
+
+_OF_THE_NETWORK = ("classes", "nucleus_channels", "refined", "losses", "class_weights", "foreground")
+"""Options of a representation that decide what a network predicts or how it learns, and not how its maps are read."""

@@ -1,0 +1,346 @@
+"""One distillation from the command line: teachers asked, student trained, both scored, the card written."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from histocyte.apps.cli.distil_data import DistilData
+from histocyte.apps.cli.distil_teacher import Source, ask_of
+from histocyte.apps.cli.model_cost import measure_cost
+from histocyte.apps.cli.output import progress_bar, say
+from histocyte.apps.cli.stopping import Stopping
+from histocyte.apps.cli.training_curves import Curves
+from histocyte.core.errors import HistocyteError, InputError
+from histocyte.datasets.augment import Augmentation, dihedral
+from histocyte.evaluation.compare import Comparison, compare_reports
+from histocyte.evaluation.distil_card import Cost, card_json, card_markdown
+from histocyte.evaluation.image_json import StoredReport
+from histocyte.evaluation.protocol import evaluate
+from histocyte.evaluation.report import Report
+from histocyte.files.atomic import write_atomically
+from histocyte.files.lock import FolderLock
+from histocyte.inference.cpus import available_cpus
+from histocyte.inference.load import Model, load
+from histocyte.inference.torch_runtime import TorchRuntime, pick_device
+from histocyte.model.build import build_representation
+from histocyte.model.checkpoint import save_model
+from histocyte.model.count import count_parameters
+from histocyte.model.segmenter import Segmenter
+from histocyte.model.spec import ModelSpec
+from histocyte.pipeline import instances_on
+from histocyte.recipes.training import SHARES, augmentation, origin, start
+from histocyte.training.distil_cache import TeacherCache
+from histocyte.training.distil_crops import DistilSampler
+from histocyte.training.distil_lessons import Lessons, Way, lessons_of
+from histocyte.training.distil_losses import (
+    DistilLosses,
+    DistilOptions,
+    add_projection,
+    drop_projection,
+    loss_weights,
+)
+from histocyte.training.fit import TrainingOptions, fit, prepare
+from histocyte.training.state import load_moving
+
+__all__ = ["DistilRun", "DistilSettings"]
+
+
+@dataclass(frozen=True, slots=True)
+class DistilSettings:
+    """What decides the student, beside data and teachers.
+
+    Attributes:
+        way: By maps or labels (`training.distil_lessons`).
+        share: Of crops without labels in a batch.
+        crop_px: Side of a crop.
+        options: Of the losses.
+        seed: Of everything random.
+    """
+
+    way: Way = "auto"
+    share: float = 0.5
+    crop_px: int = 256
+    options: DistilOptions = field(default_factory=DistilOptions)
+    seed: int = 0
+
+
+class DistilRun:
+    """A run in a folder.
+
+    Args:
+        folder: Of the run.
+        teachers: One or more.
+        student: What is to be trained.
+        encoder_weights: Starting weights of its encoder.
+        data: What it learns from.
+        settings: How.
+        device: To run on.
+        threads: On a CPU.
+
+    Raises:
+        InputError: Settings that do not go together.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        teachers: Sequence[Source],
+        student: ModelSpec,
+        encoder_weights: str | None,
+        data: DistilData,
+        settings: DistilSettings,
+        *,
+        device: str,
+        threads: int | None,
+    ) -> None:
+        settings.options.check()
+        self.folder, self.sources, self.spec, self.data, self.settings = folder, teachers, student, data, settings
+        self.teachers = [source.teacher for source in teachers]
+        self.lessons: Lessons = lessons_of(student, [t.spec for t in self.teachers], way=settings.way)
+        self.encoder_weights = encoder_weights
+        self.representation = build_representation(student.representation)
+        self.device, self.threads = pick_device(device), threads or available_cpus()
+        torch.set_num_threads(self.threads)
+
+    def ask(self, folder: Path | None, *, most_bytes: int) -> TeacherCache:
+        """Ask the teachers about all images, as far as a folder does not hold the answers.
+
+        Args:
+            folder: Within the run's where None.
+            most_bytes: That the answers may take.
+
+        Raises:
+            DiskError: They do not fit.
+        """
+        fields = [*self.data.labelled, *self.data.extra]
+        cache = TeacherCache(folder or self.folder / "teachers", most_bytes=most_bytes)
+        every, still = cache.bytes_needed(self.teachers, fields)
+        rest = f"{still / 1e9:.2f} GB still to be made" if still else "all there"
+        say(f"What the teachers say of {len(fields):,} images takes {every / 1e9:.2f} GB in '{cache.folder}': {rest}.")
+        cache.check_room(self.teachers, fields)
+        for source, teacher in zip(self.sources, self.teachers, strict=True):
+            missing = cache.missing(teacher, fields)
+            if not missing:
+                continue
+            model = source.load(str(self.device))
+            torch.set_num_threads(self.threads)  # loading a model leaves one
+            with progress_bar("images") as bar:
+                task = bar.add_task(f"asking {teacher.spec.name}", total=len(missing), note="")
+                ask = ask_of(model, teacher)
+                cache.fill(teacher, missing, ask, progress=lambda bar=bar, task=task: bar.advance(task))  # type: ignore[misc]
+        return cache
+
+    def train(self, cache: TeacherCache, *, steps: int, batch: int, validate_every: int, learning_rate: float) -> Path:
+        """Train the student; gives its model file.
+
+        Raises:
+            InputError: Another process trains in the folder, or it holds a run that was taught otherwise.
+            typer.Exit: Told to end between two steps; the same call goes on.
+        """
+        model = start(self.spec, self.encoder_weights, seed=self.settings.seed)
+        if self.encoder_weights is not None:
+            facts = origin(model, self.encoder_weights, included=True)
+            self.spec = self.spec.with_changes(encoder_weights=facts)
+        grid = self._feature_grid(model)
+        if grid:
+            torch.manual_seed(self.settings.seed)
+            add_projection(model, self.teachers[0].feature_shape[0])
+        options = TrainingOptions(
+            steps=steps,
+            batch=batch,
+            learning_rate=learning_rate,
+            loss_weights=loss_weights(self.settings.options, self.lessons, self.representation),
+            seed=self.settings.seed,
+            validate_every=validate_every,
+            device=str(self.device),
+        )
+        with FolderLock(self.folder):
+            self._check_same_run()
+            self._fit(model, self._sampler(cache, grid), options)
+        drop_projection(model)
+        return self._write(model.eval(), steps)
+
+    def _fit(self, model: Segmenter, sampler: DistilSampler, options: TrainingOptions) -> None:
+        fixed = prepare(model, options)
+        losses = DistilLosses(model, self.representation, self.lessons, self.settings.options)
+        curves = Curves(self.folder, self.spec.name)
+        reached = 0
+        with Stopping() as stopping, progress_bar("steps") as bar:
+            task = bar.add_task("distilling", total=options.steps, note="")
+
+            def show(step: int, terms: Mapping[str, float]) -> None:
+                nonlocal reached
+                reached = step
+                bar.update(task, completed=step, note=f"loss {terms['loss']:.2f}")
+
+            fit(
+                *(model, self.spec, sampler, self.folder, options),
+                fixed=fixed,
+                losses=losses,
+                validate=self._validate,
+                progress=show,
+                on_checkpoint=curves.draw,
+                stop=stopping.asked,
+            )
+        curves.draw(now=True)
+        if stopping.asked():
+            raise stopping.end(f"The state of step {reached:,} of {options.steps:,} is in '{self.folder}'")
+        best = self.folder / "best.safetensors"
+        load_moving(model, load_file(best), fixed, where=best)
+
+    def _sampler(self, cache: TeacherCache, grid: int) -> DistilSampler:
+        colour = Augmentation([step for step in augmentation().steps if step[1] is not dihedral])
+        return DistilSampler(
+            *(self.spec, self.lessons, self.teachers, cache, self.data.labelled, self.data.extra),
+            colour=colour,
+            share=self.settings.share,
+            crop_px=self.settings.crop_px,
+            feature_grid=grid,
+            weights=SHARES,
+            seed=self.settings.seed,
+        )
+
+    def _feature_grid(self, model: Segmenter) -> int:
+        """Steps of the coarser of the two grids of features in a crop; 0 where they are not learnt from."""
+        if self.settings.options.features == "none":
+            return 0
+        encoder: Any = model.encoder
+        theirs = self.teachers[0].feature_shape[1] * self.teachers[0].spec.mpp / self.spec.mpp
+        return max(1, round(self.settings.crop_px / max(theirs, encoder.info.strides[-1])))
+
+    def _check_same_run(self) -> None:
+        """Another way of teaching, other teachers or other images make another run."""
+        path = self.folder / "distil.json"
+        mine = {
+            "teachers": [{"name": t.spec.name, "sha256": t.sha256, "views": t.views} for t in self.teachers],
+            "lessons": asdict(self.lessons),
+            "settings": asdict(self.settings),
+            "images": self.data.sha256(),
+            "student": self.spec.with_changes(name="").model_dump(mode="json", exclude={"histocyte"}),
+        }
+        mine = json.loads(json.dumps(mine))
+        if path.exists():
+            theirs = json.loads(path.read_text(encoding="utf-8"))
+            other = [key for key, value in mine.items() if theirs.get(key) != value]
+            if other:
+                raise InputError(
+                    f"'{self.folder}' holds a run with other {', '.join(other)}. Use the same, or another folder."
+                )
+        with write_atomically(path) as file:
+            file.write(json.dumps(mine, indent=2).encode())
+
+    def _report(self, model: Model, *, replicates: int) -> Report:
+        names = self.spec.classes.names
+        if model.taxonomy.names != names:
+            raise InputError(f"'{model.spec.name}' has other classes than the student, so both cannot be scored alike.")
+        return evaluate(
+            lambda image, mpp: instances_on(image, model, mpp=mpp), self.data.validation, names, replicates=replicates
+        )
+
+    def _validate(self, network: nn.Module) -> dict[str, float]:
+        """Mean bPQ over the held-out images of the sets that part touching nuclei, and each set's own scores."""
+        assert isinstance(network, Segmenter)
+        runtime = TorchRuntime(network, device=str(self.device), threads=1, keep_threads=True)
+        sources = self._report(Model(self.spec, runtime, self.representation, ""), replicates=1).sources
+        scores = {f"{name}_{key}": s.scores[key].value for name, s in sources.items() for key in ("bpq", "f1")}
+        return {"bpq": sum(s.scores["bpq"].value for s in sources.values()) / len(sources), **scores}
+
+    def _write(self, model: Segmenter, steps: int) -> Path:
+        self.spec = self.spec.with_changes(
+            data=self.data.facts([t.spec for t in self.teachers]),
+            training={
+                "command": _command(),
+                "steps": steps,
+                "seed": self.settings.seed,
+                "adapt": "full",
+                "distilled_from": [{"name": t.spec.name, "sha256": t.sha256, "views": t.views} for t in self.teachers],
+                "learnt_from": self.lessons.describe(),
+                "loss": asdict(self.settings.options),
+                "held_out": self.data.held_out([t.spec for t in self.teachers]),
+            },
+        )
+        path = self.folder / "model.safetensors"
+        save_model(path, self.spec, model.state_dict())
+        return path
+
+    def card(self, path: Path, *, cost: bool) -> dict[str, Any]:
+        """Score teachers and student on the held-out images, measure both, and write card.md and card.json.
+
+        Args:
+            path: The student's file.
+            cost: Measure time and memory too.
+        """
+        mine = self._scored("student", load(path, runtime="torch", device=str(self.device)), path)
+        with_scores = self.spec.with_changes(metrics=mine[1].to_json()["sources"])
+        save_model(path, with_scores, load_file(path))
+        comparisons: list[Comparison] = []
+        for number, source in enumerate(self.sources):
+            if source.teacher.spec.classes.names != self.spec.classes.names:
+                say(f"{source.teacher.spec.name} has other classes than the student: not compared.")
+                continue
+            theirs = self._scored(f"teacher-{number + 1}", source.load(str(self.device)), source.path)
+            comparisons.append(compare_reports(theirs[0], mine[0]))
+        torch.set_num_threads(self.threads)
+        costs = self._costs(path, measured=cost)
+        teachers = ", ".join(f"{t.spec.name} (SHA-256 {t.sha256[:12]}…)" for t in self.teachers)
+        how = self.settings.options
+        facts = {
+            "student": f"{self.spec.name}, recipe {self.spec.recipe}",
+            "teachers": teachers,
+            "learnt from": f"{self.lessons.describe()}; features: {how.features}",
+            "loss": f"T = {how.temperature:g}, α = {how.alpha:g}, β = {how.beta:g}, reading {how.reading}",
+            "images": self.data.describe(),
+            "made by": _command(),
+        }
+        data = card_json(facts, comparisons, costs, self.data.notes)
+        title = f"{self.spec.name}, taught by {', '.join(t.spec.name for t in self.teachers)}"
+        with write_atomically(self.folder / "card.json") as file:
+            file.write(orjson.dumps(data, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY, default=str))
+        with write_atomically(self.folder / "card.md") as file:
+            file.write(card_markdown(title, facts, comparisons, costs, self.data.notes).encode())
+        return data
+
+    def _scored(self, name: str, model: Model, path: Path) -> tuple[StoredReport, Report]:
+        torch.set_num_threads(self.threads)
+        report = self._report(model, replicates=1000)
+        file = self.folder / f"{name}.json"
+        facts = {"model": model.spec.name, "model_sha256": model.sha256, "runtime": model.runtime.name}
+        with write_atomically(file) as out:
+            out.write(orjson.dumps({**facts, **report.to_json()}, option=orjson.OPT_SERIALIZE_NUMPY))
+        title = model.spec.name if name != "student" else self.spec.name
+        return StoredReport(file, title, report.class_names, report.images, report.mode), report
+
+    def _costs(self, path: Path, *, measured: bool) -> dict[str, Cost]:
+        named = [(t.teacher.spec, t.path, t.name) for t in self.sources] + [(self.spec, path, str(path))]
+        image = self.data.validation[0]
+        costs = {}
+        for spec, file, name in named:
+            runtime = "torch" if file.suffix == ".safetensors" else "auto"
+            on = ["cpu", *(["cuda"] if self.device.type == "cuda" and runtime == "torch" else [])] if measured else []
+            found: dict[str, Mapping[str, Any]] = {"cpu": {}, "cuda": {}}
+            for device in on:
+                say(f"Measuring {spec.name} on {device} …")
+                try:
+                    found[device] = measure_cost(name, image.image, image.mpp, runtime=runtime, device=device)
+                except HistocyteError as error:
+                    say(str(error))
+            label = spec.name if spec.name not in costs else f"{spec.name} (student)"
+            weights = count_parameters(spec)["all"]
+            costs[label] = Cost(weights, file.stat().st_size, found["cpu"], found["cuda"])
+        return costs
+
+
+def _command() -> str:
+    arguments = [a if not Path(a).exists() else Path(a).name for a in sys.argv[1:]]
+    return f"histocyte {shlex.join(arguments)}"

@@ -1,0 +1,134 @@
+"""Teachers for `histocyte distil`: found, described, and put to work where their answers are not kept yet."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from histocyte.core.errors import InputError, ModelError
+from histocyte.core.geometry import Box
+from histocyte.core.maps import split_maps
+from histocyte.inference.embed import FieldFeatures, feature_runtime
+from histocyte.inference.load import Model, load, spec_of
+from histocyte.inference.predict import Span, predict_field
+from histocyte.inference.views import logit_runtime
+from histocyte.model.zoo import ModelFiles, find_model
+from histocyte.representations.logits import activated
+from histocyte.slides.array_reader import open_array
+from histocyte.slides.protocol import working_size
+from histocyte.training.distil_cache import Answer, Ask, Teacher
+from histocyte.training.distil_fields import Field
+
+__all__ = ["Source", "ask_of", "features_grid"]
+
+
+class Source:
+    """A teacher's files.
+
+    Args:
+        name: Of a bundled model, or a path.
+        views: Sides it sees each image from.
+        features: Whether it is asked for features.
+
+    Raises:
+        UnknownNameError: No such model.
+        ModelError: Features are asked for, and only the ONNX file is there.
+    """
+
+    def __init__(self, name: str, *, views: int = 1, features: bool = False) -> None:
+        self.files: ModelFiles = find_model(name)
+        if features and self.files.safetensors is None:
+            raise ModelError(
+                f"Features are learnt from a teacher that torch can run, and of '{name}' there is the ONNX file alone. "
+                "Leave out --features, or pass the .safetensors file."
+            )
+        self.name = name
+        self.teacher = Teacher(spec_of(self.files), _sha256(self.path), views=views, features=features)
+
+    @property
+    def path(self) -> Path:
+        """The file that is asked: the one for torch where there is one, as that computes in single precision."""
+        return self.files.safetensors or self.files.any
+
+    def load(self, device: str) -> Model:
+        """Make it ready."""
+        if self.files.safetensors is not None:
+            return load(self.name, runtime="torch", device=device)
+        return load(self.name, device="cpu")
+
+
+def ask_of(model: Model, teacher: Teacher) -> Ask:
+    """What asks a loaded teacher about an image.
+
+    Raises:
+        InputError: It cannot be seen from several sides, or gives no features that lie on a grid.
+    """
+    runtime = logit_runtime(model.runtime, model.representation, views=teacher.views)
+    if teacher.features:
+        feature_runtime(runtime)
+
+    def ask(field: Field) -> Answer:
+        with open_array(field.read(), mpp=field.mpp) as reader:
+            pixels = reader.read(Box(0, 0, *working_size(reader, model.spec.mpp)), mpp=model.spec.mpp)
+        taken = FieldFeatures(feature_runtime(runtime).features) if teacher.features else None
+        logits = predict_field(
+            pixels,
+            runtime,
+            channels=model.channels,
+            tile_px=model.spec.tile_px,
+            margin_px=model.spec.margin_px,
+            features=taken,
+        )
+        found = model.representation.decode(split_maps(activated(logits, model.maps), model.maps))
+        features = (
+            None if taken is None else features_grid(taken, (len(pixels), pixels.shape[1]), teacher.feature_shape[1])
+        )
+        return Answer(logits, found, features)
+
+    return ask
+
+
+def features_grid(features: FieldFeatures, size: tuple[int, int], stride: int) -> NDArray[np.float16]:
+    """(D, h, w) features of a field put together from its tiles, each from the tile in which it lies most central.
+
+    Args:
+        features: Of the tiles.
+        size: Height and width of the field.
+        stride: Of the features.
+
+    Raises:
+        InputError: The features of tiles do not lie on one grid.
+    """
+    height, width = size
+    grid = np.zeros((features.info.width, -(-height // stride), -(-width // stride)), np.float16)
+    for tile in features.tiles:
+        spans = (tile.row, tile.column)
+        steps = zip(spans, tile.values.shape[:2], strict=True)
+        if features.info.border_px or any(s.size != n * stride or s.start % stride for s, n in steps):
+            raise InputError(
+                "The features of this teacher do not lie on a grid of whole steps, so they cannot be compared with a "
+                "student's. Leave out --features."
+            )
+        rows, columns = _central(tile.row, stride, height), _central(tile.column, stride, width)
+        part = tile.values[rows][:, columns].transpose(2, 0, 1)
+        grid[:, (rows + tile.row.start // stride)[:, None], (columns + tile.column.start // stride)[None]] = part
+    return grid
+
+
+def _central(span: Span, stride: int, length: int) -> NDArray[np.int64]:
+    """Steps of a tile whose middle lies in its core; at the field's end, also one whose middle lies beyond it."""
+    starts = span.start + stride * np.arange(span.size // stride)
+    stop = span.core_stop if span.core_stop < length else np.inf
+    middles = starts + stride / 2
+    return np.flatnonzero((middles >= span.core_start) & (middles < stop) & (starts < length))
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(1 << 22):
+            digest.update(piece)
+    return digest.hexdigest()

@@ -1,0 +1,290 @@
+"""`histocyte distil`: from a teacher and folders to a student with a card."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import typer
+from safetensors import safe_open
+from torch import nn
+
+from histocyte.apps.cli import distil_run
+from histocyte.apps.cli.distil import distil, student_spec
+from histocyte.apps.cli.distil_data import DistilData, split_for_teachers
+from histocyte.apps.cli.distil_teacher import Source, ask_of, features_grid
+from histocyte.apps.cli.model_cost import measure_cost, measure_here
+from histocyte.core.errors import HistocyteError, InputError, ModelError, UnknownNameError
+from histocyte.core.taxonomy import CONSEP
+from histocyte.datasets.sample import Sample
+from histocyte.evaluation.image_json import read_report
+from histocyte.inference.embed import FeatureInfo, FieldFeatures
+from histocyte.inference.load import Model, load
+from histocyte.inference.predict import tile_spans
+from histocyte.model.build import build_segmenter
+from histocyte.model.checkpoint import read_spec, save_model
+from histocyte.model.count import count_parameters
+from histocyte.model.spec import ModelSpec, Part
+from histocyte.recipes.hover_small import hover_small
+from histocyte.recipes.hover_unet import hover_unet
+from histocyte.representations.logits import activated
+from histocyte.testing.perfect import paint_truth
+from histocyte.testing.scenes import packed_ellipses
+from histocyte.training.distil_cache import Teacher
+from histocyte.training.distil_fields import labelled_field
+
+torch.set_num_threads(1)
+
+
+def small(scheme: str, **changes: object) -> ModelSpec:
+    return ModelSpec(
+        name=f"small-{scheme}",
+        encoder=Part(name="plain", options={"width": 4, "depth": 2, "convolutions": 1}),
+        decoder=Part(name="unet", options={"widths": [8, 4], "depths": [1, 1]}),
+        heads=Part(name="pointwise"),
+        representation=Part(name=scheme, options={"classes": len(CONSEP)}),
+        taxonomy=CONSEP.to_json(),
+        tile_px=64,
+        margin_px=8,
+        multiple=4,
+    ).with_changes(**changes)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Teachers (of random weights), a labelled folder that counts as CoNSeP, and images without labels."""
+    folder = tmp_path_factory.mktemp("world")
+    for name in ("consep", "more"):
+        (folder / name).mkdir()
+    for number in range(4):
+        labels = packed_ellipses((96, 64), 12, seed=number)
+        image = paint_truth(labels, CONSEP)[..., ::-1]
+        cv2.imwrite(str(folder / "consep" / f"i{number}.png"), image)
+        np.savez(folder / "consep" / f"i{number}.npz", inst=labels.instances, type=labels.types)
+        cv2.imwrite(str(folder / "more" / f"u{number}.jpg"), image)
+    for scheme in ("hover", "flow"):
+        torch.manual_seed(0)
+        spec = small(scheme)
+        save_model(folder / f"{scheme}.safetensors", spec, build_segmenter(spec).state_dict())
+    return folder
+
+
+def run(world: Path, out: Path, teacher: str = "hover", **options: object) -> dict[str, Any]:
+    given: dict[str, Any] = {
+        **{"student": "hover_small", "images": [world / "more"], "images_mpp": 0.25, "steps": 1, "batch": 2},
+        **{"crop_px": 32, "validation": 0.5, "validate_every": 1, "device": "cpu", "threads": 1, "cost": False},
+        **options,
+    }
+    distil([str(world / f"{teacher}.safetensors")], [world / "consep"], out, **given)
+    card: dict[str, Any] = json.loads((out / "card.json").read_text())
+    return card
+
+
+@pytest.fixture(scope="module")
+def done(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("run")
+    run(world, out, features="cosine", cache=out.parent / "answers")
+    return out
+
+
+def test_a_student_with_its_card_comes_out(done: Path, world: Path) -> None:
+    spec = read_spec(done / "model.safetensors")
+    assert spec.classes.names == CONSEP.names
+    assert spec.training["distilled_from"][0]["name"] == "small-hover"
+    assert spec.training["learnt_from"] == "maps nucleus, hover, types"
+    assert len(spec.training["held_out"]["consep"]) == 2
+    assert [entry["name"] for entry in spec.data] == ["consep", "more"]
+    assert set(spec.metrics) == {"consep"}
+    with safe_open(done / "model.safetensors", framework="pt") as file:
+        assert not any(key.startswith("projection") for key in file.keys())  # noqa: SIM118 (not a dict)
+    assert load(done / "model.safetensors", runtime="torch", device="cpu").runtime.multiple == 8
+    card = json.loads((done / "card.json").read_text())
+    assert card["format"] == "histocyte-distillation/1"
+    comparison = card["comparisons"][0]
+    kinds = {(d["kind"], d["subject"], d["key"]) for d in comparison["sources"]["consep"]["differences"]}
+    assert {("all", "", key) for key in ("bpq", "dq", "sq", "mpq")} <= kinds
+    assert comparison["sources"]["consep"]["n_images"] == 2
+    assert comparison["classes_significantly_worse"] == []
+    weights = count_parameters(spec)["all"]
+    assert card["costs"]["my-student"]["parameters"] == weights
+    text = (done / "card.md").read_text()
+    for part in ("my-student, taught by small-hover", "T = 14, α = 0.3, β = 0.7", f"{weights:,}", "2 held out", "bPQ"):
+        assert part in text
+    assert str(world) not in text
+    assert read_report(done / "student.json").class_names == CONSEP.names
+    head = (done / "log.csv").read_text().splitlines()[0]
+    assert {"distil_hover", "distil_features", "hover_mse"} <= set(head.split(","))
+
+
+def test_a_second_student_does_not_ask_again(
+    done: Path, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def not_again(*_: object) -> None:
+        raise AssertionError("the teacher was asked again")
+
+    monkeypatch.setattr(distil_run, "ask_of", not_again)
+    run(world, tmp_path / "other", features="mse", cache=done.parent / "answers", seed=0)
+    assert "all there" in " ".join(capfd.readouterr().err.split())
+    with pytest.raises(AssertionError, match="asked again"):
+        run(world, tmp_path / "third", teacher_views=2, cache=done.parent / "answers")
+
+
+def test_a_student_of_another_scheme_learns_from_labels(world: Path, tmp_path: Path) -> None:
+    card = run(world, tmp_path, "flow", option=["levels=3"], share=0.0)
+    assert card["learnt from"].startswith("maps nucleus, types and labels that the teacher gives")
+    terms = (tmp_path / "log.csv").read_text().splitlines()[0].split(",")
+    assert {"distil_nucleus", "distil_types", "pseudo_hover_mse", "pseudo_hover_msge", "hover_mse"} <= set(terms)
+    with pytest.raises(InputError, match="holds a run with other settings"):
+        run(world, tmp_path, "flow", option=["levels=3"], share=0.0, temperature=2.0)
+
+
+def test_a_run_told_to_end_goes_on_with_the_same_command(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    validate = distil_run.DistilRun._validate
+
+    def told_to_end(self: distil_run.DistilRun, network: nn.Module) -> dict[str, float]:
+        signal.raise_signal(signal.SIGTERM)
+        return validate(self, network)
+
+    monkeypatch.setattr(distil_run.DistilRun, "_validate", told_to_end)
+    with pytest.raises(typer.Exit) as ended:
+        run(world, tmp_path, steps=2)
+    assert ended.value.exit_code == 143
+    assert "The state of step 1 of 2 is in" in capfd.readouterr().err
+    assert not (tmp_path / "card.md").exists()
+    monkeypatch.setattr(distil_run.DistilRun, "_validate", validate)
+    run(world, tmp_path, steps=2)
+    assert [row.split(",")[0] for row in (tmp_path / "log.csv").read_text().splitlines()] == ["step", "1", "2"]
+
+
+def test_what_cannot_be_done_is_refused_at_once(world: Path, tmp_path: Path) -> None:
+    for match, options in (
+        ("is one of natural, swapped", {"reading": "other"}),
+        ("is one of none, cosine, mse", {"features": "other"}),
+        ("A temperature is above 0", {"temperature": 0.0}),
+        ("learns by auto, maps, labels", {"way": "other"}),
+        ("takes no depth; it takes encoder, levels, mpp", {"option": ["depth=3"]}),
+        ("expected NAME=VALUE", {"option": ["levels"]}),
+        ("--images-mpp", {"images_mpp": None}),
+        ("1, 2, 4, 8 views", {"teacher_views": 3}),
+        ("--cache-limit", {"cache_limit": 1e-6}),
+    ):
+        with pytest.raises(HistocyteError, match=match):
+            run(world, tmp_path / "no", **options)
+    with pytest.raises(UnknownNameError, match="No recipe called 'nosuch'"):
+        run(world, tmp_path / "no", student="nosuch")
+    with pytest.raises(InputError, match="cannot learn from maps alone"):
+        run(world, tmp_path / "no", "flow", way="maps")
+    assert not (tmp_path / "no" / "log.csv").exists()
+
+
+def test_a_student_takes_its_teachers_classes_and_constants() -> None:
+    teacher = hover_unet().with_changes(
+        representation={"name": "hover", "options": {"classes": 4, "seam_drop": 0.01, "nucleus_channels": 2}},
+        taxonomy={"name": "x", "classes": [{"name": n, "colour": [0, 0, 0]} for n in "abcd"]},
+    )
+    spec = student_spec("hover_small", teacher, None, [], "mine")
+    assert spec.classes.names == ("a", "b", "c", "d")
+    assert dict(spec.representation.options) == {"classes": 4, "seam_drop": 0.01}
+    coarse = student_spec("hover_small", teacher, "mobilenetv2_050", ["mpp=0.5"], "mine")
+    assert (coarse.mpp, dict(coarse.representation.options)) == (0.5, {"classes": 4})
+    assert coarse.encoder.options["name"] == "mobilenetv2_050"
+    assert "seam_drop" not in student_spec("cellpose", teacher, None, [], "mine").representation.options
+
+
+def test_the_small_recipe_is_a_twentieth_of_the_default_one() -> None:
+    assert 20 * count_parameters(hover_small())["all"] < count_parameters(hover_unet())["all"]
+
+
+def sample(source: str, name: str, group: str) -> Sample:
+    nothing = np.zeros((64, 64), np.int32)
+    return Sample(name, np.zeros((64, 64, 3), np.uint8), nothing, None, 0.25, source, group)
+
+
+def taught_on(held_out: dict[str, list[str]], *sets: str) -> ModelSpec:
+    data = [{"name": name, "licence": "", "citation": "", "images": 1, "nuclei": 1} for name in sets]
+    return small("hover", data=data, training={"held_out": held_out})
+
+
+def test_what_teachers_learnt_from_is_not_held_out() -> None:
+    known = [sample("a", f"a{i}", f"patient {i // 2}") for i in range(8)]
+    new = [sample("b", f"b{i}", f"b{i}") for i in range(4)]
+    one, other = taught_on({"a": ["a0", "a1", "a2"]}, "a"), taught_on({"a": ["a1", "a2", "a5"]}, "a", "c")
+    training, validation, notes = split_for_teachers([*known, *new], [one, other], fraction=0.25, seed=0)
+    assert [s.name for s in validation if s.source == "a"] == ["a1", "a2"]
+    assert [s.name for s in training if s.source == "a"] == ["a4", "a5", "a6", "a7"], "none of the same patients"
+    assert len([s for s in validation if s.source == "b"]) == 1
+    assert notes == []
+    forgetful = taught_on({}, "a")
+    _, validation, notes = split_for_teachers(known, [forgetful], fraction=0.25, seed=0)
+    assert len({s.group for s in validation}) == 1
+    assert "did not learn from: it may score too well" in notes[0]
+    data = DistilData(training=training, validation=[known[1], new[0]])
+    assert data.held_out([one, taught_on({"c": ["c1", "c2"]}, "c")]) == {"a": ["a1"], "b": ["b0"], "c": ["c1", "c2"]}
+    facts = {str(f["name"]): f for f in data.facts([other])}
+    assert facts["c"]["through"] == "small-hover"
+
+
+def test_held_out_images_are_no_images_without_labels_either(tmp_path: Path) -> None:
+    folder = tmp_path / "tnbc"  # its images are grouped by what stands before the underscore
+    folder.mkdir()
+    for name in ("01_1", "01_2", "02_1"):
+        cv2.imwrite(str(folder / f"{name}.png"), np.zeros((64, 64, 3), np.uint8))
+    data = DistilData(validation=[sample("tnbc", "01_1", "01")])
+    data.add_images([folder], least_um=16.0, mpp=None)
+    assert [f.name for f in data.extra] == ["02_1.png"]
+
+
+def test_a_teacher_is_asked_as_the_pipeline_asks(perfect_model: Model) -> None:
+    labels = packed_ellipses((150, 90), 20, seed=5)
+    truth = Sample("s", paint_truth(labels, CONSEP), labels.instances, labels.types, 0.25, "painted", "s")
+    answer = ask_of(perfect_model, Teacher(perfect_model.spec, "perfect"))(labelled_field(truth, least_um=16.0))
+    assert answer.logits.dtype == np.float16
+    assert answer.logits.shape == (8, *labels.instances.shape)
+    assert np.array_equal(activated(answer.logits, perfect_model.maps)[0] > 0.5, labels.instances > 0)
+    assert len(answer.instances) == len(np.unique(labels.instances)) - 1
+    assert answer.features is None
+    with pytest.raises(InputError, match="no vectors"):
+        ask_of(perfect_model, Teacher(perfect_model.spec, "perfect", features=True))
+
+
+def test_features_of_tiles_are_put_together() -> None:
+    height, width, stride = 100, 150, 4
+    rows = tile_spans(height, tile_px=64, margin_px=8, multiple=4)
+    columns = tile_spans(width, tile_px=64, margin_px=8, multiple=4)
+    features = FieldFeatures(FeatureInfo("numbers", 2))
+    for row in rows:
+        for column in columns:
+            down = row.start // stride + np.arange(row.size // stride)
+            across = column.start // stride + np.arange(column.size // stride)
+            features.add(row, column, np.stack(np.meshgrid(down, across, indexing="ij"), -1).astype(np.float16))
+    grid = features_grid(features, (height, width), stride)
+    assert np.array_equal(grid, np.mgrid[:25, :38].astype(np.float16)), "every step from a tile, and where it lies"
+    features.info = FeatureInfo("with a border", 2, border_px=3)
+    with pytest.raises(InputError, match="Leave out --features"):
+        features_grid(features, (height, width), stride)
+
+
+def test_features_need_the_file_for_torch(tmp_path: Path) -> None:
+    (tmp_path / "m.onnx").touch()
+    with pytest.raises(ModelError, match="the ONNX file alone"):
+        Source(str(tmp_path / "m.onnx"), features=True)
+
+
+def test_the_cost_of_a_model_is_measured(world: Path, tmp_path: Path) -> None:
+    image = tmp_path / "image.npy"
+    np.save(image, np.full((64, 64, 3), 200, np.uint8))
+    found = json.loads(measure_here(str(world / "hover.safetensors"), str(image), "0.25", "torch", "cpu"))
+    assert found["runtime"] == "torch"
+    assert found["mm2_per_minute"] > 0
+    assert found["network_mm2_per_minute"] > 0
+    assert found["peak_bytes"] is None or found["peak_bytes"] > 10**7
+    with pytest.raises(HistocyteError, match=r"Running 'none\.safetensors' to measure it failed: .*no model file"):
+        measure_cost("none.safetensors", np.zeros((8, 8, 3), np.uint8), 0.25)
