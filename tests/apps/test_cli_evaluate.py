@@ -1,0 +1,116 @@
+"""`histocyte evaluate --html` from a model file to the page."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+import typer
+from typer.testing import CliRunner, Result
+
+from histocyte.apps.cli.evaluate import evaluate
+from histocyte.core.errors import InputError
+from histocyte.core.taxonomy import CONSEP
+from histocyte.inference.load import Model
+from histocyte.model.build import build_segmenter
+from histocyte.model.checkpoint import save_model
+from histocyte.recipes.hover_unet import hover_unet
+from histocyte.testing.perfect import paint_truth
+from histocyte.testing.scenes import packed_ellipses
+
+pytest.importorskip("matplotlib")
+pytest.importorskip("jinja2")
+torch.set_num_threads(1)
+
+APP = typer.Typer()
+APP.command()(evaluate)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three images as CoNSeP has them, of two patients and two tissues."""
+    folder = tmp_path_factory.mktemp("data") / "consep"
+    folder.mkdir()
+    for number in range(3):
+        labels = packed_ellipses((128, 128), 16, seed=number)
+        cv2.imwrite(str(folder / f"i{number}.png"), paint_truth(labels, CONSEP)[..., ::-1])
+        np.savez(folder / f"i{number}.npz", inst=labels.instances, type=labels.types)
+    (folder / "images.csv").write_text("name,tissue,patient\ni0,Colon,A\ni1,Colon,A\ni2,Skin,B\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small network that has learnt nothing and takes everything for nuclei; it says it knows one of the images."""
+    spec = hover_unet().with_changes(
+        name="tiny",
+        encoder={"name": "timm_pyramid", "options": {"name": "resnet10t", "depths": [0, 1]}},
+        decoder={"name": "unet", "options": {"widths": [8], "depths": [1]}},
+        data=[{"name": "consep"}],
+        training={"held_out": {"consep": ["i0", "i2"]}},
+    )
+    torch.manual_seed(0)
+    model = build_segmenter(spec)
+    nucleus = model.get_parameter("heads.heads.0.bias")
+    nucleus.data.fill_(4.0)
+    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
+    save_model(path, spec, model.state_dict())
+    return path
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(APP, [*map(str, arguments)])
+
+
+def test_a_model_file_is_scored_into_a_page_a_table_and_json(data: Path, model_file: Path, tmp_path: Path) -> None:
+    page, table = tmp_path / "report.html", tmp_path / "images.csv"
+    answer = run(model_file, data, "--runtime", "torch", "--device", "cpu", "--html", page, "--csv", table, "--json")
+    assert answer.exit_code == 0, answer.exception
+    facts = json.loads(answer.stdout)
+    source = facts["sources"]["consep"]
+    assert (facts["model"], facts["runtime"], facts["split"]) == ("tiny", "torch", "unseen")
+    assert (facts["trained_on_and_left_out"], source["n_images"], source["n_groups"]) == (1, 2, 2)
+    assert source["n_found"] > 0
+    with table.open(newline="") as file:
+        assert [row["name"] for row in csv.DictReader(file)] == ["i0", "i2"]
+    html = page.read_text(encoding="utf-8")
+    assert html.endswith("</html>")
+    assert not re.search(r"<script|https?://(?!www\.w3\.org)", html)
+    assert facts["model_sha256"] in html
+    assert "unseen; 1 images the model was trained on left out" in html
+    for value in (source["scores"]["dice"]["value"], source["scores"]["dice"]["low"]):
+        assert f"{value:.3f}" in html
+    assert all(f"{t}, n = 1 image" in html for t in ("Colon", "Skin"))
+    assert all(name in html for name in CONSEP.names)
+    # Both unseen images have a worst tile of four panels, the one the model was trained on has none.
+    assert html.count('role="img"') == 8
+    assert ["i0, from" in html, "i1, from" in html, "i2, from" in html] == [True, False, True]
+
+
+def test_a_model_that_is_never_wrong_has_a_page_without_mistakes(
+    data: Path, perfect_model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("histocyte.inference.load.load", lambda *args, **options: perfect_model)
+    page = tmp_path / "report.html"
+    answer = run("perfect", data, "--html", page)
+    assert answer.exit_code == 0, answer.exception
+    html = page.read_text(encoding="utf-8")
+    assert "Not one mistake was seen." in html
+    bpq = html[html.index(">bPQ<") :]
+    assert re.findall(r"<span>([^<]*)</span> <small>([^<]*)</small> <small>([^<]*)</small>", bpq)[0] == (
+        *("1.000", "1.000 to 1.000", "n = 3"),
+    )
+
+
+def test_a_page_that_cannot_be_written_is_refused_before_scoring(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("histocyte.inference.load.load", lambda *args, **options: pytest.fail("loaded a model"))
+    answer = run("perfect", data, "--html", tmp_path)
+    assert isinstance(answer.exception, InputError)
