@@ -4,7 +4,7 @@
     for block in plan.blocks():
         image     = slide.read(block.field)         slides
         maps      = predict_field(image)            inference.predict, by a Runtime
-        instances = representation.decode(maps)     representations
+        instances = representation.decode(maps)     representations (inference.classifier: other classes)
         cells     = measure(instances)              inference.measure
         journal.append(cells)                       store.journal: on disk, survives a crash
     yield settle(journal)                           store.settle: each cell once, whatever the blocks
@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -51,6 +52,7 @@ __all__ = [
     "Settings",
     "finish_blocks",
     "instances_on",
+    "instances_with_vectors",
     "segment",
     "segment_block",
     "segment_image",
@@ -136,7 +138,7 @@ def segment_block(plan: Plan, block: Block) -> StoredBlock:
     clock = [time.perf_counter()]
     image = plan.slide.read(block.field, mpp=mpp)
     clock.append(time.perf_counter())
-    features = FieldFeatures(feature_runtime(model.runtime).features) if plan.embeddings else None
+    features = _features_for(model, wanted=plan.embeddings)
     maps = predict_field(
         image,
         model.runtime,
@@ -153,7 +155,12 @@ def segment_block(plan: Plan, block: Block) -> StoredBlock:
     del maps
     vectors = None if features is None else features.pool(instances.labels)
     cells, in_band = measure(
-        instances, block, plan.grid, mpp=mpp, slide_mpp=plan.slide.mpp, taxonomy=model.taxonomy, embeddings=vectors
+        _classified(instances, model, vectors),
+        *(block, plan.grid),
+        mpp=mpp,
+        slide_mpp=plan.slide.mpp,
+        taxonomy=model.taxonomy,
+        embeddings=vectors if plan.embeddings else None,
     )
     if region is not None:
         inside = region.contains(cells.xy)
@@ -223,6 +230,43 @@ def instances_on(image: NDArray[np.uint8], model: Model, *, mpp: float) -> Insta
         model: Loaded model.
         mpp: Resolution of the image, µm/px.
     """
+    return _whole_image(image, model, mpp, _features_for(model, wanted=False))[0]
+
+
+def instances_with_vectors(
+    image: NDArray[np.uint8], model: Model, *, mpp: float
+) -> tuple[Instances, NDArray[np.float32]]:
+    """`instances_on`, and the (N, D) vector of each instance.
+
+    Raises:
+        InputError: The model's runtime gives no vectors.
+    """
+    found, vectors = _whole_image(image, model, mpp, _features_for(model, wanted=True))
+    assert vectors is not None
+    return found, vectors
+
+
+def _features_for(model: Model, *, wanted: bool) -> FieldFeatures | None:
+    """What takes a field's features, where vectors of its cells are wanted or needed to classify them.
+
+    Raises:
+        InputError: The model's runtime gives none.
+    """
+    needed = wanted or model.classifier is not None
+    return FieldFeatures(feature_runtime(model.runtime).features) if needed else None
+
+
+def _classified(instances: Instances, model: Model, vectors: NDArray[np.float32] | None) -> Instances:
+    """The instances with the classes of the model's classifier, if it has one."""
+    if model.classifier is None:
+        return instances
+    assert vectors is not None
+    return replace(instances, class_probabilities=model.classifier.probabilities(vectors))
+
+
+def _whole_image(
+    image: NDArray[np.uint8], model: Model, mpp: float, features: FieldFeatures | None
+) -> tuple[Instances, NDArray[np.float32] | None]:
     with open_array(image, mpp=mpp) as slide:
         plan = Plan.of(slide, model)
         pixels = slide.read(Box(0, 0, *plan.grid.size), mpp=model.spec.mpp)
@@ -232,14 +276,19 @@ def instances_on(image: NDArray[np.uint8], model: Model, *, mpp: float) -> Insta
         channels=model.channels,
         tile_px=plan.layout.tile_px,
         margin_px=plan.layout.margin_px,
+        features=features,
     )
     found = model.representation.decode(split_maps(maps, model.maps))
+    vectors = None if features is None else features.pool(found.labels)
+    found = _classified(found, model, vectors)
     height, width = image.shape[:2]
     if (width, height) == plan.grid.size:
-        return found
+        return found, vectors
     resized = cv2.resize(found.labels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
     labels, kept = relabel_sequential(np.asarray(resized, np.int32))
-    return Instances(labels, found.class_probabilities[kept[1:] - 1], found.scores[kept[1:] - 1])
+    rows = kept[1:] - 1
+    kept_vectors = None if vectors is None else vectors[rows]
+    return Instances(labels, found.class_probabilities[rows], found.scores[rows]), kept_vectors
 
 
 @contextmanager

@@ -212,6 +212,7 @@ def _write(
         "mpp": reader.mpp,
         "size_px": list(reader.size),
         "model": model.spec.name,
+        "classifier": None if model.classifier is None else model.classifier.where,
         "tissue_mm2": round(area_mm2, 6),
         "cells": glance.cells,
         "classes": counts,
@@ -225,6 +226,8 @@ def _writers(outputs: Mapping[str, Path], plan: Plan) -> Iterator[CellWriter]:
     reader, model = plan.slide, plan.model
     if "parquet" in outputs:
         facts = {"slide": reader.name, "model": model.spec.name, "model_sha256": model.sha256}
+        if model.classifier is not None:
+            facts["classifier_sha256"] = model.classifier.sha256
         yield GeoParquetWriter(outputs["parquet"], model.taxonomy, reader.mpp, facts)
     if "geojson" in outputs:
         yield GeoJsonWriter(outputs["geojson"], model.taxonomy, seed=reader.fingerprint)
@@ -281,7 +284,8 @@ def _overview(
         xmin, ymin, xmax, ymax = densest.bounds().T
         inside = (xmax > box.x) & (xmin < box.right) & (ymax > box.y) & (ymin < box.bottom)
         detail = (reader.read(box, mpp=reader.mpp), box, densest.take(inside))
-    title = f"{reader.name} · {model.spec.name}"
+    by = "" if model.classifier is None else f" · {model.classifier.taxonomy.name}"
+    title = f"{reader.name} · {model.spec.name}{by}"
     picture = draw_overview(
         thumbnail, downsample, region.geometry, cells, model.taxonomy, reader.mpp, title, counts, detail=detail
     )

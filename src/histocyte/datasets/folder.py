@@ -38,13 +38,16 @@ def card_for(folder: Path, *, mpp: float | None = None) -> DatasetCard:
     return DatasetCard(folder.resolve().name, mpp, "not stated", "own data", lambda name: name)
 
 
-def load_folder(folder: str | Path, *, taxonomy: Taxonomy = CONSEP, mpp: float | None = None) -> list[Sample]:
+def load_folder(
+    folder: str | Path, *, taxonomy: Taxonomy = CONSEP, mpp: float | None = None, card: DatasetCard | None = None
+) -> list[Sample]:
     """Read every labelled image of a folder, sorted by name.
 
     Args:
         folder: Where NAME.webp and NAME.npz lie; `inst` is (H, W) integer, `type` (N + 1,) by instance id.
         taxonomy: Classes to map the set's own into; a set without classes gives samples without types.
         mpp: Resolution for folders that are no known set.
+        card: What is known of the set; by the folder's name where None.
 
     Raises:
         InputError: No such folder, no labelled image in it, a label file that does not fit its image, or a broken
@@ -53,7 +56,7 @@ def load_folder(folder: str | Path, *, taxonomy: Taxonomy = CONSEP, mpp: float |
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"There is no folder '{folder}'. Pass a folder with NAME.webp/.png and NAME.npz pairs.")
-    card = card_for(folder, mpp=mpp)
+    card = card or card_for(folder, mpp=mpp)
     table = ImageTable.read(folder)
     samples = [_load(path, card, taxonomy, table) for path in _pairs(folder)]
     if not samples:

@@ -13,7 +13,7 @@ from histocyte.datasets.sample import Sample
 from histocyte.datasets.splits import split_by_group
 from histocyte.model.spec import ModelSpec, Part
 
-__all__ = ["TokenSource", "find_source", "split_for"]
+__all__ = ["TokenSource", "find_source", "split_for", "split_unseen"]
 
 ALONE_MPP = 0.25
 """At which an encoder alone is shown the cells, µm/px."""
@@ -177,19 +177,44 @@ def split_for(
     Raises:
         InputError: The weights were trained on all images of a set, or nothing is left on one side.
     """
+    return split_unseen(samples, source.name, source.trained_on, source.held_out, fraction=fraction, seed=seed)
+
+
+def split_unseen(
+    samples: Sequence[Sample],
+    network: str,
+    trained_on: Sequence[str],
+    held_out: Mapping[str, Sequence[str]],
+    *,
+    fraction: float = 0.2,
+    seed: int = 0,
+) -> tuple[list[Sample], list[Sample]]:
+    """Images to learn from, and those to be scored on: whole groups, of a set that a network was trained on its own.
+
+    Args:
+        samples: Of one or more sets.
+        network: Its name.
+        trained_on: Sets that it was trained on.
+        held_out: Images of those that it was not trained on, by set.
+        fraction: Share of the groups of any other set that is scored.
+        seed: Of that share.
+
+    Raises:
+        InputError: The network was trained on all images of a set, or nothing is left on one side.
+    """
     learnt: list[Sample] = []
     scored: list[Sample] = []
     for name in sorted({s.source for s in samples}):
         these = [s for s in samples if s.source == name]
-        if name in source.trained_on:
-            kept = set(source.held_out.get(name, ()))
+        if name in trained_on:
+            kept = set(held_out.get(name, ()))
             groups = {s.group for s in these if s.name in kept}
             held = [s for s in these if s.name in kept]
             rest = [s for s in these if s.group not in groups]
             if not held or not rest:
                 raise InputError(
-                    f"'{source.name}' was trained on '{name}', and of its images here {len(held)} were held out and "
-                    f"{len(rest)} were not. A probe needs both: pass the whole set."
+                    f"'{network}' was trained on '{name}', and of its images here {len(held)} were held out and "
+                    f"{len(rest)} were not. Both are needed, to learn from and to be scored on: pass the whole set."
                 )
         else:
             rest, held = split_by_group(these, fraction=fraction, seed=seed)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,8 @@ from histocyte.core.geometry import Box
 from histocyte.core.labels import instance_statistics
 from histocyte.core.stain import HED_FROM_RGB, to_density
 from histocyte.datasets.sample import Sample
+from histocyte.evaluation.sample_cache import read_arrays, sample_sha256, write_arrays
 from histocyte.evaluation.study_tokens_source import TokenSource
-from histocyte.files.atomic import write_atomically
 from histocyte.inference.embed import FieldFeatures
 from histocyte.inference.predict import predict_field, tile_spans
 from histocyte.slides.array_reader import open_array
@@ -107,12 +106,12 @@ def embed(
     runtime, key = None, tokens_key(source)
     parts: list[dict[str, NDArray[Any]]] = []
     for sample in samples:
-        path = folder / key / f"{_sample_sha256(sample)[:24]}.npz"
-        part = _read(path)
+        path = folder / key / f"{sample_sha256(sample)[:24]}.npz"
+        part = read_arrays(path, _ARRAYS)
         if part is None:
             runtime = runtime or encoder_runtime(source.encoder, mean=source.mean, std=source.std, device=device)
             part = _embed_one(source, runtime, sample)
-            _write(path, part)
+            write_arrays(path, part)
         parts.append(part)
         if on_image is not None:
             on_image(sample)
@@ -176,24 +175,3 @@ def colour_of(image: NDArray[np.uint8], labels: NDArray[np.int32]) -> NDArray[np
     values = np.concatenate([pixels / 255.0, to_density(pixels) @ HED_FROM_RGB], axis=1)
     area = np.maximum(np.bincount(which, minlength=count), 1)
     return np.stack([np.bincount(which, column, count) / area for column in values.T], axis=1)
-
-
-def _sample_sha256(sample: Sample) -> str:
-    digest = hashlib.sha256(f"{sample.source} {sample.name} {sample.mpp:g} {sample.image.shape}\n".encode())
-    digest.update(np.ascontiguousarray(sample.image).data)
-    digest.update(np.ascontiguousarray(sample.instances).data)
-    digest.update(b"" if sample.types is None else sample.types.tobytes())
-    return digest.hexdigest()
-
-
-def _write(path: Path, part: Mapping[str, Any]) -> None:
-    with write_atomically(path) as file:
-        np.savez(file, **part)
-
-
-def _read(path: Path) -> dict[str, NDArray[Any]] | None:
-    try:
-        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
-            return {name: file[name] for name in _ARRAYS}
-    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile):
-        return None  # not there, or cut off: computed again

@@ -7,14 +7,16 @@ import importlib.util
 import platform
 import shutil
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from histocyte.core.errors import InputError, MissingExtraError, ModelError
 from histocyte.core.maps import MapSpec, decoded_maps
 from histocyte.core.taxonomy import Taxonomy
+from histocyte.inference.classifier import CellClassifier
 from histocyte.inference.cpus import available_cpus
+from histocyte.inference.embed import feature_runtime
 from histocyte.inference.runtime import Runtime
 from histocyte.model.build import build_representation
 from histocyte.model.checkpoint import SPEC_KEY, read_spec
@@ -36,17 +38,28 @@ class Model:
         runtime: Turns images into maps.
         representation: Turns maps into instances.
         sha256: Of the file that was loaded, for the record.
+        classifier: Gives the cells classes in place of the model's own.
     """
 
     spec: ModelSpec
     runtime: Runtime
     representation: Representation
     sha256: str
+    classifier: CellClassifier | None = None
 
     @property
     def taxonomy(self) -> Taxonomy:
-        """The cell classes."""
-        return self.spec.classes
+        """The classes that its cells get."""
+        return self.spec.classes if self.classifier is None else self.classifier.taxonomy
+
+    def classified_by(self, classifier: CellClassifier) -> Model:
+        """The same model, whose cells get the classes of a classifier.
+
+        Raises:
+            InputError: The runtime gives no vectors of cells, or the classifier is for another model.
+        """
+        classifier.check_fits(self.spec.name, self.sha256, feature_runtime(self.runtime).features)
+        return replace(self, classifier=classifier)
 
     @property
     def channels(self) -> int:

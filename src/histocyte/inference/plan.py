@@ -115,11 +115,11 @@ class Plan:
 
         Raises:
             ResolutionError: The slide is too coarse for the model.
-            InputError: Vectors are asked for, and the runtime gives none.
+            InputError: Vectors are asked for or a classifier needs them, and the runtime gives none.
         """
         check_resolution(slide.mpp, model.spec.mpp)
         settings = settings or Settings()
-        if settings.embeddings:
+        if settings.embeddings or model.classifier is not None:
             feature_runtime(model.runtime)
         return cls(slide, model, region, settings.for_model(model), settings.embeddings)
 
@@ -159,6 +159,7 @@ class Plan:
             "mpp": self.slide.mpp,
             "model": self.model.spec.name,
             "model_sha256": self.model.sha256,
+            "classifier": None if self.model.classifier is None else self.model.classifier.sha256,
             "runtime": self.model.runtime.name,
             "region": None if self.region is None else hashlib.sha256(self.region.geometry.wkb).hexdigest(),
             "settings": asdict(self.layout),

@@ -11,7 +11,7 @@ import typer
 if TYPE_CHECKING:
     from histocyte.datasets.sample import Sample
     from histocyte.evaluation.image_scores import ImageScores
-    from histocyte.model.spec import ModelSpec
+    from histocyte.inference.load import Model
 
 __all__ = ["Split", "evaluate"]
 
@@ -30,6 +30,10 @@ def evaluate(
     mpp: Annotated[float | None, typer.Option(help="µm/px of images of a set that is not known by name.")] = None,
     runtime: Annotated[str, typer.Option(help="auto, openvino, torch, onnxruntime.")] = "auto",
     device: Annotated[str, typer.Option(help="For torch: auto, cpu, cuda, mps.")] = "auto",
+    classifier: Annotated[
+        Path | None,
+        typer.Option(help="Classes of this file (`histocyte train classifier`) in place of the model's; needs torch."),
+    ] = None,
     csv: Annotated[Path | None, typer.Option(help="Write the scores of each image to this file.")] = None,
     html: Annotated[
         Path | None, typer.Option(help="Write a report with plots and the worst tiles to this file.")
@@ -44,8 +48,10 @@ def evaluate(
     """
     from histocyte.apps.cli.output import print_json, print_table, progress_bar, runtime_name, say
     from histocyte.datasets.folder import load_folders
+    from histocyte.datasets.own_classes import load_for_taxonomy
     from histocyte.evaluation.gallery import Gallery, watched
     from histocyte.evaluation.protocol import evaluate as score
+    from histocyte.inference.classifier import load_classifier
     from histocyte.inference.load import load
     from histocyte.pipeline import instances_on
 
@@ -53,9 +59,15 @@ def evaluate(
         from histocyte.evaluation.html_report import check_html
 
         check_html(html)
-    loaded = load(model, runtime=runtime_name(runtime), device=device)
-    samples = load_folders(data, taxonomy=loaded.taxonomy, mpp=mpp)
-    chosen = samples if split is Split.ALL else _unseen(samples, loaded.spec)
+    if classifier is None:
+        loaded = load(model, runtime=runtime_name(runtime), device=device)
+        samples = load_folders(data, taxonomy=loaded.taxonomy, mpp=mpp)
+    else:
+        classes = load_classifier(classifier)
+        runtime = "torch" if runtime == "auto" else runtime
+        loaded = load(model, runtime=runtime_name(runtime), device=device).classified_by(classes)
+        samples = load_for_taxonomy(data, loaded.taxonomy, mpp=mpp)
+    chosen = samples if split is Split.ALL else _unseen(samples, loaded)
     left_out = len(samples) - len(chosen)
     gallery = Gallery()
     with progress_bar("images", hidden=as_json) as bar:
@@ -75,6 +87,8 @@ def evaluate(
 
         seen = f"{split}; {left_out} images the model was trained on left out"
         shown = {"Model": loaded.spec.name, "SHA-256": loaded.sha256, "Runtime": loaded.runtime.name, "Images": seen}
+        if loaded.classifier is not None:
+            shown |= {"Classifier": loaded.classifier.where, "SHA-256 of the classifier": loaded.classifier.sha256}
         title = f"{loaded.spec.name} on {', '.join(report.sources)}"
         write_html(report, html, title=title, facts=shown, gallery=gallery)
     if as_json:
@@ -84,6 +98,8 @@ def evaluate(
             "runtime": loaded.runtime.name,
             "split": str(split),
         }
+        if loaded.classifier is not None:
+            facts |= {"classifier": loaded.classifier.where, "classifier_sha256": loaded.classifier.sha256}
         print_json({**facts, "trained_on_and_left_out": left_out, **report.to_json()})
         return
     columns = ("data set", "score", "value", "95 % interval", "images")
@@ -92,15 +108,19 @@ def evaluate(
         say(f"{left_out} images the model was trained on were left out (--split all scores them too).")
 
 
-def _unseen(samples: list[Sample], spec: ModelSpec) -> list[Sample]:
-    """Images not trained on: the held-out ones of a training set, all of any other."""
+def _unseen(samples: list[Sample], model: Model) -> list[Sample]:
+    """Images that neither model nor classifier was trained on: the held-out ones of their sets, all of any other."""
     from histocyte.core.errors import InputError
 
-    trained_on = {str(entry["name"]) for entry in spec.data}
-    held_out = spec.training.get("held_out", {})
-    chosen = [s for s in samples if s.source not in trained_on or s.name in held_out.get(s.source, ())]
+    trainings = [(model.spec.data, model.spec.training)]
+    if model.classifier is not None:
+        facts = model.classifier.spec.training
+        trainings.append((tuple(facts.get("data", ())), facts))
+    chosen = samples
+    for data, training in trainings:
+        sets, held_out = {str(entry["name"]) for entry in data}, training.get("held_out", {})
+        chosen = [s for s in chosen if s.source not in sets or s.name in held_out.get(s.source, ())]
     if not chosen:
-        raise InputError(
-            f"'{spec.name}' was trained on all of these {len(samples)} images. Score them anyway: --split all."
-        )
+        name = f"'{model.spec.name}'{' or its classifier' if model.classifier else ''}"
+        raise InputError(f"{name} was trained on all of these {len(samples)} images. Score them anyway: --split all.")
     return chosen

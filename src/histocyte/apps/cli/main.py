@@ -6,6 +6,7 @@ import sys
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from histocyte.apps.cli import (
     compare,
@@ -20,6 +21,7 @@ from histocyte.apps.cli import (
     segment,
     study,
     train,
+    train_classifier,
 )
 from histocyte.core.errors import HistocyteError
 from histocyte.core.version import __version__
@@ -29,8 +31,19 @@ __all__ = ["app", "run"]
 # Older typers use click's errors, newer ones bring their own copy; both are the base of BadParameter.
 _UsageError: Any = typer.BadParameter.__base__
 
+
+class _Commands(TyperGroup):
+    """Commands of one word, and those of two ("train classifier") that begin with the name of another."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that arguments begin with, the longer name first."""
+        two = " ".join(args[:2])
+        return super().resolve_command(ctx, [two, *args[2:]] if len(args) > 1 and two in self.commands else args)
+
+
 app = typer.Typer(
     name="histocyte",
+    cls=_Commands,
     help="Find, outline and classify every cell on a histology slide.",
     epilog="First time here? Run: histocyte demo",
     no_args_is_help=True,
@@ -58,6 +71,7 @@ def _root(
 app.command("demo")(demo.demo)
 app.command("segment")(segment.segment)
 app.command("train")(train.train)
+app.command("train classifier")(train_classifier.classifier)
 app.command("evaluate")(evaluate.evaluate)
 app.command("score")(score.score)
 app.command("compare")(compare.compare)

@@ -35,6 +35,10 @@ def segment(
     embeddings: Annotated[
         bool, typer.Option("--embeddings", help="Write a vector of each cell too; needs the torch runtime.")
     ] = False,
+    classifier: Annotated[
+        Path | None,
+        typer.Option(help="Classes of this file (`histocyte train classifier`) in place of the model's; needs torch."),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace finished results.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
 ) -> None:
@@ -47,6 +51,7 @@ def segment(
     """
     from histocyte.apps.cli.output import print_json, runtime_name, say
     from histocyte.core.errors import HistocyteError, InputError
+    from histocyte.inference.classifier import load_classifier
     from histocyte.inference.load import load
     from histocyte.inference.plan import Settings
     from histocyte.results import FORMATS, Options
@@ -58,8 +63,10 @@ def segment(
     paths = list_slides(slides)
     if len(paths) == 1:
         open_slide(paths[0], mpp=mpp).close()  # what is wrong with the slide is said before the model is loaded
-    runtime = "torch" if embeddings and runtime == "auto" else runtime
+    classes = None if classifier is None else load_classifier(classifier)
+    runtime = "torch" if (embeddings or classes) and runtime == "auto" else runtime
     loaded = load(model, runtime=runtime_name(runtime), device=device, workers=workers)
+    loaded = loaded if classes is None else loaded.classified_by(classes)
     options = Options(mpp, roi, chosen, force, workers, Settings(embeddings=embeddings))
     if len(paths) == 1:
         record = segment_one(paths[0], out, loaded, options, quiet=as_json)

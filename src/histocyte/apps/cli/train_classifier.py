@@ -1,0 +1,192 @@
+"""`histocyte train classifier`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from histocyte.core.taxonomy import Taxonomy
+    from histocyte.datasets.sample import Sample
+    from histocyte.evaluation.classifier_cells import LabelledCells
+    from histocyte.inference.load import Model
+
+__all__ = ["classifier"]
+
+
+def classifier(
+    model: Annotated[str, typer.Argument(help="Name of a bundled model, or a model file.", show_default=False)],
+    data: Annotated[
+        list[Path],
+        typer.Argument(help="Folders of labelled images with classes: NAME.webp/.png, NAME.npz.", show_default=False),
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", help="File of the classifier.")] = Path("classifier.safetensors"),
+    classes: Annotated[
+        str | None,
+        typer.Option(help="Names of the classes 1, 2, …, by commas; those of the set or its classes.json by default."),
+    ] = None,
+    cells: Annotated[
+        int | None, typer.Option(min=2, help="Learn from this many cells, drawn at random; all by default.")
+    ] = None,
+    hidden: Annotated[int, typer.Option(min=0, help="Width of a hidden layer; 0 is a linear classifier.")] = 0,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the cells, at most.")] = 50,
+    validation: Annotated[
+        float, typer.Option(min=0.01, max=0.9, help="Share of the patients or slides held out.")
+    ] = 0.2,
+    seed: Annotated[int, typer.Option(help="Of split, draw, first weights and intervals.")] = 0,
+    mpp: Annotated[float | None, typer.Option(help="µm/px of images of a set that is not known by name.")] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder to keep found cells in; the next classifier takes seconds.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Images at a time on a CPU; as many as processors by default.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
+) -> None:
+    """Teach a model your own classes from a few hundred labelled cells, in minutes; the model itself stays as it is.
+
+    The model finds the cells of your images; those within 3 µm of a labelled one learn its class from their vectors.
+    Whole patients or slides are held out and scored.
+
+    Example: histocyte train classifier hover-unet-consep data/mine --mpp 0.25 -o mine.safetensors
+    Then: histocyte segment slide.svs --model hover-unet-consep --classifier mine.safetensors
+    """
+    import time
+
+    from histocyte.apps.cli.output import print_json, progress_bar
+    from histocyte.core.errors import InputError, require
+
+    require("torch", extra="torch")
+    if out.is_dir():
+        raise InputError(f"'{out}' is a folder; pass the name of a file: -o {out / 'classifier.safetensors'}.")
+    from histocyte.datasets.own_classes import load_with_own_classes
+    from histocyte.evaluation.classifier_training import images_to_stop_by, train_classifier
+    from histocyte.evaluation.study_tokens_source import split_unseen
+    from histocyte.inference.load import load
+    from histocyte.training.classifier import HeadOptions
+
+    began = time.perf_counter()
+    samples, taxonomy = load_with_own_classes(data, names=None if classes is None else classes.split(","), mpp=mpp)
+    usable = [s for s in samples if s.separable and s.types is not None and (s.types > 0).any()]
+    if not usable:
+        raise InputError(f"None of these {len(samples)} images has cells with a class; NAME.npz needs an array 'type'.")
+    loaded = load(model, runtime="torch", device=device, workers=threads)
+    spec = loaded.spec
+    trained_on = [str(entry["name"]) for entry in spec.data]
+    learn, score = split_unseen(
+        *(usable, spec.name, trained_on, spec.training.get("held_out", {})), fraction=validation, seed=seed
+    )
+    learnt, held_out = _cells_of(loaded, learn, score, cache, quiet=as_json)
+    options = HeadOptions(hidden=hidden, epochs=epochs, seed=seed)
+    with progress_bar("epochs", hidden=as_json) as bar:
+        task = bar.add_task("fitting", total=epochs, note="")
+        trained = train_classifier(
+            learnt,
+            images_to_stop_by(learn, seed=seed),
+            held_out,
+            taxonomy.names,
+            options=options,
+            own_names=spec.classes.names,
+            cells=cells,
+            on_epoch=lambda epoch: bar.update(task, completed=epoch),
+        )
+    facts = {
+        **trained.facts,
+        "seconds": round(time.perf_counter() - began, 1),
+        "images_the_model_was_trained_on": sum(s.source in trained_on for s in learn),
+    }
+    record = _write(out, loaded, taxonomy, learn, score, facts, trained)
+    if as_json:
+        print_json(record)
+    else:
+        _report(record, trained.scores, out, model)
+
+
+def _cells_of(
+    model: Model, learn: Sequence[Sample], score: Sequence[Sample], cache: Path | None, *, quiet: bool
+) -> tuple[LabelledCells, LabelledCells]:
+    import hashlib
+    import json
+
+    from histocyte.apps.cli.output import progress_bar
+    from histocyte.core.version import __version__
+    from histocyte.evaluation.classifier_cells import collect_cells
+    from histocyte.inference.embed import feature_runtime
+    from histocyte.pipeline import instances_with_vectors
+
+    runtime = feature_runtime(model.runtime)
+    facts = [1, __version__, model.sha256, runtime.features.name, runtime.device.split(" ")[0]]
+    folder = None if cache is None else cache / hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+    with progress_bar("images", hidden=quiet) as bar:
+        task = bar.add_task("finding cells", total=len(learn) + len(score), note="")
+        learnt, held_out = (
+            collect_cells(
+                lambda image, mpp: instances_with_vectors(image, model, mpp=mpp),
+                samples,
+                folder=folder,
+                workers=runtime.parallel,
+                on_image=lambda _: bar.advance(task),
+            )
+            for samples in (learn, score)
+        )
+    return learnt, held_out
+
+
+def _write(
+    out: Path,
+    model: Model,
+    taxonomy: Taxonomy,
+    learn: Sequence[Sample],
+    score: Sequence[Sample],
+    facts: dict[str, Any],
+    trained: Any,
+) -> dict[str, Any]:
+    """Write the file; what `--json` prints."""
+    from histocyte.inference.classifier import ClassifierSpec, save_classifier
+    from histocyte.inference.embed import feature_runtime
+    from histocyte.recipes.training import data_facts, held_out
+
+    features = feature_runtime(model.runtime).features
+    spec = ClassifierSpec(
+        taxonomy=taxonomy.to_json(),
+        model=model.spec.name,
+        model_sha256=model.sha256,
+        embedding=features.name,
+        width=features.width,
+        training={**facts, "data": list(data_facts([*learn, *score])), "held_out": held_out(score)},
+        scores=trained.scores.to_json(),
+    )
+    written = save_classifier(out, spec, trained.head)
+    return {"file": str(out), "sha256": written.sha256, **spec.model_dump()}
+
+
+def _report(record: dict[str, Any], scores: Any, out: Path, model: str) -> None:
+    from histocyte.apps.cli.output import print_table, say
+
+    facts = record["training"]
+    fitted = sum(facts["cells_fitted"].values())
+    heads, rows = scores.table()
+    print_table("Held-out images: value (95 % interval)", heads, rows)
+    print_table("Confusion of the classifier, held-out cells", *scores.confusion_table())
+    stop = (
+        f"{facts['cells_to_stop_by']:,} of other patients or slides said when to stop"
+        if facts["cells_to_stop_by"]
+        else "no other patient or slide was left to say when to stop"
+    )
+    say(f"Learnt from {fitted:,} cells; {stop} (epoch {facts['best_epoch']} of {facts['epochs']}).")
+    say(f"Of {scores.n_labelled:,} labelled cells on held-out images the model found {sum(scores.n_cells):,}.")
+    lacking = [name for name, n in facts["cells_fitted"].items() if not n]
+    if lacking:
+        say(f"[yellow]note[/yellow] No cell to learn from of: {', '.join(lacking)}. It will not be told.")
+    seen = facts["images_the_model_was_trained_on"]
+    if seen:
+        say(
+            f"[yellow]note[/yellow] The model was trained on {seen} of the images learnt from; on tissue new to it the "
+            "classifier may do worse than on theirs."
+        )
+    say(f"Wrote {out} in {facts['seconds']:.0f} s. Next: histocyte segment SLIDE --model {model} --classifier {out}")
