@@ -4,6 +4,7 @@ import pytest
 from histocyte.core.errors import InputError
 from histocyte.evaluation.bootstrap import (
     Estimate,
+    Score,
     bootstrap_weights,
     estimate,
     estimate_each,
@@ -108,3 +109,29 @@ def test_no_replicates_are_refused():
     with pytest.raises(InputError, match="at least 1"):
         bootstrap_weights(ALONE, replicates=0)
     assert Estimate(0.5, float("nan"), 0.6, 2).to_json()["low"] is None
+
+
+def test_r_squared_of_few_images_has_no_interval():
+    truth = np.arange(20, 20 + 6 * 12, 6)[:, None]
+    found = truth + np.tile([1, -2, 3], 4)[:, None]
+
+    def interval(n, groups=None, *, swings=True):
+        score = Score(weighted_r_squared(truth[:n], found[:n]), np.ones((n, 1), np.bool_), swings)
+        return score.estimate_each(bootstrap_weights(groups or [""] * n))[0]
+
+    assert np.isnan(interval(9).low)
+    assert interval(9).value > 0.9
+    assert not np.isnan(interval(9, swings=False).low)
+    assert 0.5 < interval(10).low < interval(10).high <= 1
+    # Twelve images of six patients are six, not twelve.
+    assert np.isnan(interval(12, ["a", "b", "c", "d", "e", "f"] * 2).low)
+
+
+def test_r_squared_of_a_class_that_few_images_have_has_no_interval():
+    weights = bootstrap_weights([""] * 30)
+    for images, known in ((2, False), (6, True)):
+        truth = np.zeros((30, 1), np.int64)
+        truth[:images, 0] = np.arange(images) + 3
+        score = Score(weighted_r_squared(truth, truth), np.ones((30, 1), np.bool_), swings=True)
+        (found,) = score.estimate_each(weights)
+        assert (found.value, np.isnan(found.low)) == (1, not known)

@@ -341,4 +341,13 @@ def test_r_squared_of_a_constant_is_undefined() -> None:
     constant = np.full(5, 1 / 3)
     assert np.isnan(r_squared_of(constant, np.arange(5.0), replicates=10, seed=0).value)
     two = r_squared_of(np.array([1 / 3, 0.1]), np.array([0.3, 0.1]), replicates=50, seed=0)
-    assert 0 < two.low <= two.value <= two.high < 1  # resamples of one point alone are left out
+    assert 0 < two.value < 1
+
+
+def test_r_squared_of_few_or_of_one_that_has_any_has_no_interval() -> None:
+    first = np.arange(1.0, 11.0)
+    second = first + np.tile([0.5, -0.5], 5)
+    assert np.isnan(r_squared_of(first[:9], second[:9], replicates=100, seed=0).low)
+    ten = r_squared_of(first, second, replicates=100, seed=0)
+    assert 0.5 < ten.low < ten.value < ten.high < 1
+    assert np.isnan(r_squared_of(np.eye(30)[0], np.eye(30)[0], replicates=100, seed=0).low)

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from histocyte.core.errors import InputError
 
 __all__ = [
+    "LEAST_UNITS",
+    "MOST_UNDEFINED",
     "Estimate",
     "Score",
     "Statistic",
@@ -29,6 +31,12 @@ __all__ = [
     "weighted_strata_mean",
 ]
 
+LEAST_UNITS, MOST_UNDEFINED = 10, 0.05
+"""R² is 1 less errors by the spread of the counts. Of few patients or images, some resamples hold one all but alone,
+with next to no spread, and the interval says how often that came about: with five images and counts within 15 % it
+reaches from about -3 to 1. So R² has an interval from ten patients or images on, and where the spread is 0 in no more
+than this share of the resamples (not so for a class that one or two images have)."""
+
 Statistic = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 """(R, n) weights of n images in R resamples → (R,) values, or (R, K) for K scores at once; NaN where undefined."""
 
@@ -39,7 +47,8 @@ class Estimate:
 
     Attributes:
         value: The score on all images; NaN where undefined.
-        low: Lower end of the interval; NaN where it cannot be told (one group only, or every replicate undefined).
+        low: Lower end of the interval; NaN where it cannot be told (one group only, every replicate undefined, or R² of
+            few, see `LEAST_UNITS`).
         high: Upper end.
         n: Images that the score rests on.
         dropped: Replicates in which it was undefined; they are left out of the interval.
@@ -64,16 +73,18 @@ class Score:
     Attributes:
         statistic: The score, or K of them.
         defined: (n,) or (n, K) which images it rests on.
+        swings: Whether it is an R², which has no interval on few images (`LEAST_UNITS`).
     """
 
     statistic: Statistic
     defined: NDArray[np.bool_]
+    swings: bool = False
 
     @classmethod
-    def on(cls, images: NDArray[np.bool_], statistic: Statistic) -> Score:
+    def on(cls, images: NDArray[np.bool_], statistic: Statistic, *, swings: bool = False) -> Score:
         """A score that looks at some of the images alone: `statistic` takes the weights of those."""
         chosen = np.flatnonzero(images)
-        return cls(lambda weights: statistic(weights[:, chosen]), images)
+        return cls(lambda weights: statistic(weights[:, chosen]), images, swings)
 
     @classmethod
     def mean(cls, values: NDArray[np.float64], statistic: Statistic | None = None) -> Score:
@@ -82,11 +93,15 @@ class Score:
 
     def estimate(self, weights: NDArray[np.float64]) -> Estimate:
         """The one score with its interval under (R, n) resamples."""
-        return estimate(self.statistic, weights, n=int(self.defined.sum()))
+        (only,) = estimate_each(
+            lambda w: self.statistic(w)[:, None], weights, n=[int(self.defined.sum())], swings=self.swings
+        )
+        return only
 
     def estimate_each(self, weights: NDArray[np.float64]) -> list[Estimate]:
         """The K scores with their intervals."""
-        return estimate_each(self.statistic, weights, n=[int(n) for n in self.defined.sum(axis=0)])
+        n = [int(n) for n in self.defined.sum(axis=0)]
+        return estimate_each(self.statistic, weights, n=n, swings=self.swings)
 
 
 def resampled_units(groups: Sequence[str]) -> NDArray[np.int64]:
@@ -133,14 +148,21 @@ def estimate(
 
 
 def estimate_each(
-    statistic: Statistic, weights: NDArray[np.float64], *, n: Sequence[int] | None = None, level: float = 0.95
+    statistic: Statistic,
+    weights: NDArray[np.float64],
+    *,
+    n: Sequence[int] | None = None,
+    level: float = 0.95,
+    swings: bool = False,
 ) -> list[Estimate]:
-    """`estimate` for K scores at once: the statistic gives (R, K), `n` one number a score."""
+    """`estimate` for K scores at once: the statistic gives (R, K), `n` one number a score; `swings` as of `Score`."""
     value = statistic(np.ones((1, weights.shape[1])))[0]
     replicates = statistic(weights)
     movable = weights.size > 0 and bool((weights != weights[:1]).any())
+    if movable and swings:  # images of one patient are drawn alike
+        movable = len(np.unique(weights, axis=1).T) >= LEAST_UNITS
     counts = [weights.shape[1]] * len(value) if n is None else n
-    return estimates_of(value, replicates, n=counts, movable=movable, level=level)
+    return estimates_of(value, replicates, n=counts, movable=movable, level=level, swings=swings)
 
 
 def estimates_of(
@@ -150,6 +172,7 @@ def estimates_of(
     n: Sequence[int],
     movable: bool = True,
     level: float = 0.95,
+    swings: bool = False,
 ) -> list[Estimate]:
     """K scores with their intervals, from (K,) values and their (R, K) replicates.
 
@@ -159,12 +182,14 @@ def estimates_of(
         n: Images behind each.
         movable: False if every resample is the same, so that nothing can be told of the interval.
         level: Share of the replicates within the interval.
+        swings: As of `Score`.
     """
     results = []
+    least = (1 - MOST_UNDEFINED) * len(replicates) if swings else 1
     for k, point in enumerate(value):
         defined = replicates[:, k][~np.isnan(replicates[:, k])]
         low = high = float("nan")
-        if movable and len(defined) and not np.isnan(point):
+        if movable and len(defined) >= least and not np.isnan(point):
             low, high = (float(v) for v in np.quantile(defined, [(1 - level) / 2, (1 + level) / 2]))
         results.append(Estimate(float(point), low, high, n[k], len(replicates) - len(defined)))
     return results

@@ -161,7 +161,7 @@ def class_scores(parts: Sequence[ClassScores]) -> dict[str, Score]:
         "pq": Score(weighted_pool(_panoptic_table(parts), _pooled_pq), everywhere),
         "pq_mean": Score.mean(pq_by_image),
         "f1": Score(weighted_pool(detection, _pooled_class_f1), everywhere),
-        "r2": Score(_r_squared(parts), everywhere),
+        "r2": Score(_r_squared(parts), everywhere, swings=True),
     }
 
 

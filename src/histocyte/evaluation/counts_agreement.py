@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from histocyte.evaluation.bootstrap import LEAST_UNITS, MOST_UNDEFINED
 from histocyte.evaluation.counts import ALL, GRID_UM, check_grid, write_rows
 from histocyte.evaluation.counts_input import read_located
 from histocyte.evaluation.counts_pair import Subject, check_pair, count_in_subjects, shared_classes
@@ -233,7 +234,8 @@ def r_squared_of(
 ) -> Interval:
     """R² of the second column as a guess of the first, with a bootstrap interval over subjects.
 
-    NaN for fewer than two subjects or where the first never varies; replicates where it does not are left out.
+    NaN for fewer than two subjects or where the first never varies; replicates where it does not are left out. There is
+    no interval on few subjects, where it would hang on which of them were drawn (`bootstrap.LEAST_UNITS`).
     """
     if len(first) < 2:
         return Interval(np.nan, np.nan, np.nan)
@@ -249,7 +251,7 @@ def r_squared_of(
     value = float(score(table.sum(axis=0, keepdims=True))[0])
     drawn = score(resampled_sums(table, replicates=replicates, seed=seed))
     drawn = drawn[~np.isnan(drawn)]
-    if np.isnan(value) or not len(drawn):
+    if np.isnan(value) or len(first) < LEAST_UNITS or len(drawn) < (1 - MOST_UNDEFINED) * replicates:
         return Interval(value, np.nan, np.nan)
     low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
     return Interval(value, float(low), float(high))

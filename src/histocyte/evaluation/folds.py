@@ -214,7 +214,7 @@ class _Merge:
                 return nan_mean(np.stack(values), axis=0)
 
             n = np.sum([score.defined.reshape(-1, k).sum(axis=0) for score in given], axis=0)
-            means = estimate_each(mean, joint, n=[int(v) for v in n])
+            means = estimate_each(mean, joint, n=[int(v) for v in n], swings=any(score.swings for score in given))
             by_fold = [_columns(score, weights, k) for score, weights in zip(given, each, strict=True)]
             for i, (subject, value) in enumerate(zip(subjects, means, strict=True)):
                 own = tuple(fold[i] for fold in by_fold)
@@ -225,7 +225,7 @@ class _Merge:
 
 def _columns(score: Score, weights: NDArray[np.float64], k: int) -> list[Estimate]:
     n = [int(v) for v in score.defined.reshape(-1, k).sum(axis=0)]
-    return estimate_each(lambda w: score.statistic(w).reshape(-1, k), weights, n=n)
+    return estimate_each(lambda w: score.statistic(w).reshape(-1, k), weights, n=n, swings=score.swings)
 
 
 def _absent(n: int, k: int) -> Score:

@@ -20,7 +20,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from histocyte.evaluation.bootstrap import Estimate, Score, bootstrap_weights, estimates_of, resampled_units
+from histocyte.evaluation.bootstrap import (
+    LEAST_UNITS,
+    Estimate,
+    Score,
+    bootstrap_weights,
+    estimates_of,
+    resampled_units,
+)
 
 __all__ = ["PairedDifference", "PairedResamples", "holm"]
 
@@ -96,15 +103,17 @@ class PairedResamples:
         swapped = self._values(score, self.swaps, 1 - self.swaps) - self._values(score, 1 - self.swaps, self.swaps)
         defined = score.defined.reshape(2 * n, -1)
         counts = [[int(c) for c in half.sum(axis=0)] for half in (defined[:n], defined[n:])]
-        movable = bool((self.units != self.units[0]).any())
+        least = LEAST_UNITS if score.swings else 2
+        movable, swings = self.n_units >= least, score.swings
         columns = [
-            estimates_of(first, drawn[0], n=counts[0], movable=movable),
-            estimates_of(second, drawn[1], n=counts[1], movable=movable),
+            estimates_of(first, drawn[0], n=counts[0], movable=movable, swings=swings),
+            estimates_of(second, drawn[1], n=counts[1], movable=movable, swings=swings),
             estimates_of(
                 _snapped(second - first, first),
                 _snapped(drawn[1] - drawn[0], drawn[0]),
                 n=[min(pair) for pair in zip(*counts, strict=True)],
                 movable=movable,
+                swings=swings,
             ),
         ]
         return [

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from histocyte.evaluation.bootstrap import Estimate, bootstrap_weights, estimate_each, weighted_mean
+from histocyte.evaluation.bootstrap import LEAST_UNITS, Estimate, bootstrap_weights, estimate_each, weighted_mean
 from histocyte.evaluation.drawing import COLOURS, DARK, MUTED, Plot, draw, draw_intervals, rasterised, short, spoken
 from histocyte.evaluation.image_scores import ImageScores
 from histocyte.evaluation.summary import SourceSummary
@@ -136,7 +136,7 @@ def plot_counts(rows: Sequence[ImageScores], summary: SourceSummary) -> Plot:
     caption = (
         f"Nuclei per image, a point an image (n = {summary.n_images}); on the dashed line the count is right. R² is "
         "that of the line, so it is below 0 where the mean true count would be the better guess; in brackets its "
-        "95 % interval."
+        f"95 % interval, left out with fewer than {LEAST_UNITS} patients or images, or where few have the class."
     )
     said = "; ".join(
         f"{title}: {truth.sum():,} true, {found.sum():,} found, R² {spoken(r)}" for title, truth, found, r in panels

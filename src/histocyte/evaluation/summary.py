@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from histocyte.evaluation.bootstrap import (
+    LEAST_UNITS,
     Estimate,
     Score,
     bootstrap_weights,
@@ -40,6 +41,8 @@ __all__ = [
     "summarise",
 ]
 
+_FEW_FOR_R2 = f"no interval with fewer than {LEAST_UNITS} patients or images"
+
 SCORES: Mapping[str, tuple[str, str]] = {
     "bpq": ("bPQ", "binary PQ, mean over images that have true nuclei (PanNuke)"),
     "dq": ("DQ", "its detection quality, mean over the same images"),
@@ -59,14 +62,17 @@ SCORES: Mapping[str, tuple[str, str]] = {
     "mpq": ("mPQ", "mean PQ over the classes in an image's truth, then over images (PanNuke)"),
     "mpq_plus": ("mPQ+", "PQ from counts summed over all images, mean over classes (CoNIC; absent classes left out)"),
     "accuracy": ("Class accuracy", "detected nuclei with the right class (HoVer-Net)"),
-    "r2": ("R² of counts", "agreement of counts per image, mean over classes whose true count varies"),
+    "r2": (
+        "R² of counts",
+        f"agreement of counts per image, mean over classes whose true count varies; {_FEW_FOR_R2}",
+    ),
     "ece": (
         "Calibration error",
         "expected calibration error of the class probabilities of detected nuclei, 15 bins of equal width",
     ),
     "ece_mass": ("Calibration error, equal mass", "the same with 15 bins of about equal numbers of nuclei"),
     "brier": ("Brier score", "of the class probabilities of detected nuclei, summed over classes (0 to 2)"),
-    "r2_total": ("R² of all nuclei", "agreement of the number of all nuclei per image"),
+    "r2_total": ("R² of all nuclei", f"agreement of the number of all nuclei per image; {_FEW_FOR_R2}"),
     "bpq_strata": ("bPQ, stratum mean", "bPQ averaged within strata (tissues), then over them (PanNuke)"),
     "mpq_strata": ("mPQ, stratum mean", "mPQ averaged within strata (tissues), then over them (PanNuke)"),
 }
@@ -169,7 +175,9 @@ def scores_of(rows: Sequence[ImageScores]) -> dict[str, Score]:
     strata = [row.info.stratum for row in rows]
     if parts:
         scores["mpq"] = Score.mean(np.array([row.mpq for row in rows]))
-        scores |= {key: Score.on(typed, statistic) for key, statistic in class_statistics(parts).items()}
+        scores |= {
+            key: Score.on(typed, statistic, swings=key == "r2") for key, statistic in class_statistics(parts).items()
+        }
     if any(strata):
         for key in ("bpq", "mpq") if parts else ("bpq",):
             values = np.array([getattr(row, key) for row in rows])
@@ -209,7 +217,7 @@ def _instance_scores(rows: Sequence[ImageScores]) -> dict[str, Score]:
     everywhere = np.ones(len(rows), np.bool_)
     return {
         **{key: Score.mean(values) for key, values in means.items()},
-        **{key: Score(statistic, everywhere) for key, statistic in pooled.items()},
+        **{key: Score(statistic, everywhere, key == "r2_total") for key, statistic in pooled.items()},
     }
 
 
