@@ -15,6 +15,7 @@ SLOW_TO_IMPORT = {"cv2", "numba", "onnxruntime", "openslide", "openvino", "pyarr
 EXTRAS = {"imagecodecs", "jinja2", "matplotlib", "onnx", "onnxruntime", "onnxscript", "skimage", "sklearn"}
 EXTRAS |= {"tensorboard", "timm", "torch", "torchvision", "umap"}
 NEED_TORCH = (
+    "histocyte.apps.cli.distil_result",
     "histocyte.apps.cli.distil_run",
     "histocyte.apps.cli.distil_teacher",
     "histocyte.apps.cli.study_encoders_run",

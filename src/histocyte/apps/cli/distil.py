@@ -134,9 +134,12 @@ def distil(
             say(note)
         answers = run.ask(cache, most_bytes=round(cache_limit * 1e9))
         path = run.train(answers, steps=steps, batch=batch, validate_every=validate_every, learning_rate=learning_rate)
-        card = run.card(path, cost=cost)
+        card = run.result(path).card(cost=cost)
         say(f"Wrote {path} ({path.stat().st_size / 1e6:.1f} MB) and {out / 'card.md'}.")
-        say(f"Next: histocyte models export {path}")
+        if path.with_suffix(".onnx").exists():
+            say(f"Next: histocyte segment SLIDE --model {path.with_suffix('.onnx')}")
+        else:
+            say(f"Next: histocyte models export {path}")
         if as_json:
             print_json(card)
 

@@ -10,35 +10,27 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import orjson
 import torch
 from safetensors.torch import load_file
 from torch import nn
 
 from histocyte.apps.cli.distil_data import DistilData
+from histocyte.apps.cli.distil_result import DistilResult, score
 from histocyte.apps.cli.distil_teacher import Source, ask_of
-from histocyte.apps.cli.model_cost import measure_cost
 from histocyte.apps.cli.output import progress_bar, say
 from histocyte.apps.cli.stopping import Stopping
 from histocyte.apps.cli.training_curves import Curves
-from histocyte.core.errors import HistocyteError, InputError
+from histocyte.core.errors import InputError
 from histocyte.datasets.augment import Augmentation, dihedral
-from histocyte.evaluation.compare import Comparison, compare_reports
-from histocyte.evaluation.distil_card import Cost, card_json, card_markdown
-from histocyte.evaluation.image_json import StoredReport
-from histocyte.evaluation.protocol import evaluate
-from histocyte.evaluation.report import Report
 from histocyte.files.atomic import write_atomically
 from histocyte.files.lock import FolderLock
 from histocyte.inference.cpus import available_cpus
-from histocyte.inference.load import Model, load
+from histocyte.inference.load import Model
 from histocyte.inference.torch_runtime import TorchRuntime, pick_device
 from histocyte.model.build import build_representation
 from histocyte.model.checkpoint import save_model
-from histocyte.model.count import count_parameters
 from histocyte.model.segmenter import Segmenter
 from histocyte.model.spec import ModelSpec
-from histocyte.pipeline import instances_on
 from histocyte.recipes.training import SHARES, augmentation, origin, start
 from histocyte.training.distil_cache import TeacherCache
 from histocyte.training.distil_crops import DistilSampler
@@ -240,19 +232,12 @@ class DistilRun:
         with write_atomically(path) as file:
             file.write(json.dumps(mine, indent=2).encode())
 
-    def _report(self, model: Model, *, replicates: int) -> Report:
-        names = self.spec.classes.names
-        if model.taxonomy.names != names:
-            raise InputError(f"'{model.spec.name}' has other classes than the student, so both cannot be scored alike.")
-        return evaluate(
-            lambda image, mpp: instances_on(image, model, mpp=mpp), self.data.validation, names, replicates=replicates
-        )
-
     def _validate(self, network: nn.Module) -> dict[str, float]:
         """Mean bPQ over the held-out images of the sets that part touching nuclei, and each set's own scores."""
         assert isinstance(network, Segmenter)
         runtime = TorchRuntime(network, device=str(self.device), threads=1, keep_threads=True)
-        sources = self._report(Model(self.spec, runtime, self.representation, ""), replicates=1).sources
+        model = Model(self.spec, runtime, self.representation, "")
+        sources = score(model, self.data.validation, self.spec.classes.names, replicates=1).sources
         scores = {f"{name}_{key}": s.scores[key].value for name, s in sources.items() for key in ("bpq", "f1")}
         return {"bpq": sum(s.scores["bpq"].value for s in sources.values()) / len(sources), **scores}
 
@@ -274,71 +259,18 @@ class DistilRun:
         save_model(path, self.spec, model.state_dict())
         return path
 
-    def card(self, path: Path, *, cost: bool) -> dict[str, Any]:
-        """Score teachers and student on the held-out images, measure both, and write card.md and card.json.
-
-        Args:
-            path: The student's file.
-            cost: Measure time and memory too.
-        """
-        mine = self._scored("student", load(path, runtime="torch", device=str(self.device)), path)
-        with_scores = self.spec.with_changes(metrics=mine[1].to_json()["sources"])
-        save_model(path, with_scores, load_file(path))
-        comparisons: list[Comparison] = []
-        for number, source in enumerate(self.sources):
-            if source.teacher.spec.classes.names != self.spec.classes.names:
-                say(f"{source.teacher.spec.name} has other classes than the student: not compared.")
-                continue
-            theirs = self._scored(f"teacher-{number + 1}", source.load(str(self.device)), source.path)
-            comparisons.append(compare_reports(theirs[0], mine[0]))
-        torch.set_num_threads(self.threads)
-        costs = self._costs(path, measured=cost)
-        teachers = ", ".join(f"{t.spec.name} (SHA-256 {t.sha256[:12]}…)" for t in self.teachers)
+    def result(self, path: Path) -> DistilResult:
+        """What can be said of the student in a file."""
         how = self.settings.options
         facts = {
             "student": f"{self.spec.name}, recipe {self.spec.recipe}",
-            "teachers": teachers,
+            "teachers": ", ".join(f"{t.spec.name} (SHA-256 {t.sha256[:12]}…)" for t in self.teachers),
             "learnt from": f"{self.lessons.describe()}; features: {how.features}",
             "loss": f"T = {how.temperature:g}, α = {how.alpha:g}, β = {how.beta:g}, reading {how.reading}",
             "images": self.data.describe(),
             "made by": _command(),
         }
-        data = card_json(facts, comparisons, costs, self.data.notes)
-        title = f"{self.spec.name}, taught by {', '.join(t.spec.name for t in self.teachers)}"
-        with write_atomically(self.folder / "card.json") as file:
-            file.write(orjson.dumps(data, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY, default=str))
-        with write_atomically(self.folder / "card.md") as file:
-            file.write(card_markdown(title, facts, comparisons, costs, self.data.notes).encode())
-        return data
-
-    def _scored(self, name: str, model: Model, path: Path) -> tuple[StoredReport, Report]:
-        torch.set_num_threads(self.threads)
-        report = self._report(model, replicates=1000)
-        file = self.folder / f"{name}.json"
-        facts = {"model": model.spec.name, "model_sha256": model.sha256, "runtime": model.runtime.name}
-        with write_atomically(file) as out:
-            out.write(orjson.dumps({**facts, **report.to_json()}, option=orjson.OPT_SERIALIZE_NUMPY))
-        title = model.spec.name if name != "student" else self.spec.name
-        return StoredReport(file, title, report.class_names, report.images, report.mode), report
-
-    def _costs(self, path: Path, *, measured: bool) -> dict[str, Cost]:
-        named = [(t.teacher.spec, t.path, t.name) for t in self.sources] + [(self.spec, path, str(path))]
-        image = self.data.validation[0]
-        costs = {}
-        for spec, file, name in named:
-            runtime = "torch" if file.suffix == ".safetensors" else "auto"
-            on = ["cpu", *(["cuda"] if self.device.type == "cuda" and runtime == "torch" else [])] if measured else []
-            found: dict[str, Mapping[str, Any]] = {"cpu": {}, "cuda": {}}
-            for device in on:
-                say(f"Measuring {spec.name} on {device} …")
-                try:
-                    found[device] = measure_cost(name, image.image, image.mpp, runtime=runtime, device=device)
-                except HistocyteError as error:
-                    say(str(error))
-            label = spec.name if spec.name not in costs else f"{spec.name} (student)"
-            weights = count_parameters(spec)["all"]
-            costs[label] = Cost(weights, file.stat().st_size, found["cpu"], found["cuda"])
-        return costs
+        return DistilResult(path, self.sources, self.data, facts, self.device, self.threads)
 
 
 def _command() -> str:
