@@ -12,6 +12,7 @@ from histocyte.apps.cli import (
     compare,
     counts,
     demo,
+    distil,
     doctor,
     encoders,
     evaluate,
@@ -72,6 +73,7 @@ app.command("demo")(demo.demo)
 app.command("segment")(segment.segment)
 app.command("train")(train.train)
 app.command("train classifier")(train_classifier.classifier)
+app.command("distil")(distil.distil)
 app.command("evaluate")(evaluate.evaluate)
 app.command("score")(score.score)
 app.command("compare")(compare.compare)
