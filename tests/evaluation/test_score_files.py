@@ -20,7 +20,8 @@ from histocyte.datasets.sample import Sample
 from histocyte.evaluation.class_mapping import ClassMap
 from histocyte.evaluation.image_scores import ImageInfo, score_image
 from histocyte.evaluation.protocol import evaluate, report_of
-from histocyte.evaluation.score_files import class_names_of, pair_files, score_file, true_images
+from histocyte.evaluation.score_files import score_file
+from histocyte.evaluation.score_pairs import class_names_of, pair_files, true_images
 
 NAMES = CONSEP.names
 

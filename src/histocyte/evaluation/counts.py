@@ -8,181 +8,28 @@ are taken as independent; where clusters are larger than a square, this interval
 
 from __future__ import annotations
 
-import csv
-import io
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import shapely
 from numpy.typing import NDArray
-from shapely.geometry.base import BaseGeometry
 
 from histocyte.core.errors import InputError
 from histocyte.evaluation.bootstrap import Estimate
 from histocyte.evaluation.counts_input import LocatedCells, read_located
+from histocyte.evaluation.counts_regions import Drawn, drawn_on
+from histocyte.evaluation.counts_result import ClassCount, Counts, RegionCount
 from histocyte.evaluation.counts_squares import Squares, cut_into_squares, resampled_sums
-from histocyte.files.atomic import write_atomically
-from histocyte.slides.region import polygonal, read_polygons
 
-__all__ = [
-    "ALL",
-    "GRID_UM",
-    "ClassCount",
-    "Counts",
-    "Drawn",
-    "RegionCount",
-    "check_grid",
-    "count_cells",
-    "drawn_on",
-    "write_rows",
-]
+__all__ = ["ALL", "GRID_UM", "check_grid", "count_cells"]
 
 GRID_UM = 250.0
 """Side of a square, µm: a field of view at ×40 or so, with tens of nuclei in each."""
 
-ALL, UNCLASSIFIED, SEARCHED = "all", "unclassified", "searched tissue"
+ALL, UNCLASSIFIED = "all", "unclassified"
 
 _FEW = 20
 """Below so many squares the ends of an interval are rough: they hang on the few fullest ones."""
-
-
-@dataclass(frozen=True, slots=True)
-class ClassCount:
-    """Cells of one class in one region.
-
-    Attributes:
-        name: The class; "all" and "unclassified" besides those of the result.
-        count: Cells whose centre lies in the searched part of the region.
-        density: Cells per mm² of that part; n is the number of squares. NaN where there is no area; its interval is
-            NaN for fewer than two squares and for a count of 0.
-    """
-
-    name: str
-    count: int
-    density: Estimate
-
-
-@dataclass(frozen=True, slots=True)
-class RegionCount:
-    """Cells in one region.
-
-    Attributes:
-        name: As drawn; "searched tissue" or, if that is unknown, "whole result" where none was drawn.
-        area_mm2: All of the region; NaN if unknown.
-        searched_mm2: What of it was searched, on which counts and densities rest.
-        squares: Squares of the grid that it touches.
-        classes: All cells first, then each class.
-    """
-
-    name: str
-    area_mm2: float
-    searched_mm2: float
-    squares: int
-    classes: tuple[ClassCount, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """What `count_cells` found.
-
-    Attributes:
-        name: The slide's, or the file's.
-        path: Where the cells were read from.
-        mpp: Level-0 resolution, µm/px.
-        grid_um: Side of the squares.
-        replicates: Resamples behind each interval.
-        seed: Of the resamples.
-        regions: In the order drawn.
-        notes: What a reader should know, in sentences.
-    """
-
-    name: str
-    path: Path
-    mpp: float
-    grid_um: float
-    replicates: int
-    seed: int
-    regions: tuple[RegionCount, ...]
-    notes: tuple[str, ...]
-
-    def to_json(self) -> dict[str, object]:
-        """JSON-ready: `settings`, `regions` (a list with `classes`, each with `count` and `density_per_mm2`), `notes`.
-
-        A density is `{value, low, high, n, dropped}`, null where undefined; n is the number of squares.
-        """
-        return {
-            "format": "histocyte-counts/1",
-            "result": str(self.path),
-            "name": self.name,
-            "settings": {
-                "mpp": self.mpp,
-                "grid_um": self.grid_um,
-                "replicates": self.replicates,
-                "seed": self.seed,
-                "level": 0.95,
-            },
-            "regions": [
-                {
-                    "name": region.name,
-                    "area_mm2": None if math.isnan(region.area_mm2) else region.area_mm2,
-                    "searched_mm2": None if math.isnan(region.searched_mm2) else region.searched_mm2,
-                    "squares": region.squares,
-                    "classes": [
-                        {"name": c.name, "count": c.count, "density_per_mm2": c.density.to_json()}
-                        for c in region.classes
-                    ],
-                }
-                for region in self.regions
-            ],
-            "notes": list(self.notes),
-        }
-
-    def tables(self) -> list[tuple[str, list[tuple[str, ...]]]]:
-        """For each region a title and a row a class: class, cells, cells per mm², interval; all text."""
-        return [(self._title(region), [_row(c) for c in region.classes]) for region in self.regions]
-
-    def _title(self, region: RegionCount) -> str:
-        if math.isnan(region.searched_mm2):
-            return f"{self.name}, {region.name}"
-        whole = "" if region.name == SEARCHED else f" of {region.area_mm2:.4g}"
-        return (
-            f"{self.name}, {region.name}: {region.searched_mm2:.4g}{whole} mm² searched, "
-            f"n = {region.squares} squares of {self.grid_um:g} µm"
-        )
-
-    def write_csv(self, path: Path) -> None:
-        """Write a line for each class in each region, whole or not at all; empty where undefined.
-
-        Raises:
-            DiskError: The file could not be written.
-        """
-        header = ("region", "class", "count", "density_per_mm2", "low", "high", "squares", "area_mm2", "searched_mm2")
-        rows = [
-            (
-                region.name,
-                c.name,
-                c.count,
-                *(_field(v) for v in (c.density.value, c.density.low, c.density.high)),
-                region.squares,
-                _field(region.area_mm2),
-                _field(region.searched_mm2),
-            )
-            for region in self.regions
-            for c in region.classes
-        ]
-        write_rows(path, header, rows)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Drawn:
-    """A region to count in: its name, all of it (None if unknown) and what of it was searched, level-0 px."""
-
-    name: str
-    whole: BaseGeometry | None
-    searched: BaseGeometry | None
 
 
 def count_cells(
@@ -239,50 +86,6 @@ def check_grid(grid_um: float) -> None:
     """
     if not (math.isfinite(grid_um) and grid_um > 0):
         raise InputError(f"The side of a square must be above 0 µm, not {grid_um:g}.")
-
-
-def drawn_on(searched: BaseGeometry | None, roi: Path | str | None) -> tuple[list[Drawn], list[str]]:
-    """The regions to count in, and notes on them.
-
-    Args:
-        searched: Where cells were looked for, level-0 px; None if unknown: then all of each region.
-        roi: GeoJSON with polygons; all of what was searched where None.
-
-    Raises:
-        InputError: There is no polygon, or none in what was searched.
-    """
-    if roi is None:
-        return [Drawn(SEARCHED if searched is not None else "whole result", searched, searched)], []
-    region = read_polygons(roi)
-    if not region.parts:
-        raise InputError(
-            f"'{roi}' holds no polygon. Draw an annotation with an area in QuPath and export it as GeoJSON."
-        )
-    notes = []
-    if searched is None:
-        notes.append("What was searched is not known; all of each region is taken as searched.")
-    drawn = [
-        Drawn(name, part, part if searched is None else polygonal(shapely.intersection(part, searched)))
-        for name, part in zip(_distinct(region.names), region.parts, strict=True)
-    ]
-    if all(d.searched is not None and d.searched.is_empty for d in drawn):
-        raise InputError(
-            f"No region of '{roi}' lies in the searched tissue. Coordinates must be full-resolution pixels of this "
-            "slide: is it the region of another one?"
-        )
-    return drawn, notes
-
-
-def _distinct(names: Sequence[str]) -> list[str]:
-    """Names with a number behind those that repeat."""
-    taken: dict[str, None] = {}
-    for name in names:
-        unique, number = name, 1
-        while unique in taken:
-            number += 1
-            unique = f"{name} ({number})"
-        taken[unique] = None
-    return list(taken)
 
 
 def _kinds(cells: LocatedCells) -> tuple[tuple[str, ...], NDArray[np.int64]]:
@@ -363,33 +166,3 @@ def _notes(cells: LocatedCells, regions: list[Drawn], counted: list[RegionCount]
     if unclassified:
         notes.append(f"{unclassified:,} cells have no class and count under '{UNCLASSIFIED}'.")
     return notes
-
-
-def _row(c: ClassCount) -> tuple[str, ...]:
-    interval = "–" if math.isnan(c.density.low) else f"{_number(c.density.low)} to {_number(c.density.high)}"
-    return c.name, f"{c.count:,}", _number(c.density.value), interval
-
-
-def write_rows(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Write a CSV file, whole or not at all.
-
-    Raises:
-        DiskError: The file could not be written.
-    """
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    with write_atomically(path) as file:
-        file.write(text.getvalue().encode())
-
-
-def _field(value: float) -> str:
-    return "" if math.isnan(value) else f"{value:.6g}"
-
-
-def _number(value: float) -> str:
-    """Three figures or more; a dash where undefined."""
-    if math.isnan(value):
-        return "–"
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from histocyte.evaluation.bootstrap import LEAST_UNITS, MOST_UNDEFINED
-from histocyte.evaluation.counts import ALL, GRID_UM, check_grid, write_rows
+from histocyte.evaluation.counts import ALL, GRID_UM, check_grid
 from histocyte.evaluation.counts_input import read_located
 from histocyte.evaluation.counts_pair import Subject, check_pair, count_in_subjects, shared_classes
+from histocyte.evaluation.counts_result import write_rows
 from histocyte.evaluation.counts_squares import resampled_sums
 from histocyte.metrics.agreement import BlandAltman, Interval, bland_altman, concordance, intraclass_correlation
 

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from histocyte.core.errors import require
-from histocyte.evaluation.counts import Counts, RegionCount
 from histocyte.evaluation.counts_agreement import ClassAgreement, CountAgreement
+from histocyte.evaluation.counts_result import Counts, RegionCount
 from histocyte.evaluation.drawing import COLOURS, DARK, MUTED, Plot, draw, rasterised, short
 from histocyte.evaluation.html_report import check_html
 from histocyte.files.atomic import write_atomically

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from histocyte.core.errors import InputError
-from histocyte.evaluation.counts import drawn_on
 from histocyte.evaluation.counts_input import SAME_MPP, LocatedCells
+from histocyte.evaluation.counts_regions import drawn_on
 from histocyte.evaluation.counts_squares import cut_into_squares
 from histocyte.slides.region import polygonal
 

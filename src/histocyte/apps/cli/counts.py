@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from histocyte.evaluation.counts import Counts
     from histocyte.evaluation.counts_agreement import CountAgreement
+    from histocyte.evaluation.counts_result import Counts
 
 __all__ = ["counts"]
 

@@ -11,7 +11,8 @@ import typer
 if TYPE_CHECKING:
     from histocyte.evaluation.gallery import Gallery
     from histocyte.evaluation.report import Report
-    from histocyte.evaluation.score_files import FileScores, TrueImage
+    from histocyte.evaluation.score_files import FileScores
+    from histocyte.evaluation.score_pairs import TrueImage
 
 __all__ = ["score"]
 
@@ -39,7 +40,7 @@ def score(
     Example: histocyte score hovernet/json data/consep --classes inflammatory=2,epithelial=1,spindle=3,other=4
     """
     from histocyte.apps.cli.output import print_json, print_table
-    from histocyte.evaluation.score_files import pair_files, true_images
+    from histocyte.evaluation.score_pairs import pair_files, true_images
 
     gallery = None
     if html is not None:
@@ -97,7 +98,8 @@ def _score(
     from histocyte.datasets.cell_files.open import open_cells
     from histocyte.evaluation.class_mapping import ClassMap
     from histocyte.evaluation.protocol import report_of
-    from histocyte.evaluation.score_files import class_names_of, read_picture, score_file
+    from histocyte.evaluation.score_files import score_file
+    from histocyte.evaluation.score_pairs import class_names_of, read_picture
 
     skipped: dict[str, list[str]] = {}
     for _, image in pairs:

@@ -1,0 +1,71 @@
+"""The regions that cells are counted in: those drawn on the slide, or all that was searched."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import shapely
+from shapely.geometry.base import BaseGeometry
+
+from histocyte.core.errors import InputError
+from histocyte.slides.region import polygonal, read_polygons
+
+__all__ = ["SEARCHED", "Drawn", "drawn_on"]
+
+SEARCHED = "searched tissue"
+"""Name of the region where none was drawn."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Drawn:
+    """A region to count in: its name, all of it (None if unknown) and what of it was searched, level-0 px."""
+
+    name: str
+    whole: BaseGeometry | None
+    searched: BaseGeometry | None
+
+
+def drawn_on(searched: BaseGeometry | None, roi: Path | str | None) -> tuple[list[Drawn], list[str]]:
+    """The regions to count in, and notes on them.
+
+    Args:
+        searched: Where cells were looked for, level-0 px; None if unknown: then all of each region.
+        roi: GeoJSON with polygons; all of what was searched where None.
+
+    Raises:
+        InputError: There is no polygon, or none in what was searched.
+    """
+    if roi is None:
+        return [Drawn(SEARCHED if searched is not None else "whole result", searched, searched)], []
+    region = read_polygons(roi)
+    if not region.parts:
+        raise InputError(
+            f"'{roi}' holds no polygon. Draw an annotation with an area in QuPath and export it as GeoJSON."
+        )
+    notes = []
+    if searched is None:
+        notes.append("What was searched is not known; all of each region is taken as searched.")
+    drawn = [
+        Drawn(name, part, part if searched is None else polygonal(shapely.intersection(part, searched)))
+        for name, part in zip(_distinct(region.names), region.parts, strict=True)
+    ]
+    if all(d.searched is not None and d.searched.is_empty for d in drawn):
+        raise InputError(
+            f"No region of '{roi}' lies in the searched tissue. Coordinates must be full-resolution pixels of this "
+            "slide: is it the region of another one?"
+        )
+    return drawn, notes
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    """Names with a number behind those that repeat."""
+    taken: dict[str, None] = {}
+    for name in names:
+        unique, number = name, 1
+        while unique in taken:
+            number += 1
+            unique = f"{name} ({number})"
+        taken[unique] = None
+    return list(taken)
