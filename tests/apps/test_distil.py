@@ -21,7 +21,7 @@ from histocyte.apps.cli.distil_data import DistilData, split_for_teachers
 from histocyte.apps.cli.distil_teacher import Source, ask_of, features_grid
 from histocyte.apps.cli.model_cost import measure_cost, measure_here
 from histocyte.core.errors import HistocyteError, InputError, ModelError, UnknownNameError
-from histocyte.core.taxonomy import CONSEP
+from histocyte.core.taxonomy import CONSEP, Taxonomy
 from histocyte.datasets.sample import Sample
 from histocyte.evaluation.image_json import read_report
 from histocyte.inference.embed import FeatureInfo, FieldFeatures
@@ -230,6 +230,22 @@ def test_what_teachers_learnt_from_is_not_held_out() -> None:
     assert data.held_out([one, taught_on({"c": ["c1", "c2"]}, "c")]) == {"a": ["a1"], "b": ["b0"], "c": ["c1", "c2"]}
     facts = {str(f["name"]): f for f in data.facts([other])}
     assert facts["c"]["through"] == "small-hover"
+
+
+def test_labels_of_other_classes_teach_outlines(world: Path) -> None:
+    for names, known in (("abcd", False), (("other", "b", "c", "d"), True)):
+        classes = [{"name": name, "colour": [0, 0, 0]} for name in names]
+        data = DistilData.read(
+            [world / "consep"],
+            taxonomy=Taxonomy.from_json({"name": "x", "classes": classes}),
+            teachers=[small("hover")],
+            fraction=0.5,
+            seed=0,
+            least_um=8.0,
+            mpp=None,
+        )
+        assert all((sample.types is not None) == known for sample in (*data.training, *data.validation))
+        assert any("its labels teach outlines" in note for note in data.notes) != known
 
 
 def test_held_out_images_are_no_images_without_labels_either(tmp_path: Path) -> None:

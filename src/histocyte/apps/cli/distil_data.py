@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from histocyte.core.errors import InputError
 from histocyte.core.taxonomy import Taxonomy
 from histocyte.datasets.cards import DATASETS
-from histocyte.datasets.folder import load_folders
+from histocyte.datasets.folder import card_for, load_folder
+from histocyte.datasets.own_classes import load_for_taxonomy
 from histocyte.datasets.sample import Sample
 from histocyte.datasets.splits import split_by_group
 from histocyte.datasets.unlabelled import list_unlabelled
@@ -68,8 +69,19 @@ class DistilData:
             card = DATASETS.get(folder.resolve().name)
             if card is not None and card.external:
                 raise InputError(f"'{folder}' is an external test set, never trained or selected on. Leave it out.")
-        samples = load_folders(folders, taxonomy=taxonomy, mpp=mpp)
+        samples: list[Sample] = []
+        strange: list[str] = []
+        for folder in folders:
+            card = card_for(folder, mpp=mpp)
+            if card.into and not set(card.into.values()) & set(taxonomy.names):
+                strange.append(card.name)
+                samples += load_folder(folder, taxonomy=taxonomy, mpp=mpp, card=replace(card, into={}))
+            else:
+                samples += load_for_taxonomy([folder], taxonomy, mpp=mpp)
         training, validation, notes = split_for_teachers(samples, teachers, fraction=fraction, seed=seed)
+        notes += [
+            f"The classes of {name} are others than the teacher's: its labels teach outlines." for name in strange
+        ]
         if not any(s.separable for s in validation):
             raise InputError("None of the held-out images parts touching nuclei, so that none can be scored. Add some.")
         return cls([labelled_field(s, least_um=least_um) for s in training], [], training, validation, notes)
