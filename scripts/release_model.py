@@ -95,9 +95,12 @@ def card(spec: ModelSpec, parameters: int, external: Sequence[str]) -> Iterator[
     yield "\nNuInsSeg's labels join some touching nuclei: it teaches the foreground only and is not scored."
     yield "CoNSeP alone has classes; the other sets teach outlines only.\n"
     yield "## Training\n"
-    yield f"```\n{spec.training['command']}\n```\n"
-    training = spec.training
-    yield f"{training['steps']:,} batches, seed {training['seed']}. Held out, whole patients or slides of each set:\n"
+    training, runs = spec.training, [spec.training]
+    while "training" in runs[0].get("started_from", {}):
+        runs.insert(0, runs[0]["started_from"]["training"])
+    yield "```\n" + "\n".join(run["command"] for run in runs) + "\n```\n"
+    steps = " and then ".join(f"{run['steps']:,}" for run in runs)
+    yield f"{steps} batches, seed {training['seed']}. Held out, whole patients or slides of each set:\n"
     for source, names in spec.training["held_out"].items():
         yield f"- {source}: {', '.join(names)}"
     decode = {k: v for k, v in spec.representation.options.items() if k not in ("classes", "nucleus_channels")}

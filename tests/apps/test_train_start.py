@@ -37,7 +37,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def model(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("model") / "first.safetensors"
     spec = first_spec("hover_unet", SMALL)
-    spec = spec.with_changes(name="first", training={"held_out": {data.name: ["i1", "i2"]}})
+    spec = spec.with_changes(name="first", training={"steps": 7, "held_out": {data.name: ["i1", "i2"]}})
     save_model(path, spec, start(spec, None, seed=5).state_dict())
     return path
 
@@ -59,6 +59,7 @@ def test_training_goes_on_from_a_models_own_weights(data: Path, model: Path, tmp
         assert torch.allclose(old, new, atol=1e-6), name
     training = read_spec(path).training
     assert training["started_from"]["name"] == "first"
+    assert training["started_from"]["training"] == {"steps": 7}
     assert read_spec(path).name == "mine"
 
 

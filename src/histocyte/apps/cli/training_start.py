@@ -69,11 +69,12 @@ class Start:
 
     @property
     def record(self) -> Mapping[str, object]:
-        """What the spec of the trained model says of its beginning."""
+        """What the spec of the trained model says of its beginning: the model before, and how that one was trained."""
         if self.model is None:
             return {}
         digest = hashlib.sha256(self.model.read_bytes()).hexdigest()
-        return {"started_from": {"name": read_spec(self.model).name, "sha256": digest}}
+        how = {k: v for k, v in self.spec.training.items() if k != "held_out"}
+        return {"started_from": {"name": self.spec.name, "sha256": digest, "training": how}}
 
     def network(self, *, seed: int) -> Segmenter:
         """The network with the weights it begins with; what they lack is drawn by the seed.
