@@ -17,9 +17,11 @@ from histocyte.core.taxonomy import Taxonomy
 from histocyte.inference.classifier import CellClassifier
 from histocyte.inference.cpus import available_cpus
 from histocyte.inference.embed import feature_runtime
-from histocyte.inference.runtime import Runtime
+from histocyte.inference.onnx_features import features_in
+from histocyte.inference.runtime import DEFAULT_PRECISION, Precision, Runtime
 from histocyte.model.build import build_representation
-from histocyte.model.checkpoint import SPEC_KEY, read_spec
+from histocyte.model.checkpoint import read_spec
+from histocyte.model.onnx_metadata import read_onnx_spec
 from histocyte.model.spec import ModelSpec
 from histocyte.model.zoo import DEFAULT_MODEL, ModelFiles, find_model
 from histocyte.representations.protocol import Representation
@@ -78,6 +80,8 @@ def load(
     runtime: RuntimeName = "auto",
     device: str = "auto",
     workers: int | None = None,
+    precision: Precision | None = None,
+    features: bool = False,
 ) -> Model:
     """Load a bundled model by name or a model file by path.
 
@@ -86,21 +90,27 @@ def load(
         runtime: "auto" takes torch where there is a GPU and torch to drive it, else OpenVINO, else what can run.
         device: For torch: "auto", "cpu", "cuda", "cuda:1", "mps".
         workers: Threads on a CPU; as many as this process may use where None.
+        precision: For OpenVINO: "f32", the default, gives the same cells on every CPU; "bf16" is up to twice as fast on
+            CPUs with units for it; "auto" takes it where there are such units.
+        features: Vectors of cells are wanted: "auto" takes a runtime that gives them.
 
     Raises:
         UnknownNameError: No such model.
-        InputError: No such file, or a runtime or device that is not here.
+        InputError: No such file, or a runtime, device or precision that is not here.
         ModelError: A file that cannot be used by the runtime.
         MissingExtraError: A runtime that is not installed.
     """
     found = find_model(model)
-    spec = spec_of(found)
     threads = workers or available_cpus()
-    name = _pick(found, device) if runtime == "auto" else runtime
+    name = _pick(found, device, features=features) if runtime == "auto" else runtime
     path = _file_for(found, name)
+    spec = read_onnx_spec(path) if path.suffix == ".onnx" else read_spec(path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return Model(
-        spec, _start(name, path, device, threads, spec.multiple), build_representation(spec.representation), digest
+        spec,
+        _start(name, path, device, threads, spec.multiple, precision),
+        build_representation(spec.representation),
+        digest,
     )
 
 
@@ -108,22 +118,15 @@ def spec_of(found: ModelFiles) -> ModelSpec:
     """The spec inside a model's files."""
     if found.safetensors is not None:
         return read_spec(found.safetensors)
-    import openvino
-
     assert found.onnx is not None
-    try:
-        text = openvino.Core().read_model(found.onnx).get_rt_info(["framework", SPEC_KEY]).value
-    except RuntimeError as error:
-        raise ModelError(
-            f"'{found.onnx}' is no ONNX model made by histocyte (`histocyte models export` makes one)."
-        ) from error
-    return ModelSpec.parse(str(text), where=str(found.onnx))
+    return read_onnx_spec(found.onnx)
 
 
-def _pick(found: ModelFiles, device: str) -> RuntimeName:
+def _pick(found: ModelFiles, device: str, *, features: bool) -> RuntimeName:
     torch_here = importlib.util.find_spec("torch") is not None and found.safetensors is not None
     if device == "cpu" or (device == "auto" and not _accelerator()):
-        return "openvino" if found.onnx is not None else "torch"
+        usable = found.onnx is not None and not (features and features_in(found.onnx) is None)
+        return "openvino" if usable else "torch"
     return "torch" if torch_here or found.onnx is None or device != "auto" else "openvino"
 
 
@@ -147,7 +150,11 @@ def _file_for(found: ModelFiles, runtime: str) -> Path:
     return path
 
 
-def _start(name: str, path: Path, device: str, threads: int, multiple: int) -> Runtime:
+def _start(
+    name: str, path: Path, device: str, threads: int, multiple: int, precision: Precision | None = None
+) -> Runtime:
+    if precision is not None and name != "openvino":
+        raise InputError(f"The runtime '{name}' has one precision: --precision is for --runtime openvino.")
     if name == "torch":
         if importlib.util.find_spec("torch") is None:
             raise MissingExtraError("The torch runtime needs torch. Run: pip install 'histocyte[torch]'")
@@ -162,4 +169,4 @@ def _start(name: str, path: Path, device: str, threads: int, multiple: int) -> R
         return OnnxRuntime(path, threads=threads, multiple=multiple)
     from histocyte.inference.openvino_runtime import OpenVinoRuntime
 
-    return OpenVinoRuntime(path, threads=threads, multiple=multiple)
+    return OpenVinoRuntime(path, threads=threads, multiple=multiple, precision=precision or DEFAULT_PRECISION)

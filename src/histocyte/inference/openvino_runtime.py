@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import openvino
 from numpy.typing import NDArray
+
+from histocyte.core.errors import InputError
+from histocyte.inference.embed import FeatureInfo
+from histocyte.inference.onnx_features import features_in
+from histocyte.inference.runtime import DEFAULT_PRECISION, Precision
 
 __all__ = ["OpenVinoRuntime"]
 
@@ -16,31 +22,62 @@ class OpenVinoRuntime:
     """An ONNX model file on this machine's CPU.
 
     One stream of one thread for each worker: on CPUs, N single-threaded networks side by side beat one with N threads,
-    and a worker that decodes leaves its core to nobody else's network. Where the CPU has units for bfloat16 OpenVINO
-    computes in it, at up to twice the speed: probabilities then differ by up to 0.1 at single pixels, cells hardly.
+    and a worker that decodes leaves its core to nobody else's network.
 
     Args:
         path: The .onnx file.
         threads: Number of streams.
         multiple: What image sides must be multiples of.
+        precision: "f32"; "bf16", at up to twice the speed on CPUs with units for it (AMX, AVX512-BF16), where
+            probabilities differ by up to 0.1 at single pixels and cells hardly; "auto" takes it where it is.
+
+    Raises:
+        InputError: The CPU has no units for bfloat16 and it was asked for.
     """
 
     name = "openvino"
+    features: FeatureInfo
+    """What the second output is, where the file has one."""
 
-    def __init__(self, path: Path, *, threads: int, multiple: int = 16) -> None:
+    def __init__(
+        self, path: Path, *, threads: int, multiple: int = 16, precision: Precision = DEFAULT_PRECISION
+    ) -> None:
         core = openvino.Core()
+        able = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        if precision == "bf16" and not able:
+            raise InputError(
+                "This CPU has no units for bfloat16 (AMX, AVX512-BF16): pass --precision f32, or auto, which takes "
+                "what there is."
+            )
         self.parallel, self.multiple = threads, multiple
-        options = {"NUM_STREAMS": str(threads), "INFERENCE_NUM_THREADS": threads, "ENABLE_CPU_PINNING": False}
+        self.precision = "bf16" if able and precision != "f32" else "f32"
+        """What it computes in: "f32" or "bf16"; 8-bit layers of a model compute in integers all the same."""
+        options = {
+            "NUM_STREAMS": str(threads),
+            "INFERENCE_NUM_THREADS": threads,
+            "ENABLE_CPU_PINNING": False,
+            "INFERENCE_PRECISION_HINT": self.precision,
+        }
         self._compiled = core.compile_model(core.read_model(path), "CPU", options)
-        self.precision = str(self._compiled.get_property("INFERENCE_PRECISION_HINT").to_string())
-        """What it computes in: "f32", or "bf16" where the CPU has units for it."""
         self.device = f"CPU ({core.get_property('CPU', 'FULL_DEVICE_NAME').strip()}, {self.precision})"
         self._local = threading.local()
+        if (features := features_in(path)) is not None:
+            self.features = features
 
     def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Maps (B, C, H, W) of images (B, H, W, 3)."""
+        return np.asarray(self._infer(images)[0], np.float32)
+
+    def predict_with_features(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float16]]:
+        """Maps (B, C, H, W) of images (B, H, W, 3), and features (B, h, w, D) of the same pass.
+
+        Only of files that give features (`histocyte models export --features`): of others, `features` is missing.
+        """
+        found = self._infer(images)
+        return np.asarray(found[0], np.float32), np.asarray(found[1], np.float16)
+
+    def _infer(self, images: NDArray[np.uint8]) -> Any:
         request = getattr(self._local, "request", None)
         if request is None:
             request = self._local.request = self._compiled.create_infer_request()
-        found = request.infer({0: images}, share_inputs=True, share_outputs=False)
-        return np.asarray(found[0], np.float32)
+        return request.infer({0: images}, share_inputs=True, share_outputs=False)

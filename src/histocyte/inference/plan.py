@@ -161,6 +161,7 @@ class Plan:
             "model_sha256": self.model.sha256,
             "classifier": None if self.model.classifier is None else self.model.classifier.sha256,
             "runtime": self.model.runtime.name,
+            "precision": getattr(self.model.runtime, "precision", None),  # where there is a choice
             "region": None if self.region is None else hashlib.sha256(self.region.geometry.wkb).hexdigest(),
             "settings": asdict(self.layout),
             **({"embeddings": True} if self.embeddings else {}),

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import json
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from histocyte.core.errors import require
+from histocyte.core.errors import InputError, require
 from histocyte.inference.quantise_tiles import TILE_PX, calibration_tiles
 from histocyte.model.onnx_file import read_onnx, write_onnx
+from histocyte.model.onnx_metadata import FEATURES_KEY, onnx_metadata
 from histocyte.model.quantise import quantise
 from histocyte.model.spec import ModelSpec, Quantised
 from histocyte.model.zoo import ModelFiles
@@ -26,6 +29,7 @@ def export_int8(
     count: int = 300,
     mpp: float | None = None,
     seed: int = 0,
+    features: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> ModelSpec:
     """Write a model in 8-bit integers; its spec says so and on what it was calibrated.
@@ -37,6 +41,7 @@ def export_int8(
         count: Tiles to measure ranges on.
         mpp: Resolution of files that do not state it.
         seed: The same seed gives the same tiles.
+        features: Give the encoder's deepest features too, for vectors of cells; needs the .safetensors file.
         progress: Called with slides read and slides in all.
 
     Returns:
@@ -49,7 +54,7 @@ def export_int8(
         DiskError: The file cannot be written.
     """
     require("onnxruntime", extra="export")
-    spec, graph = _graph_of(files)
+    spec, graph, said = _graph_of(files, features)
     tile_px = -(-TILE_PX // spec.multiple) * spec.multiple
     found = calibration_tiles(
         paths, model_mpp=spec.mpp, count=count, tile_px=tile_px, mpp=mpp, seed=seed, progress=progress
@@ -68,16 +73,23 @@ def export_int8(
     )
     # Measured values are those of the model in floating point, and not of this one.
     spec = spec.with_changes(name=f"{spec.name}-int8", quantised=facts, metrics={})
-    write_onnx(graph, spec, out)
+    write_onnx(graph, spec, out, facts=said)
     return spec
 
 
-def _graph_of(files: ModelFiles) -> tuple[ModelSpec, Any]:
+def _graph_of(files: ModelFiles, features: bool) -> tuple[ModelSpec, Any, dict[str, str]]:
+    """Spec, graph, and what is said of its features, if it gives them."""
     if files.safetensors is None:
-        return read_onnx(files.any)
+        said = onnx_metadata(files.any)
+        if features and FEATURES_KEY not in said:
+            raise InputError(f"'{files.any}' gives no features, and there is no .safetensors file to export them from.")
+        return *read_onnx(files.any), {key: text for key, text in said.items() if key == FEATURES_KEY}
     require("torch", extra="torch")
+    from histocyte.inference.torch_runtime import TorchRuntime
     from histocyte.model.checkpoint import load_model
     from histocyte.model.onnx_export import onnx_graph
 
     spec, network = load_model(files.safetensors)
-    return spec, onnx_graph(spec, network)
+    info = asdict(TorchRuntime(network, device="cpu", keep_threads=True).features)
+    said = {FEATURES_KEY: json.dumps(info)} if features else {}
+    return spec, onnx_graph(spec, network, features=features), said

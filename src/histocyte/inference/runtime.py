@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Runtime"]
+__all__ = ["DEFAULT_PRECISION", "Precision", "Runtime"]
+
+Precision = Literal["auto", "f32", "bf16"]
+
+DEFAULT_PRECISION: Precision = "f32"
+"""The same cells on every CPU: what a laptop finds, a server with units for bfloat16 finds too. OpenVINO by itself
+would take bfloat16 wherever there are such units, "auto" here."""
 
 
 class Runtime(Protocol):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ from torch import Tensor, nn
 
 from histocyte.core.errors import require
 from histocyte.model.onnx_file import write_onnx
+from histocyte.model.onnx_metadata import FEATURES_KEY
 from histocyte.model.segmenter import Segmenter, activate
 from histocyte.model.spec import ModelSpec
 
@@ -18,32 +21,51 @@ __all__ = ["Deployed", "export_onnx", "onnx_graph"]
 
 
 class Deployed(nn.Module):
-    """What runtimes run: images (B, H, W, 3) uint8 RGB → maps (B, C, H, W) float32, activated."""
+    """What runtimes run: images (B, H, W, 3) uint8 RGB → maps (B, C, H, W) float32, activated.
 
-    def __init__(self, segmenter: Segmenter) -> None:
+    Args:
+        segmenter: The network.
+        features: Give the deepest features (B, h, w, D) float32 too, brought to the range of half precision.
+    """
+
+    def __init__(self, segmenter: Segmenter, *, features: bool = False) -> None:
         super().__init__()
-        self.segmenter = segmenter
+        self.segmenter, self.features = segmenter, features
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """Predict."""
-        raw = self.segmenter(images.permute(0, 3, 1, 2).float())
-        return activate(raw.float(), self.segmenter.specs)
+        pixels = images.permute(0, 3, 1, 2).float()
+        if not self.features:
+            return activate(self.segmenter(pixels).float(), self.segmenter.specs)
+        raw, deepest = self.segmenter.forward_with_features(pixels)
+        most = torch.finfo(torch.float16).max
+        return activate(raw.float(), self.segmenter.specs), deepest.float().clamp(-most, most).permute(0, 2, 3, 1)
 
 
-def export_onnx(spec: ModelSpec, segmenter: Segmenter, path: str | Path) -> None:
+def export_onnx(
+    spec: ModelSpec, segmenter: Segmenter, path: str | Path, *, features: Mapping[str, object] | None = None
+) -> None:
     """Write the ONNX file: batch, height and width free (multiples of the encoder's), weights in half precision.
 
     Weights are stored as float16 and cast when the file is loaded; all arithmetic stays float32.
+
+    Args:
+        spec: What the model is.
+        segmenter: Its network.
+        path: The file.
+        features: What the deepest features are (the fields of `inference.embed.FeatureInfo`), for a file that gives
+            them as its second output.
 
     Raises:
         MissingExtraError: onnx is not installed.
         ModelError: The model is larger than an ONNX file can be.
         DiskError: The file cannot be written.
     """
-    write_onnx(onnx_graph(spec, segmenter), spec, Path(path))
+    graph = onnx_graph(spec, segmenter, features=features is not None)
+    write_onnx(graph, spec, Path(path), facts=None if features is None else {FEATURES_KEY: json.dumps(dict(features))})
 
 
-def onnx_graph(spec: ModelSpec, segmenter: Segmenter) -> Any:
+def onnx_graph(spec: ModelSpec, segmenter: Segmenter, *, features: bool = False) -> Any:
     """The network as an `onnx.ModelProto` with float32 weights, not yet a model file.
 
     Raises:
@@ -57,10 +79,10 @@ def onnx_graph(spec: ModelSpec, segmenter: Segmenter) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns about itself
         program = torch.onnx.export(
-            Deployed(segmenter).eval(),
+            Deployed(segmenter, features=features).eval(),
             (images,),
             input_names=["images"],
-            output_names=["maps"],
+            output_names=["maps", "features"] if features else ["maps"],
             dynamic_shapes=(free,),
             dynamo=True,
             external_data=False,

@@ -16,7 +16,10 @@ from histocyte.core.errors import InputError, ModelError
 from histocyte.model.checkpoint import SPEC_KEY
 from histocyte.model.spec import ModelSpec
 
-__all__ = ["onnx_metadata", "read_onnx_spec"]
+__all__ = ["FEATURES_KEY", "onnx_metadata", "read_onnx_spec"]
+
+FEATURES_KEY = "histocyte_features"
+"""Key of what is said of the features, in files that give them as a second output."""
 
 _METADATA, _GRAPH = 14, 7
 _VARINT, _EIGHT_BYTES, _LENGTH, _FOUR_BYTES = 0, 1, 2, 5

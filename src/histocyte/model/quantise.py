@@ -31,8 +31,8 @@ from histocyte.core.errors import ModelError, require
 __all__ = ["layers_with_weights", "quantise", "read_out_layers"]
 
 _LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-_CARRIED = ("Relu", "MaxPool")
-"""What passes integers on as they are: a range more, and no value changes."""
+_CARRIED = ("Clip", "MaxPool", "Relu")
+"""What is done to integers as to reals, once the layer before has been brought to them."""
 _PREPARED = ("onnx.quant.pre_process", "onnxruntime.quant")
 """What tells onnxruntime that the graph is simplified already; torch's exporter has done that."""
 

@@ -30,6 +30,10 @@ def evaluate(
     mpp: Annotated[float | None, typer.Option(help="µm/px of images of a set that is not known by name.")] = None,
     runtime: Annotated[str, typer.Option(help="auto, openvino, torch, onnxruntime.")] = "auto",
     device: Annotated[str, typer.Option(help="For torch: auto, cpu, cuda, mps.")] = "auto",
+    precision: Annotated[
+        str | None,
+        typer.Option(help="For OpenVINO: f32, bf16 (quicker, where the CPU can), or auto, the quickest there is."),
+    ] = None,
     classifier: Annotated[
         Path | None,
         typer.Option(help="Classes of this file (`histocyte train classifier`) in place of the model's; needs torch."),
@@ -46,7 +50,7 @@ def evaluate(
 
     Example: histocyte evaluate hover-unet-consep data/monuseg --json
     """
-    from histocyte.apps.cli.output import print_json, print_table, progress_bar, runtime_name, say
+    from histocyte.apps.cli.output import precision_name, print_json, print_table, progress_bar, runtime_name, say
     from histocyte.datasets.folder import load_folders
     from histocyte.datasets.own_classes import load_for_taxonomy
     from histocyte.evaluation.gallery import Gallery, watched
@@ -60,12 +64,14 @@ def evaluate(
 
         check_html(html)
     if classifier is None:
-        loaded = load(model, runtime=runtime_name(runtime), device=device)
+        loaded = load(model, runtime=runtime_name(runtime), device=device, precision=precision_name(precision))
         samples = load_folders(data, taxonomy=loaded.taxonomy, mpp=mpp)
     else:
         classes = load_classifier(classifier)
         runtime = "torch" if runtime == "auto" else runtime
-        loaded = load(model, runtime=runtime_name(runtime), device=device).classified_by(classes)
+        loaded = load(
+            model, runtime=runtime_name(runtime), device=device, precision=precision_name(precision)
+        ).classified_by(classes)
         samples = load_for_taxonomy(data, loaded.taxonomy, mpp=mpp)
     chosen = samples if split is Split.ALL else _unseen(samples, loaded)
     left_out = len(samples) - len(chosen)

@@ -18,6 +18,9 @@ def export(
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="The .onnx file; beside the model where not given.")
     ] = None,
+    features: Annotated[
+        bool, typer.Option("--features", help="Give the encoder's features too, for `segment --embeddings`.")
+    ] = False,
     int8: Annotated[
         bool, typer.Option("--int8", help="In 8-bit integers: several times as fast on a CPU, a little less exact.")
     ] = False,
@@ -40,14 +43,16 @@ def export(
     if out is not None and out.suffix != ".onnx":
         raise InputError(f"The file of -o must end in .onnx, '{out}' does not.")
     if int8:
-        _export_int8(model, files, out, calibrate or [], tiles, mpp, seed)
+        _export_int8(model, files, out, calibrate or [], tiles, mpp, seed, features)
         return
     if calibrate:
         raise InputError("--calibrate is for models in 8-bit integers: pass --int8 too.")
-    _export(model, files, out)
+    _export(model, files, out, features)
 
 
-def _export(model: str, files: ModelFiles, out: Path | None) -> None:
+def _export(model: str, files: ModelFiles, out: Path | None, features: bool) -> None:
+    import dataclasses
+
     from histocyte.core.errors import InputError, require
 
     if files.safetensors is None:
@@ -58,13 +63,26 @@ def _export(model: str, files: ModelFiles, out: Path | None) -> None:
 
     target = out or files.safetensors.with_suffix(".onnx")
     spec, network = load_model(files.safetensors)
-    export_onnx(spec, network, target)
+    if features:
+        from histocyte.inference.torch_runtime import TorchRuntime
+
+        info = TorchRuntime(network, device="cpu", keep_threads=True).features
+        export_onnx(spec, network, target, features=dataclasses.asdict(info))
+    else:
+        export_onnx(spec, network, target)
     _say_written(target)
     _warn_of_encoder(files)
 
 
 def _export_int8(
-    model: str, files: ModelFiles, out: Path | None, paths: list[Path], tiles: int, mpp: float | None, seed: int
+    model: str,
+    files: ModelFiles,
+    out: Path | None,
+    paths: list[Path],
+    tiles: int,
+    mpp: float | None,
+    seed: int,
+    features: bool,
 ) -> None:
     from histocyte.apps.cli.output import progress_bar, say
     from histocyte.core.errors import InputError
@@ -86,6 +104,7 @@ def _export_int8(
             count=tiles,
             mpp=mpp,
             seed=seed,
+            features=features,
             progress=lambda done, total: bar.update(
                 task, completed=done, total=total, note="measuring ranges" if done == total else ""
             ),

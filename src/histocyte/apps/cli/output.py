@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
-__all__ = ["console", "print_json", "print_table", "progress_bar", "runtime_name", "say"]
+__all__ = ["console", "precision_name", "print_json", "print_table", "progress_bar", "runtime_name", "say"]
 
 
 def console() -> Console:
@@ -77,6 +77,20 @@ def progress_bar(unit: str, *, hidden: bool = False) -> AbstractContextManager[P
         disable=hidden,
         transient=True,
     )
+
+
+def precision_name(name: str | None) -> Any:
+    """A precision's name, checked.
+
+    Raises:
+        UnknownNameError: No such precision.
+    """
+    from histocyte.core.errors import UnknownNameError
+
+    known = ("auto", "f32", "bf16")
+    if name is not None and name not in known:
+        raise UnknownNameError("precision", name, known)
+    return name
 
 
 def runtime_name(name: str) -> Any:

@@ -26,6 +26,10 @@ def segment(
     roi: Annotated[Path | None, typer.Option(help="GeoJSON of the regions to search, e.g. from QuPath.")] = None,
     runtime: Annotated[str, typer.Option(help="auto, openvino, torch, onnxruntime.")] = "auto",
     device: Annotated[str, typer.Option(help="For torch: auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    precision: Annotated[
+        str | None,
+        typer.Option(help="For OpenVINO: f32, bf16 (quicker, where the CPU can), or auto, the quickest there is."),
+    ] = None,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Blocks at a time; as many as processors where not given.")
     ] = None,
@@ -33,7 +37,10 @@ def segment(
         str, typer.Option("--format", help="Of the cells: parquet, geojson, or both.")
     ] = "parquet,geojson",
     embeddings: Annotated[
-        bool, typer.Option("--embeddings", help="Write a vector of each cell too; needs the torch runtime.")
+        bool,
+        typer.Option(
+            "--embeddings", help="Write a vector of each cell too; with torch, or after `models export --features`."
+        ),
     ] = False,
     classifier: Annotated[
         Path | None,
@@ -49,7 +56,7 @@ def segment(
 
     Example: histocyte segment slide.svs -o out
     """
-    from histocyte.apps.cli.output import print_json, runtime_name, say
+    from histocyte.apps.cli.output import precision_name, print_json, runtime_name, say
     from histocyte.core.errors import HistocyteError, InputError
     from histocyte.inference.classifier import load_classifier
     from histocyte.inference.load import load
@@ -64,8 +71,15 @@ def segment(
     if len(paths) == 1:
         open_slide(paths[0], mpp=mpp).close()  # what is wrong with the slide is said before the model is loaded
     classes = None if classifier is None else load_classifier(classifier)
-    runtime = "torch" if (embeddings or classes) and runtime == "auto" else runtime
-    loaded = load(model, runtime=runtime_name(runtime), device=device, workers=workers)
+    runtime = "torch" if classes and runtime == "auto" else runtime
+    loaded = load(
+        model,
+        runtime=runtime_name(runtime),
+        device=device,
+        workers=workers,
+        precision=precision_name(precision),
+        features=embeddings,
+    )
     loaded = loaded if classes is None else loaded.classified_by(classes)
     options = Options(mpp, roi, chosen, force, workers, Settings(embeddings=embeddings))
     if len(paths) == 1:
