@@ -96,7 +96,8 @@ def run() -> None:
     except _UsageError as error:
         # Typer's own boxes take five lines to say it.
         where = error.ctx.command_path if error.ctx else "histocyte"
-        typer.echo(f"histocyte: {error.format_message()} See: {where} --help", err=True)
+        if message := error.format_message().strip():  # empty where nothing was asked, and the help has been shown
+            typer.echo(f"histocyte: {message} See: {where} --help", err=True)
         sys.exit(2)
     except (KeyboardInterrupt, typer.Abort):
         typer.echo("histocyte: interrupted. Run the same command again to go on.", err=True)
