@@ -208,6 +208,15 @@ def test_scores_are_means_over_sets_and_seeds_with_intervals(table: Table) -> No
     assert table.rows[1].seed_range == pytest.approx((min(alone), max(alone)))
 
 
+def test_patients_that_are_not_stated_are_not_counted() -> None:
+    plain = result("enc", "mixed", 1.0)
+    for image in plain["images"]:
+        image["group"] = image["name"]
+    table = table_of([plain], n_classes=4, replicates=5)
+    assert set(table.groups.values()) == {None}
+    assert "one: 4 images (patients not stated)" in table.to_markdown([], [])
+
+
 def test_differences_are_paired_against_the_reference_and_the_control(table: Table) -> None:
     shallow, mixed, control = table.rows
     assert table.reference == ("enc", "shallow")
@@ -251,6 +260,9 @@ def test_the_table_is_written_for_people_and_for_programs(table: Table) -> None:
     assert "| x | deep | 0 | broke |" in text
     assert r"| uni | 1.5 | a \| token | `histocyte study …` |" in text
     assert "reference" in table.lines()[0]
+    least, most = table.rows[1].seed_range
+    assert table.lines()[1][-3] == f"2: {least:.3f} to {most:.3f}"
+    assert table.lines()[0][-3].startswith("1: 0.")
 
 
 def test_the_page_is_whole_by_itself_and_escapes_names(table: Table, tmp_path: Path) -> None:

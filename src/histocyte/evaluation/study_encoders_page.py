@@ -10,7 +10,7 @@ from typing import Any
 from histocyte.core.errors import require
 from histocyte.evaluation.study_encoders_run import Failure
 from histocyte.evaluation.study_encoders_scores import SCORES
-from histocyte.evaluation.study_encoders_table import Table, as_text
+from histocyte.evaluation.study_encoders_table import SEEDS, Table, as_text
 from histocyte.evaluation.study_encoders_weights import Ready
 from histocyte.files.atomic import write_atomically
 
@@ -29,9 +29,8 @@ img { max-width: 100% } code { font-size: 12px; overflow-wrap: anywhere } .note 
 <h1>Frozen encoders behind one decoder</h1>
 <p>Each encoder stays as it is; the same decoder ({{ settings.decoder }}) is trained over its features for
 {{ settings.steps }} steps of {{ settings.batch }} crops of {{ settings.crop_px }} px at {{ settings.mpp }} µm/px, and
-scored once on held-out images: {% for s in table.sources %}{{ table.images[s] }} of {{ s }} ({{ table.groups[s] }}
-patients or slides){{ ", " if not loop.last }}{% endfor %}. Brackets and bars are 95 % intervals from
-{{ table.replicates }} resamples of patients or slides; differences are on the same images.</p>
+scored once on held-out images, {{ table.held_out() }}. Brackets and bars are 95 % intervals from
+{{ table.replicates }} resamples of patients or slides; differences are on the same images. {{ about_seeds }}</p>
 {% for title, image in images %}<p><img alt="{{ title }}" src="data:image/svg+xml;base64,{{ image }}"></p>{% endfor %}
 {% if table.rows %}<h2>Mean over data sets</h2>
 <table><tr>{% for c in table.header() %}<th>{{ c }}</th>{% endfor %}</tr>
@@ -97,6 +96,7 @@ def write_page(
         table=table,
         settings=settings,
         scores=[SCORES[key] for key in shown],
+        about_seeds=SEEDS,
         by_source=by_source,
         images=[(name, base64.b64encode(svg).decode()) for name, svg in plots.items()],
         failures=failures,

@@ -60,9 +60,12 @@ class HeldOut:
         """Places of a data set's images."""
         return [i for i, image in enumerate(self.images) if image[0] == source]
 
-    def groups(self, source: str) -> int:
-        """Number of patients or slides of a data set."""
-        return len({group or name for s, name, group in self.images if s == source})
+    def groups(self, source: str) -> int | None:
+        """Number of patients or slides of a data set; None where they are not stated and each image stands alone."""
+        mine = [(name, group) for s, name, group in self.images if s == source]
+        if all(group in ("", name) for name, group in mine):
+            return None
+        return len({group or name for name, group in mine})
 
     def resamples(self, replicates: int, seed: int) -> NDArray[np.float64]:
         """(R, n) resamples of groups within each data set, so that no set is missing from any."""

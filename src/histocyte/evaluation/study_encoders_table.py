@@ -22,7 +22,13 @@ from histocyte.evaluation.study_encoders_run import Failure
 from histocyte.evaluation.study_encoders_scores import ALL, SCORES, HeldOut, less, mean_of, over_sets
 from histocyte.evaluation.study_encoders_weights import Ready
 
-__all__ = ["Row", "Table", "as_text", "read_results", "table_of"]
+__all__ = ["SEEDS", "Row", "Table", "as_text", "read_results", "table_of"]
+
+SEEDS = (
+    "The intervals say how far scores would move with other patients, not with another training: that is in the number "
+    "of seeds with their least and most bPQ."
+)
+"""What a reader of the table must not overlook."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +55,11 @@ class Row:
     against_reference: Estimate | None
     against_random: Estimate | None
 
+    def of_seeds(self) -> str:
+        """Number of seeds, and their least and most bPQ."""
+        low, high = self.seed_range
+        return f"{self.seeds}: {low:.3f}" + (f" to {high:.3f}" if self.seeds > 1 else "")
+
 
 @dataclass(frozen=True, slots=True)
 class Table:
@@ -58,7 +69,8 @@ class Table:
         rows: In the order in which they were asked for.
         sources: Data sets.
         images: Held-out images by data set.
-        groups: Patients or slides by data set, which the intervals rest on.
+        groups: Patients or slides by data set, which the intervals rest on; None where they are not stated, and the
+            intervals rest on images.
         reference: Label and taps that differences are taken against; None without rows.
         replicates: Bootstrap resamples.
     """
@@ -66,7 +78,7 @@ class Table:
     rows: tuple[Row, ...]
     sources: tuple[str, ...]
     images: Mapping[str, int]
-    groups: Mapping[str, int]
+    groups: Mapping[str, int | None]
     reference: tuple[str, str] | None
     replicates: int
 
@@ -100,10 +112,19 @@ class Table:
                 writer.writerow([row.label, row.taps, row.seeds, source, key, *values, e.n])
         return text.getvalue()
 
+    def held_out(self) -> str:
+        """What was scored, in words."""
+        return ", ".join(
+            f"{s}: {self.images[s]} images "
+            + ("(patients not stated)" if self.groups[s] is None else f"of {self.groups[s]} patients or slides")
+            for s in self.sources
+        )
+
     def header(self) -> tuple[str, ...]:
         """Columns of `lines`."""
         scores = [title for key, (title, _) in SCORES.items() if any(key in row.scores for row in self.rows)]
-        return ("encoder", "taps", "M", "decoder M", "crops/s", *scores, "bPQ less reference", "bPQ less random")
+        differences = ("bPQ less reference", "bPQ less random")
+        return ("encoder", "taps", "M", "decoder M", "crops/s", *scores, "bPQ of each seed", *differences)
 
     def lines(self) -> list[tuple[str, ...]]:
         """A line a row, all text: scores over all sets with their intervals, and differences of bPQ."""
@@ -116,6 +137,7 @@ class Table:
                 f"{row.facts['decoder_parameters'] / 1e6:.2f}",
                 f"{row.facts['crops_per_s']:.1f}",
                 *(as_text(row.scores.get(key, {}).get(ALL)) for key in scores),
+                row.of_seeds(),
                 "reference" if (row.label, row.taps) == self.reference else as_text(row.against_reference, signed=True),
                 as_text(row.against_random, signed=True),
             )
@@ -124,10 +146,10 @@ class Table:
 
     def to_markdown(self, failures: Sequence[Failure], ready: Sequence[tuple[Ready, str]]) -> str:
         """The table with its legend, what failed and what waits for weights; `ready` with each one's command."""
-        n = ", ".join(f"{s}: {self.images[s]} images of {self.groups[s]} patients or slides" for s in self.sources)
         parts = [
-            f"Held out: {n}. In brackets: 95 % intervals, {self.replicates:,} resamples of patients or slides, those "
-            "of differences on the same images. Scores are means over the data sets. M: millions of weights of the "
+            f"Held out: {self.held_out()}. In brackets: 95 % intervals, {self.replicates:,} resamples of patients or "
+            f"slides, those of differences on the same images. {SEEDS} Scores are means over the data sets and "
+            "seeds. M: millions of weights of the "
             "encoder as it is tapped; decoder M: of what is trained, which for taps of one grid includes what spreads "
             "them to a pyramid. crops/s: of the encoder alone.",
             _markdown(self.header(), self.lines()),

@@ -260,7 +260,7 @@ class EncoderStudy:
             file.write(text.encode())
 
     def _print(self, table: Table) -> None:
-        columns = ("encoder", "taps", "bPQ, 95 % interval", "less reference", "less random")
-        shown = [(line[0], line[1], line[5], line[-2], line[-1]) for line in table.lines()]
+        columns = ("encoder", "taps", "bPQ, 95 % interval", "of each seed", "less reference", "less random")
+        shown = [(line[0], line[1], line[5], *line[-3:]) for line in table.lines()]
         n = ", ".join(f"{table.images[s]} of {s}" for s in table.sources)
         print_table(f"Frozen encoders, mean over data sets, held-out images: {n}", columns, shown)
