@@ -43,6 +43,17 @@ def test_an_unknown_recipe_is_refused_with_the_nearest() -> None:
     assert "Did you mean 'cellvit'" in str(answer.exception)
 
 
+def test_show_says_how_a_recipe_is_trained_where_it_was_published() -> None:
+    said = " ".join(CliRunner().invoke(app, ["show", "cellvit_stardist"]).stdout.split())
+    assert "trained as 'published' (--plan published): adamw, learning rate 0.0003, betas 0.85 and 0.95" in said
+    assert "the encoder stays as it is for the first 25" in said
+    assert "trained as 'cppnet' (--plan cppnet): adam, learning rate 0.0001" in said
+    facts = json.loads(CliRunner().invoke(app, ["show", "lightweight_teacher", "--json"]).stdout)
+    assert facts["plans"]["published"]["adapt"] == "frozen"
+    assert facts["plans"]["published"]["losses"]["types_ce_svls_sd"] == 1
+    assert json.loads(CliRunner().invoke(app, ["show", "hover_unet", "--json"]).stdout)["plans"] == {}
+
+
 def test_the_recipe_of_frozen_encoders_says_that_it_freezes_them() -> None:
     answer = CliRunner().invoke(app, ["show", "frozen_encoder"])
     assert "all but the encoder, which stays as it is; otherwise by --adapt" in answer.stdout

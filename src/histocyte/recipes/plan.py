@@ -43,6 +43,8 @@ class TrainingPlan:
     """Largest norm of the gradient; 0: any."""
     clip_each: bool = False
     """… of each tensor's by itself."""
+    adapt: str = "full"
+    """How much of the encoder is trained (`training.adapt`)."""
     frozen_epochs: int = 0
     """At first the encoder stays as it is for so long."""
     average_decay: float = 0.0
@@ -83,6 +85,8 @@ class TrainingPlan:
         length = f"{self.epochs} epochs of batch {self.batch}, crops of {self.crop_px} px"
         if self.zoom != (1.0, 1.0):
             length += f" zoomed by {self.zoom[0]:g}–{self.zoom[1]:g}"
+        if self.adapt != "full":
+            length += f"; of the encoder is trained: {'nothing' if self.adapt == 'frozen' else self.adapt}"
         if self.frozen_epochs:
             length += f"; the encoder stays as it is for the first {self.frozen_epochs}"
         end = {"last": "the last weights are the result", "best": "the weights of the best validation are the result"}

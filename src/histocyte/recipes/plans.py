@@ -166,6 +166,7 @@ _cisca = TrainingPlan(
 )
 _frozen_encoder = replace(
     _cisca,
+    adapt="frozen",
     source="Vadori et al. 2025, Mind the Gap (arXiv 2502.02471), which states no training; CISCA's, whose decoder and "
     "targets it takes (arXiv 2409.04175)",
     readings=("optimiser, schedule and length are CISCA's: the paper's are not public", *_cisca.readings),
@@ -229,7 +230,7 @@ PLANS: Mapping[str, Mapping[str, TrainingPlan]] = {
     "hovernet": {"published": _hovernet},
     "cisca": {"published": _cisca},
     "frozen_encoder": {"published": _frozen_encoder},
-    "lightweight_teacher": {"published": _lightweight},
+    "lightweight_teacher": {"published": replace(_lightweight, adapt="frozen")},
     "lightweight_student": {
         "published": replace(
             _lightweight,

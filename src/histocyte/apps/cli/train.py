@@ -117,9 +117,11 @@ def train(
     from histocyte.apps.cli.stopping import ending_with_a_word
     from histocyte.apps.cli.training_run import Adaptation, TrainingRun
     from histocyte.apps.cli.training_start import Start
+    from histocyte.recipes.plans import find_plan
 
     beginning = Start.of(recipe, encoder, encoder_weights, start_from)
-    how = adapt or beginning.way_to_adapt
+    chosen = find_plan(beginning.spec.recipe, plan)
+    how = adapt or (beginning.way_to_adapt if chosen is None else chosen.adapt)
     ways = Adaptation(how, lora_rank, lora_mlp, cache, cache_passes, delta)
     with ending_with_a_word():
         run = TrainingRun(out, beginning, name, ways, seed, device, threads, plan)

@@ -272,7 +272,7 @@ class TrainingRun:
             raise stopping.end(f"The state of step {reached:,} of {steps:,} is in '{self.folder}'")
         best = self.folder / "best.safetensors"
         load_moving(model, load_file(best), fixed, where=best)
-        self._finish(model, steps, published if leaves_out else None)
+        self._finish(model, reached or steps, published if leaves_out else None)
 
     def _cached(self, model: Segmenter, crops: CropSampler, folder: Path) -> CachedSampler:
         """Features of the crops, made by the first process; one training at a time makes any in a folder."""
