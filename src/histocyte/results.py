@@ -284,8 +284,7 @@ def _overview(
         xmin, ymin, xmax, ymax = densest.bounds().T
         inside = (xmax > box.x) & (xmin < box.right) & (ymax > box.y) & (ymin < box.bottom)
         detail = (reader.read(box, mpp=reader.mpp), box, densest.take(inside))
-    by = "" if model.classifier is None else f" · {model.classifier.taxonomy.name}"
-    title = f"{reader.name} · {model.spec.name}{by}"
+    title = f"{reader.name} · {model.spec.name}"
     picture = draw_overview(
         thumbnail, downsample, region.geometry, cells, model.taxonomy, reader.mpp, title, counts, detail=detail
     )
