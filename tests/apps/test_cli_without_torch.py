@@ -50,6 +50,7 @@ ASKED = {
     "model": (["models", "export", "hover-unet-consep"], "MissingExtraError", EXTRA),
     "odd header": (["models", "show", "{folder}/odd.safetensors"], "ModelError", "no safetensors file"),
     "training": (["train", "{folder}"], "MissingExtraError", EXTRA),
+    "a classifier": (["train", "classifier", "nosuch", "{folder}"], "MissingExtraError", EXTRA),
 }
 
 
