@@ -45,7 +45,7 @@ class Table:
                 self._columns = list(row)
                 writer.writerow(self._columns)
             writer.writerow([_written(row[name]) if name in row else "" for name in self._columns])
-            with self.path.open("a", newline="") as file:
+            with self.path.open("a", newline="", encoding="utf-8") as file:
                 file.write(text.getvalue())
         except OSError as error:
             raise DiskError(
@@ -79,11 +79,11 @@ class Table:
     def _header(self) -> list[str]:
         if not self.path.exists():
             return []
-        with self.path.open(newline="") as file:
+        with self.path.open(newline="", encoding="utf-8") as file:
             return next(csv.reader(file), [])
 
     def _rows(self) -> list[list[str]]:
-        with self.path.open(newline="") as file:
+        with self.path.open(newline="", encoding="utf-8") as file:
             text = file.read()
         # A last row without its end may lack digits, not only columns.
         whole = text[: text.rfind("\n") + 1]
