@@ -24,14 +24,17 @@ body { font: 15px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto
 table { border-collapse: collapse; margin: 1rem 0; font-size: 13px; display: block; overflow-x: auto }
 th, td { padding: .3rem .6rem; border-bottom: 1px solid #ddd; text-align: left; vertical-align: top }
 td.n { white-space: nowrap; font-variant-numeric: tabular-nums }
-img { max-width: 100% } code { font-size: 12px; overflow-wrap: anywhere } .note { color: #555 }
+td.n:first-child { white-space: normal; min-width: 9rem; overflow-wrap: anywhere }
+.plot { overflow-x: auto } .plot img { max-width: 100%; min-width: 42rem }
+code { font-size: 12px; overflow-wrap: anywhere } .note { color: #555 }
 </style></head><body>
 <h1>Frozen encoders behind one decoder</h1>
 <p>Each encoder stays as it is; the same decoder ({{ settings.decoder }}) is trained over its features for
 {{ settings.steps }} steps of {{ settings.batch }} crops of {{ settings.crop_px }} px at {{ settings.mpp }} µm/px, and
 scored once on held-out images, {{ table.held_out() }}. Brackets and bars are 95 % intervals from
 {{ table.replicates }} resamples of patients or slides; differences are on the same images. {{ about_seeds }}</p>
-{% for title, image in images %}<p><img alt="{{ title }}" src="data:image/svg+xml;base64,{{ image }}"></p>{% endfor %}
+{% for title, image in images %}
+<p class="plot"><img alt="{{ title }}" src="data:image/svg+xml;base64,{{ image }}"></p>{% endfor %}
 {% if table.rows %}<h2>Mean over data sets</h2>
 <table><tr>{% for c in table.header() %}<th>{{ c }}</th>{% endfor %}</tr>
 {% for line in table.lines() %}<tr>{% for cell in line %}<td class="n">{{ cell }}</td>{% endfor %}</tr>
