@@ -33,7 +33,7 @@ def classifier(
         int | None, typer.Option(min=2, help="Learn from this many cells, drawn at random; all by default.")
     ] = None,
     hidden: Annotated[int, typer.Option(min=0, help="Width of a hidden layer; 0 is a linear classifier.")] = 0,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the cells, at most.")] = 50,
+    epochs: Annotated[int, typer.Option(min=1, help="At most; one goes over few cells several times.")] = 50,
     validation: Annotated[
         float, typer.Option(min=0.01, max=0.9, help="Share of the patients or slides held out.")
     ] = 0.2,
