@@ -170,7 +170,7 @@ def test_what_cannot_be_done_is_refused_at_once(world: Path, tmp_path: Path) -> 
         ("is one of none, cosine, mse", {"features": "other"}),
         ("A temperature is above 0", {"temperature": 0.0}),
         ("learns by auto, maps, labels", {"way": "other"}),
-        ("takes no depth; it takes encoder, levels, mpp", {"option": ["depth=3"]}),
+        ("takes no depth; it takes encoder, levels, mpp, mean, std", {"option": ["depth=3"]}),
         ("expected NAME=VALUE", {"option": ["levels"]}),
         ("--images-mpp", {"images_mpp": None}),
         ("1, 2, 4, 8 views", {"teacher_views": 3}),
@@ -196,6 +196,7 @@ def test_a_student_takes_its_teachers_classes_and_constants() -> None:
     coarse = student_spec("hover_small", teacher, "mobilenetv2_050", ["mpp=0.5"], "mine")
     assert (coarse.mpp, dict(coarse.representation.options)) == (0.5, {"classes": 4})
     assert coarse.encoder.options["name"] == "mobilenetv2_050"
+    assert student_spec("hover_small", teacher, None, ["std=[0.5, 0.5, 0.5]"], "mine").std == (0.5, 0.5, 0.5)
     assert "seam_drop" not in student_spec("cellpose", teacher, None, [], "mine").representation.options
 
 

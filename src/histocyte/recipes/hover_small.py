@@ -13,7 +13,13 @@ _DEPTHS = (2, 2, 1, 1)
 
 
 def hover_small(
-    encoder: str = "mobilenetv2_100", *, levels: int = 3, taxonomy: Taxonomy = CONSEP, mpp: float = 0.25
+    encoder: str = "mobilenetv2_100",
+    *,
+    levels: int = 3,
+    taxonomy: Taxonomy = CONSEP,
+    mpp: float = 0.25,
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406),
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225),
 ) -> ModelSpec:
     """Hover maps (Graham et al. 2019) through a narrow U-Net over MobileNetV2 (Sandler et al. 2018, arXiv 1801.04381).
 
@@ -26,6 +32,8 @@ def hover_small(
         levels: How many of its levels to use, three or four.
         taxonomy: The cell classes.
         mpp: Resolution, µm/px.
+        mean: Of the encoder's training images, RGB from 0 to 1; TensorFlow's MobileNets have 0.5 for this and the next.
+        std: Likewise.
     """
     return ModelSpec(
         name="hover-small",
@@ -36,5 +44,7 @@ def hover_small(
         representation=Part(name="hover", options={"classes": len(taxonomy)}),
         taxonomy=taxonomy.to_json(),
         mpp=mpp,
+        mean=mean,
+        std=std,
         multiple=2**levels,
     )
