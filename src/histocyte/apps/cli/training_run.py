@@ -224,8 +224,11 @@ class TrainingRun:
         planned = {} if self.plan is None else options_of(self.plan, sampler, batch=batch, learning_rate=learning_rate)
         options = replace(
             usual,
-            **{**planned, **{name: value for name, value in fitting.items() if value is not None}},
-            loss_weights=self._loss_weights(loss_weights),
+            **{
+                **planned,
+                **{name: value for name, value in fitting.items() if value is not None},
+                "loss_weights": self._loss_weights(loss_weights),
+            },
             seed=self.seed,
             device=str(self.device),
             adapt=self.ways.how,
