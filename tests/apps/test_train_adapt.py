@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -151,6 +152,26 @@ def test_a_recipe_may_say_how_much_of_its_encoder_is_trained(monkeypatch: pytest
     assert asked == ["frozen", "full", "full", "lora"]
     with pytest.raises(UnknownNameError, match="No recipe called 'nosuch'"):
         run(tmp_path, tmp_path, None, recipe="nosuch", adapt=None)
+
+
+def test_a_plan_decides_what_is_not_given(data: Path, weights: Path, tmp_path: Path) -> None:
+    (data / "images.csv").write_text("name,tissue\ni0,Breast\ni1,Breast\n")
+    try:
+        path = run(
+            *(data, tmp_path, weights),
+            **{"plan": "published", "batch": 2, "learning_rate": None, "validate_every": None, "steps": 1},
+            loss_weight=["types_ce_sd=0.5"],
+        )
+    finally:
+        (data / "images.csv").unlink()
+    training = json.loads((tmp_path / "recipe.json").read_text())["training"]
+    assert (training["optimiser"], training["learning_rate"], training["betas"]) == ("adamw", 3e-4, [0.85, 0.95])
+    assert training["loss_weights"]["hover_msge"] == 8
+    assert training["loss_weights"]["types_ce_sd"] == 0.5
+    assert "tissue_ce" in (tmp_path / "log.csv").read_text().splitlines()[0].split(",")
+    spec = read_spec(path)
+    assert spec.training["plan"] == "published"
+    assert len(spec.tissues) == 19
 
 
 def test_adapters_are_merged_into_a_whole_model(data: Path, weights: Path, tmp_path: Path) -> None:
