@@ -94,6 +94,11 @@ def test_evaluate_scores_its_classes_on_images_it_has_not_learnt_from(
     assert report["trained_on_and_left_out"] == 2
     assert report["classifier_sha256"] == load_classifier(trained[0]).sha256
     assert report["sources"][data.name]["scores"]["mpq"]["n"] == 2
+    answer = histocyte(*("evaluate", MODEL, data, "--classifier", trained[0], "--mpp", "0.25", "--classes", "a,b"))
+    assert isinstance(answer.exception, InputError)
+    assert "has the classes a, b" in str(answer.exception)
+    answer = histocyte("evaluate", MODEL, data, "--mpp", "0.25", "--classes", "a,b")
+    assert "pass --classifier FILE" in str(answer.exception)
 
 
 def test_the_file_of_another_model_is_refused(trained: tuple[Path, Result], data: Path, tmp_path: Path) -> None:

@@ -88,7 +88,10 @@ def test_classes_go_into_another_list_by_name(tmp_path: Path) -> None:
     (sample,) = load_for_taxonomy([folder(tmp_path / "consep", types=(0, 2, 4))], taxonomy_of_names("x", ["spindle"]))
     assert sample.types is not None
     assert sample.types.tolist() == [0, 0, 1]
-    with pytest.raises(InputError, match="Name them alike"):
+    (sample,) = load_for_taxonomy([mine], into, names=["c", "b", "a"], mpp=0.25)
+    assert sample.types is not None
+    assert sample.types.tolist() == [0, 2, 1, 3]
+    with pytest.raises(InputError, match="Name them alike.*--classes"):
         load_for_taxonomy([folder(tmp_path / "third", ["x", "y"])], into, mpp=0.25)
     (sample,) = load_for_taxonomy([folder(tmp_path / "plain")], into, mpp=0.25)
     assert sample.types is None

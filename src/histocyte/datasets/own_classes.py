@@ -86,20 +86,32 @@ def load_with_own_classes(
     return samples, first
 
 
-def load_for_taxonomy(folders: Sequence[str | Path], taxonomy: Taxonomy, *, mpp: float | None = None) -> list[Sample]:
+def load_for_taxonomy(
+    folders: Sequence[str | Path],
+    taxonomy: Taxonomy,
+    *,
+    names: Sequence[str] | None = None,
+    mpp: float | None = None,
+) -> list[Sample]:
     """Samples whose classes are brought into a taxonomy by name; those it does not know become unknown.
+
+    Args:
+        folders: As for `datasets.folder`.
+        taxonomy: To bring them into.
+        names: Of the type codes from 1, in place of what the folders say.
+        mpp: Resolution for folders that are no known set.
 
     Raises:
         InputError: A folder whose classes are all others, or what `load_folder` refuses.
     """
     samples: list[Sample] = []
     for folder in folders:
-        card, own = _classes_of(Path(folder), names=None, mpp=mpp)
+        card, own = _classes_of(Path(folder), names=names, mpp=mpp)
         shared = {} if own is None else {c: c for c in own.names if c in taxonomy.names}
         if own is not None and not shared:
             raise InputError(
                 f"'{folder}' has the classes {', '.join(own.names)}, and these are to be scored: "
-                f"{', '.join(taxonomy.names)}. Name them alike in its {CLASSES_FILE}."
+                f"{', '.join(taxonomy.names)}. Name them alike in its {CLASSES_FILE}, or pass --classes."
             )
         kept = {theirs: ours for theirs, ours in card.into.items() if ours in shared}
         samples += load_folder(folder, taxonomy=taxonomy, mpp=mpp, card=replace(card, into=kept))

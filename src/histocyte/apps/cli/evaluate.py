@@ -38,6 +38,10 @@ def evaluate(
         Path | None,
         typer.Option(help="Classes of this file (`histocyte train classifier`) in place of the model's; needs torch."),
     ] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(help="With --classifier: names of the data's classes 1, 2, …, by commas; else its classes.json."),
+    ] = None,
     csv: Annotated[Path | None, typer.Option(help="Write the scores of each image to this file.")] = None,
     html: Annotated[
         Path | None, typer.Option(help="Write a report with plots and the worst tiles to this file.")
@@ -51,6 +55,7 @@ def evaluate(
     Example: histocyte evaluate hover-unet-consep data/monuseg --json
     """
     from histocyte.apps.cli.output import precision_name, print_json, print_table, progress_bar, runtime_name, say
+    from histocyte.core.errors import InputError
     from histocyte.datasets.folder import load_folders
     from histocyte.datasets.own_classes import load_for_taxonomy
     from histocyte.evaluation.gallery import Gallery, watched
@@ -63,16 +68,19 @@ def evaluate(
         from histocyte.evaluation.html_report import check_html
 
         check_html(html)
+    if classes is not None and classifier is None:
+        raise InputError("--classes names the data's classes for a classifier: pass --classifier FILE with it.")
     if classifier is None:
         loaded = load(model, runtime=runtime_name(runtime), device=device, precision=precision_name(precision))
         samples = load_folders(data, taxonomy=loaded.taxonomy, mpp=mpp)
     else:
-        classes = load_classifier(classifier)
+        other = load_classifier(classifier)
         runtime = "torch" if runtime == "auto" else runtime
         loaded = load(
             model, runtime=runtime_name(runtime), device=device, precision=precision_name(precision)
-        ).classified_by(classes)
-        samples = load_for_taxonomy(data, loaded.taxonomy, mpp=mpp)
+        ).classified_by(other)
+        names = None if classes is None else classes.split(",")
+        samples = load_for_taxonomy(data, loaded.taxonomy, names=names, mpp=mpp)
     chosen = samples if split is Split.ALL else _unseen(samples, loaded)
     left_out = len(samples) - len(chosen)
     gallery = Gallery()
