@@ -2,6 +2,7 @@
 
     python scripts/export_table.py ../shared/data                   # every recipe, some minutes
     python scripts/export_table.py ../shared/data --only cisca      # one row anew
+    python scripts/export_table.py ../shared/data --missing         # the rows that are not measured yet
 
 DATA holds consep/. Networks have small encoders and random weights: what is measured is the export. Differences are of
 maps, after activation, on one tile of a real image, between torch and each runtime, all computing in 32 bits: with the
@@ -35,6 +36,7 @@ from histocyte.recipes.registry import RECIPES
 PAGE = Path(__file__).parents[1] / "docs" / "export.md"
 BEGIN, END = "<!-- table: scripts/export_table.py -->", "<!-- end of table -->"
 TILE_PX = 256
+NOT_YET = "not measured yet"
 
 SMALL: dict[str, Mapping[str, Any]] = {
     "cellpose": {"encoder": "resnet18"},
@@ -127,13 +129,14 @@ def settled(network: Segmenter, images: NDArray[np.uint8]) -> Segmenter:
 
 
 def rows() -> dict[str, str]:
-    """The rows that the page has, by recipe."""
+    """The rows that the page has, by recipe; a recipe that has not been exported yet has one that says so."""
     text = PAGE.read_text(encoding="utf-8").partition(BEGIN)[2].partition(END)[0]
     return {m[1]: m[0] for m in re.finditer(r"^\| `(\w+)` .*$", text, re.MULTILINE)}
 
 
 def write(found: Mapping[str, str]) -> None:
-    """Put the rows between the page's marks, in the order of names."""
+    """Put the rows between the page's marks, in the order of names; recipes without one get one that says so."""
+    found = {**{name: f"| `{name}` | {NOT_YET} {'| ' * (len(COLUMNS) - 1)}|" for name in SMALL}, **found}
     head, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
     tail = rest.partition(END)[2]
     lines = [f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|", *(found[name] for name in sorted(found))]
@@ -152,10 +155,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--only", nargs="*", choices=list(SMALL))
+    parser.add_argument("--missing", action="store_true", help="only recipes that the page has no figures of")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     image = read_tile(arguments.data)
-    for name in arguments.only or SMALL:
+    wanted = arguments.only or SMALL
+    if arguments.missing:
+        wanted = [name for name in wanted if NOT_YET in rows().get(name, NOT_YET)]
+    for name in wanted:
         row = export(name, image).row()
         print(row, flush=True)
         write({**rows(), name: row})
