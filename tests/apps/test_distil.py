@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 import typer
+from numpy.typing import NDArray
 from safetensors import safe_open
 from torch import nn
 
@@ -293,6 +295,25 @@ def test_features_need_the_file_for_torch(tmp_path: Path) -> None:
     (tmp_path / "m.onnx").touch()
     with pytest.raises(ModelError, match="the ONNX file alone"):
         Source(str(tmp_path / "m.onnx"), features=True)
+
+
+def test_the_network_is_timed_on_a_tile_of_its_own_size(
+    perfect_model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[int, ...]] = []
+
+    class Watched:
+        name, device, parallel, multiple = "watched", "here", 1, 16
+
+        def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+            seen.append(images.shape)
+            return perfect_model.runtime.predict(images)
+
+    monkeypatch.setattr("histocyte.inference.load.load", lambda *_, **__: replace(perfect_model, runtime=Watched()))
+    for length, side in ((100, 96), (600, 256)):
+        np.save(tmp_path / "image.npy", np.full((length, length + 50, 3), 255, np.uint8))
+        measure_here("perfect", str(tmp_path / "image.npy"), "0.25", "torch", "cpu")
+        assert seen[-4:] == [(1, side, side, 3)] * 4
 
 
 def test_the_cost_of_a_model_is_measured(world: Path, tmp_path: Path) -> None:

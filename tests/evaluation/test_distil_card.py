@@ -62,6 +62,7 @@ def test_a_class_that_is_lost_is_named(comparison: Comparison) -> None:
     assert "| weights | 3,590,760 | 155,512 |" in lines
     assert "| CPU, mm²/min per core | 1.5 (2.5) | – |" in lines
     assert "| peak memory | 1,000 MB | – |" in lines
+    assert "PQ, image mean" not in text
     row = next(line for line in lines if line.startswith("| c: F1"))
     assert row.startswith("| c: F1 | 1.000 (1.000 to 1.000) | 0.000 (0.000 to 0.000) | -1.000 (-1.000 to -1.000) |")
     assert next(line for line in lines if line.startswith("| bPQ")).endswith("| 8 |")

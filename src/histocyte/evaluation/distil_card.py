@@ -13,8 +13,9 @@ from histocyte.evaluation.compare import Comparison, Difference, SourceCompariso
 
 __all__ = ["Cost", "card_json", "card_markdown", "worse_classes"]
 
+_CLASS_SCORES = ("f1", "pq", "r2")
 _SCORES = ("bpq", "dq", "sq", "pq_pooled", "f1", "mpq", "mpq_plus", "accuracy", "r2", "r2_total")
-"""Of all images; the comparison's JSON holds all others too."""
+"""On the card, of classes and of all images; the comparison's JSON holds all others too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +139,9 @@ def _comparison(comparison: Comparison) -> list[str]:
 
 def _score_table(source: SourceComparison, teacher: str, student: str) -> list[str]:
     shown = [d for d in source.differences if d.kind == "all" and d.key in _SCORES]
-    shown = sorted(shown, key=lambda d: _SCORES.index(d.key)) + [d for d in source.differences if d.kind == "class"]
+    shown.sort(key=lambda d: _SCORES.index(d.key))
+    for key in _CLASS_SCORES:
+        shown += [d for d in source.differences if d.kind == "class" and d.key == key]
     head = ("score", f"{teacher} (95 %)", f"{student} (95 %)", "difference (95 %)", "p", "p, Holm", "images")
     return _table(head, (_row(d) for d in shown))
 

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -76,8 +77,8 @@ def measure_here(model: str, image: str, mpp: str, runtime: str, device: str) ->
 
     pixels, resolution = np.load(image), float(mpp)
     loaded = load(model, runtime=cast(RuntimeName, runtime), device=device, workers=1)
-    side = min(loaded.spec.tile_px, *(length // loaded.spec.multiple * loaded.spec.multiple for length in pixels.shape))
-    side = max(side, loaded.spec.multiple)
+    step = loaded.runtime.multiple
+    side = max(step, min(loaded.spec.tile_px, *pixels.shape[:2]) // step * step)
     tile = np.full((1, side, side, 3), 255, np.uint8)
     part = pixels[:side, :side]
     tile[0, : part.shape[0], : part.shape[1]] = part
@@ -108,6 +109,10 @@ def _median(work: Callable[[], object], clock: Callable[[], float]) -> float:
 
 
 def _peak_bytes() -> int | None:
+    """Most memory that this process ever held."""
+    # What getrusage says of a process on Linux is at least what its parent held when it began.
+    with suppress(OSError, StopIteration), Path("/proc/self/status").open() as status:
+        return 1024 * int(next(line for line in status if line.startswith("VmHWM")).split()[1])
     try:
         import resource
     except ImportError:  # Windows
