@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,14 @@ def small(scheme: str, **changes: object) -> ModelSpec:
         margin_px=8,
         multiple=4,
     ).with_changes(**changes)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_curves() -> Iterator[None]:
+    """Drawing them takes longer than these trainings, and is checked elsewhere."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(distil_run.Curves, "draw", lambda *_, **__: None)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -185,6 +194,12 @@ def test_what_cannot_be_done_is_refused_at_once(world: Path, tmp_path: Path) -> 
     with pytest.raises(InputError, match="cannot learn from maps alone"):
         run(world, tmp_path / "no", "flow", way="maps")
     assert not (tmp_path / "no" / "log.csv").exists()
+
+
+def test_several_processes_are_refused(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(InputError, match="in one process"):
+        run(world, tmp_path)
 
 
 def test_a_student_takes_its_teachers_classes_and_constants() -> None:

@@ -96,6 +96,7 @@ def distil(
     from histocyte.core.errors import require
 
     require("torch", extra="torch")
+    _check_alone()
     from typing import cast
 
     from histocyte.apps.cli.distil_data import DistilData
@@ -142,6 +143,20 @@ def distil(
             say(f"Next: histocyte models export {path}")
         if as_json:
             print_json(card)
+
+
+def _check_alone() -> None:
+    """Refuse to be started by torchrun: several processes would each do all of the work.
+
+    Raises:
+        InputError: That has happened.
+    """
+    import os
+
+    from histocyte.core.errors import InputError
+
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        raise InputError("`histocyte distil` runs in one process, on one GPU. Start it without torchrun.")
 
 
 def student_spec(recipe: str, teacher: ModelSpec, encoder: str | None, options: Sequence[str], name: str) -> ModelSpec:
