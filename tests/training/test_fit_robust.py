@@ -96,10 +96,24 @@ def test_a_loss_that_is_no_number_keeps_the_checkpoint(tmp_path: Path) -> None:
 
 
 def test_weights_that_are_no_numbers_are_not_kept(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="not finite"):
-        train(tmp_path, 4, broken={4: "weights"})
+    torch.manual_seed(0)
+    model = build_segmenter(SPEC)
+
+    def poison(step: int, _: Mapping[str, float]) -> None:
+        if step == 4:  # after its loss and gradient were fine
+            next(model.decoder.parameters()).data.fill_(math.inf)
+
+    options = TrainingOptions(steps=6, batch=2, checkpoint_every=2)
+    with pytest.raises(TrainingError, match=r"After step 4 the weights 'decoder.* are not finite"):
+        fit(model, SPEC, sampler_of(), tmp_path, options, progress=poison)
     assert progress_of(tmp_path) == 2
     assert all(torch.isfinite(t).all() for t in load_file(tmp_path / "last.safetensors").values())
+
+
+def test_a_gradient_that_is_no_number_ends_the_run(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="gradient of step 4 is not finite"):
+        train(tmp_path, 4, broken={4: "weights"})
+    assert progress_of(tmp_path) == 2
 
 
 def test_a_full_disk_keeps_the_checkpoint_and_the_run_goes_on_to_the_same_weights(
