@@ -89,4 +89,17 @@ def onnx_graph(spec: ModelSpec, segmenter: Segmenter, *, features: bool = False)
             verbose=False,
         )
     assert program is not None
-    return program.model_proto
+    graph = program.model_proto
+    _forget_origin(graph)
+    return graph
+
+
+def _forget_origin(model: Any) -> None:
+    """Drop the exporter's notes on every node: stack traces, with the paths of the machine that it ran on."""
+    parts = [model, model.graph, *model.functions]
+    for part in (model.graph, *model.functions):
+        parts += [*part.node, *part.value_info]
+    parts += [*model.graph.input, *model.graph.output, *model.graph.initializer]
+    for part in parts:
+        part.doc_string = ""
+        del part.metadata_props[:]

@@ -1,0 +1,38 @@
+"""What an exported file says, and what it keeps to itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import histocyte
+from histocyte.model.build import build_segmenter
+from histocyte.model.onnx_export import export_onnx
+from histocyte.model.zoo import DEFAULT_MODEL, find_model
+from histocyte.recipes.hover_small import hover_small
+
+torch.set_num_threads(1)
+OF_THIS_MACHINE = (
+    str(Path(histocyte.__file__).parent),
+    str(Path(torch.__file__).parent),
+    "stack_trace",
+    "site-packages",
+)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    spec = hover_small()
+    path = tmp_path_factory.mktemp("onnx") / "small.onnx"
+    export_onnx(spec, build_segmenter(spec).eval(), path)
+    return path
+
+
+def test_no_file_names_folders_of_the_machine_it_was_made_on(exported: Path) -> None:
+    bundled = find_model(DEFAULT_MODEL).onnx
+    assert bundled is not None
+    for path in (exported, bundled):
+        content = path.read_bytes()
+        assert [text for text in OF_THIS_MACHINE if text.encode() in content] == []
