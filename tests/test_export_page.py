@@ -31,10 +31,10 @@ def test_the_table_claims_no_more_than_the_tolerance(script: dict[str, Any]) -> 
     for name, row in script["rows"]().items():
         if script["NOT_YET"] in row:
             continue
-        openvino, onnxruntime, *whole_files = [float(cell) for cell in row.split("|")[-5:-1]]
-        assert len(whole_files) == 2
-        assert onnxruntime < 2e-2, f"{name}: the export itself changes the maps"
-        assert openvino < 2e-1, f"{name}: OpenVINO is further from torch than the page says of transformers"
+        differences = [float(cell) for cell in row.split("|")[-5:-1]]
+        assert len(differences) == 4
+        # Of the export itself; what the file adds is the rounding of its weights to half precision.
+        assert max(differences[:2]) < 1e-2, name
 
 
 @pytest.mark.slow

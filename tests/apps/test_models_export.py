@@ -18,6 +18,8 @@ def test_wrong_options_are_named(tmp_path: Path) -> None:
         export(DEFAULT_MODEL, int8=True)
     with pytest.raises(InputError, match="pass --int8"):
         export(DEFAULT_MODEL, calibrate=[tmp_path])
+    with pytest.raises(InputError, match="--full-precision contradict"):
+        export(DEFAULT_MODEL, int8=True, full_precision=True, calibrate=[tmp_path])
     with pytest.raises(InputError, match=r"must end in \.onnx"):
         export(DEFAULT_MODEL, tmp_path / "model.safetensors")
     (tmp_path / "own-int8.onnx").touch()

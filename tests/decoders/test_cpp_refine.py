@@ -31,7 +31,7 @@ def refined_plainly(heads: CppRefineHeads, rays: np.ndarray, sureness: np.ndarra
         angle, length = 2 * np.pi * k / count, rays[k, row, column]
         measured, sure = [length], [sureness[k, row, column]]
         for place in (0.2, 0.4, 0.6, 0.8, 1.0):
-            way = (length - 1) * place
+            way = max(length - 1, 0.0) * place
             y = int(np.clip(np.rint(row + way * np.sin(angle)), 0, height - 1))
             x = int(np.clip(np.rint(column + way * np.cos(angle)), 0, width - 1))
             measured.append(rays[k, y, x] + way)

@@ -65,6 +65,17 @@ def test_large_weights_are_stored_in_half_precision_and_all_others_as_they_are(
     assert [node.op_type for node in graph.graph.node] == ["MatMul"]
 
 
+def test_weights_may_stay_in_full_precision(weights: dict[str, np.ndarray], tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    write_onnx(graph_of(weights), SPEC, path, full_precision=True)
+    spec, graph = read_onnx(path)
+    assert spec == SPEC
+    found = {i.name: onnx.numpy_helper.to_array(i) for i in graph.graph.initializer}
+    assert found.keys() == weights.keys()
+    for name, values in weights.items():
+        np.testing.assert_array_equal(found[name], values)
+
+
 def test_a_model_beyond_what_a_file_holds_is_refused(
     weights: dict[str, np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

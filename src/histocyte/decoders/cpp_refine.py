@@ -35,7 +35,8 @@ class CppRefineHeads(nn.Module):
         features: Channels between D and the maps.
         compatible: Follow rays as the published networks do, for their weights: the places aimed at are off by half a
             pixel, to the left and up at the image's left and top border, to the right and down at the others, and what
-            lies beyond the image counts as 0. Otherwise they are what they should be, and the border goes on beyond.
+            lies beyond the image counts as 0; rays shorter than a pixel are followed backwards. Otherwise places are
+            what they should be, the border goes on beyond, and a short ray is measured where it starts.
 
     Raises:
         InputError: Other maps, or D cannot be shared out evenly.
@@ -92,8 +93,10 @@ class CppRefineHeads(nn.Module):
         """(B, K, H, W) the mean of six measurements, weighted by how sure each is."""
         own = torch.stack([rays, sureness], dim=2).flatten(0, 1)  # (B · K, 2, H, W): each ray looks up its own channel
         measured, sure = [rays], [sureness]
+        # Rays that end within a pixel are measured where they start; published networks step back along them.
+        length = rays - 1 if self.compatible else (rays - 1).relu()
         for place in _PLACES:
-            way = (rays - 1) * place
+            way = length * place
             there = self._look_up(own, way.flatten(0, 1)).unflatten(0, rays.shape[:2])
             measured.append(there[:, :, 0] + way)
             sure.append(there[:, :, 1])

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from histocyte.core.errors import require
+from histocyte.model.onnx_bicubic import bicubic_translations
 from histocyte.model.onnx_file import write_onnx
 from histocyte.model.onnx_metadata import FEATURES_KEY
 from histocyte.model.segmenter import Segmenter, activate
@@ -43,7 +44,12 @@ class Deployed(nn.Module):
 
 
 def export_onnx(
-    spec: ModelSpec, segmenter: Segmenter, path: str | Path, *, features: Mapping[str, object] | None = None
+    spec: ModelSpec,
+    segmenter: Segmenter,
+    path: str | Path,
+    *,
+    features: Mapping[str, object] | None = None,
+    full_precision: bool = False,
 ) -> None:
     """Write the ONNX file: batch, height and width free (multiples of the encoder's), weights in half precision.
 
@@ -55,6 +61,8 @@ def export_onnx(
         path: The file.
         features: What the deepest features are (the fields of `inference.embed.FeatureInfo`), for a file that gives
             them as its second output.
+        full_precision: Store weights as float32: twice the file, and maps as PyTorch's to its last digits. For maps of
+            lengths (rays, distances), which feel the rounding of weights most.
 
     Raises:
         MissingExtraError: onnx is not installed.
@@ -62,7 +70,8 @@ def export_onnx(
         DiskError: The file cannot be written.
     """
     graph = onnx_graph(spec, segmenter, features=features is not None)
-    write_onnx(graph, spec, Path(path), facts=None if features is None else {FEATURES_KEY: json.dumps(dict(features))})
+    facts = None if features is None else {FEATURES_KEY: json.dumps(dict(features))}
+    write_onnx(graph, spec, Path(path), facts=facts, full_precision=full_precision)
 
 
 def onnx_graph(spec: ModelSpec, segmenter: Segmenter, *, features: bool = False) -> Any:
@@ -84,6 +93,7 @@ def onnx_graph(spec: ModelSpec, segmenter: Segmenter, *, features: bool = False)
             input_names=["images"],
             output_names=["maps", "features"] if features else ["maps"],
             dynamic_shapes=(free,),
+            custom_translation_table=bicubic_translations(),
             dynamo=True,
             external_data=False,
             verbose=False,

@@ -21,7 +21,9 @@ _SMALL = 256
 """Tensors of fewer values stay float32: they take no room, and normalisation is where precision counts."""
 
 
-def write_onnx(model: Any, spec: ModelSpec, path: Path, *, facts: dict[str, str] | None = None) -> None:
+def write_onnx(
+    model: Any, spec: ModelSpec, path: Path, *, facts: dict[str, str] | None = None, full_precision: bool = False
+) -> None:
     """Write a graph as a model file, whole or not at all: weights in half precision, cast back when it is loaded.
 
     Args:
@@ -29,6 +31,7 @@ def write_onnx(model: Any, spec: ModelSpec, path: Path, *, facts: dict[str, str]
         spec: What it is.
         path: The file.
         facts: Further entries of the metadata.
+        full_precision: Keep float32 weights as they are, in twice the room.
 
     Raises:
         MissingExtraError: onnx is not installed.
@@ -36,7 +39,8 @@ def write_onnx(model: Any, spec: ModelSpec, path: Path, *, facts: dict[str, str]
         DiskError: The file cannot be written.
     """
     onnx = require("onnx", extra="export")
-    _halve_weights(model, onnx)
+    if not full_precision:
+        _halve_weights(model, onnx)
     del model.metadata_props[:]
     for key, value in {SPEC_KEY: spec.model_dump_json(), **(facts or {})}.items():
         entry = model.metadata_props.add()
@@ -44,7 +48,8 @@ def write_onnx(model: Any, spec: ModelSpec, path: Path, *, facts: dict[str, str]
     size = sum(len(initializer.raw_data) for initializer in model.graph.initializer)
     if size > LARGEST_BYTES:
         raise ModelError(
-            f"'{spec.name}' takes {size / 1e9:.1f} GB even in half precision, and an ONNX file holds 2 GB. "
+            f"'{spec.name}' takes {size / 1e9:.1f} GB {'in full' if full_precision else 'even in half'} precision, "
+            "and an ONNX file holds 2 GB. "
             "Run it with --runtime torch."
         )
     with write_atomically(path) as file:

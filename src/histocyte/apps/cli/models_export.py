@@ -21,6 +21,9 @@ def export(
     features: Annotated[
         bool, typer.Option("--features", help="Give the encoder's features too, for `segment --embeddings`.")
     ] = False,
+    full_precision: Annotated[
+        bool, typer.Option("--full-precision", help="Keep weights in 32 bits: twice the file, the most exact maps.")
+    ] = False,
     int8: Annotated[
         bool, typer.Option("--int8", help="In 8-bit integers: several times as fast on a CPU, a little less exact.")
     ] = False,
@@ -42,15 +45,17 @@ def export(
     files = find_model(model)
     if out is not None and out.suffix != ".onnx":
         raise InputError(f"The file of -o must end in .onnx, '{out}' does not.")
+    if int8 and full_precision:
+        raise InputError("--int8 and --full-precision contradict each other: choose one of them.")
     if int8:
         _export_int8(model, files, out, calibrate or [], tiles, mpp, seed, features)
         return
     if calibrate:
         raise InputError("--calibrate is for models in 8-bit integers: pass --int8 too.")
-    _export(model, files, out, features)
+    _export(model, files, out, features, full_precision)
 
 
-def _export(model: str, files: ModelFiles, out: Path | None, features: bool) -> None:
+def _export(model: str, files: ModelFiles, out: Path | None, features: bool, full_precision: bool) -> None:
     import dataclasses
 
     from histocyte.core.errors import InputError, require
@@ -67,9 +72,9 @@ def _export(model: str, files: ModelFiles, out: Path | None, features: bool) -> 
         from histocyte.inference.torch_runtime import TorchRuntime
 
         info = TorchRuntime(network, device="cpu", keep_threads=True).features
-        export_onnx(spec, network, target, features=dataclasses.asdict(info))
+        export_onnx(spec, network, target, features=dataclasses.asdict(info), full_precision=full_precision)
     else:
-        export_onnx(spec, network, target)
+        export_onnx(spec, network, target, full_precision=full_precision)
     _say_written(target)
     _warn_of_encoder(files)
 
