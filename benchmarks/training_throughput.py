@@ -21,7 +21,7 @@ import torch
 from histocyte.datasets.folder import load_folder
 from histocyte.inference.cpus import available_cpus
 from histocyte.recipes.plans import find_plan
-from histocyte.recipes.training import crop_sampler, first_spec, options_of, start
+from histocyte.recipes.training import OUR_CROPS, crop_sampler, first_spec, options_of, start
 from histocyte.training.crops import Batch, BatchSource
 from histocyte.training.environment import environment
 from histocyte.training.fit import TrainingOptions, fit
@@ -80,7 +80,8 @@ def main() -> None:
 
     spec, plan = first_spec(given.recipe, given.encoder), find_plan(given.recipe, given.plan)
     samples = load_folder(given.folder)
-    sampler = crop_sampler(spec, samples, seed=0, plan=plan, threads=given.crop_threads)
+    crops = OUR_CROPS if plan is None else plan.crops
+    sampler = crop_sampler(spec, samples, seed=0, crops=crops, threads=given.crop_threads)
     planned = {} if plan is None else options_of(plan, sampler)
     planned = {k: v for k, v in planned.items() if k not in ("steps", "batch", "validate_every", "frozen_steps")}
     weights = {k: v for k, v in planned.pop("loss_weights", {}).items() if k != "tissue_ce"}

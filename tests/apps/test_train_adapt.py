@@ -20,7 +20,7 @@ from torch import nn
 from histocyte.apps.cli import training_run
 from histocyte.apps.cli.models import export
 from histocyte.apps.cli.train import train
-from histocyte.apps.cli.training_run import Adaptation
+from histocyte.apps.cli.training_options import Adaptation
 from histocyte.apps.cli.training_start import Start
 from histocyte.core.errors import InputError, UnknownNameError
 from histocyte.core.taxonomy import CONSEP

@@ -62,7 +62,7 @@ def test_a_plan_weighs_terms_that_there_are_and_can_be_written(recipe: str, name
     json.dumps(plan.to_json(), allow_nan=False)
     assert any(sign in plan.source for sign in ("doi", "arXiv"))
     assert len(plan.lines()) >= 5
-    options = options_of(plan, crop_sampler(spec, samples(), seed=0, plan=plan))
+    options = options_of(plan, crop_sampler(spec, samples(), seed=0, crops=plan.crops))
     assert set(options) <= {f.name for f in dataclasses.fields(TrainingOptions)}
     for step in (0, options["steps"] // 2, options["steps"] - 1):
         factor = learning_rate_factor(
@@ -77,7 +77,7 @@ def test_cellvit_is_trained_with_its_numbers() -> None:
     spec = first_spec("cellvit").with_changes(tissues=RECIPES["cellvit"]().tissues)
     # 64 images of the crops' size: an epoch of batch 16 has 4 steps.
     many = samples((256,) * 64, ("",) * 64)
-    options = options_of(plan, crop_sampler(spec, many, seed=0, plan=plan))
+    options = options_of(plan, crop_sampler(spec, many, seed=0, crops=plan.crops))
     assert options["steps"] == 130 * 4
     assert options["frozen_steps"] == 25 * 4
     assert options["validate_every"] == 10 * 4
@@ -95,14 +95,14 @@ def test_cellvit_is_trained_with_its_numbers() -> None:
 def test_images_are_drawn_by_the_weights_of_the_plan() -> None:
     given = samples()
     plan = PLANS["cellvit"]["published"]
-    sampler = crop_sampler(first_spec("cellvit"), given, seed=0, plan=plan)
+    sampler = crop_sampler(first_spec("cellvit"), given, seed=0, crops=plan.crops)
     # "" < "Bile-duct" < "Breast"
     present = np.array([[c in s.types[1:] for c in range(1, 5)] for s in given if s.types is not None])
     expected = cellvit_weights(np.array([2, 0, 1]), present) * np.array([1, 1, 4])
     assert sampler.shares == pytest.approx(expected / expected.sum())
-    flat = crop_sampler(first_spec("cisca"), given, seed=0, plan=PLANS["cellvit_cppnet"]["cppnet"]).shares
+    flat = crop_sampler(first_spec("cisca"), given, seed=0, crops=PLANS["cellvit_cppnet"]["cppnet"].crops).shares
     assert flat == pytest.approx([1 / 6, 1 / 6, 4 / 6])
-    copies = image_weights(PLANS["cisca"]["published"], given, 4)
+    copies = image_weights(PLANS["cisca"]["published"].crops, given, 4)
     assert copies.mean() == pytest.approx(16_035 / 5_688, rel=0.02)
 
 
@@ -134,7 +134,7 @@ def test_a_plan_trains_and_goes_on_exactly(tmp_path: Path) -> None:
     given = samples((96, 96, 96))
     encoder = {"name": "timm_vit", "options": {"name": "vit_tiny_patch16_224", "taps": [1, 2, 3, 4]}}
     spec = first_spec("cellvit").with_changes(encoder=encoder, tissues=("breast", "bile duct"))
-    sampler = crop_sampler(spec, given, seed=0, plan=plan)
+    sampler = crop_sampler(spec, given, seed=0, crops=plan.crops)
     assert sampler.tissues is not None
     assert sampler.tissues.tolist() == [0, -1, 1]
     planned = options_of(plan, sampler, batch=4)

@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
-__all__ = ["Augmentations", "Sampling", "TrainingPlan"]
+__all__ = ["Augmentations", "Crops", "Sampling", "TrainingPlan"]
 
-Sampling = Literal["area", "cellvit", "replication"]
-"""How images are drawn: by their area; by CellViT's weights of tissues and cells; by CISCA's copies of rare images."""
+Sampling = Literal["sets", "area", "cellvit", "replication"]
+"""How images are drawn: by our shares of the sets, and by area in each; by area alone; by CellViT's weights of tissues
+and cells; by CISCA's copies of rare images."""
 Augmentations = Literal["histocyte", "cellvit", "flips", "cisca"]
 """Ours; CellViT's eleven transforms; quarter turns and flips alone; CISCA's."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crops:
+    """Which crops a training sees; without a plan these."""
+
+    augmentation: Augmentations = "histocyte"
+    sampling: Sampling = "sets"
+    sampling_gamma: float = 0.85
+    """Of CellViT's sampling: 0 draws uniformly, 1 balances fully."""
+    crop_px: int = 256
+    zoom: tuple[float, float] = (0.8, 1.25)
+    """Range of a random factor on the resolution."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +78,11 @@ class TrainingPlan:
     """Range of a random factor on the resolution."""
     readings: tuple[str, ...] = ()
     """What is not published or not clear, and how it is read here; and what differs."""
+
+    @property
+    def crops(self) -> Crops:
+        """Which crops it sees."""
+        return Crops(**{f.name: getattr(self, f.name) for f in fields(Crops)})
 
     def to_json(self) -> dict[str, Any]:
         """In plain values."""

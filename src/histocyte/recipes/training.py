@@ -25,13 +25,14 @@ from histocyte.losses.classes import class_weights
 from histocyte.model.build import build_representation, build_segmenter
 from histocyte.model.segmenter import Segmenter
 from histocyte.model.spec import EncoderWeights, ModelSpec, Part
-from histocyte.recipes.plan import TrainingPlan
+from histocyte.recipes.plan import Crops, TrainingPlan
 from histocyte.recipes.registry import RECIPES
 from histocyte.training.crops import CropSampler
 from histocyte.training.feature_cache import crops_of_passes
 from histocyte.training.sampling import cellvit_weights, replication_weights
 
 __all__ = [
+    "OUR_CROPS",
     "SHARES",
     "augmentation",
     "augmentation_of",
@@ -48,6 +49,9 @@ __all__ = [
 
 SHARES: Mapping[str, float] = {"consep": 0.40, "monuseg": 0.38, "tnbc": 0.12, "nuinsseg": 0.10}
 """Share of the crops by data set. CoNSeP has the classes and the hardest outlines; NuInsSeg teaches foreground only."""
+
+OUR_CROPS = Crops()
+"""Without a plan."""
 
 
 def first_spec(recipe: str, encoder: str | None = None) -> ModelSpec:
@@ -86,29 +90,37 @@ def crop_sampler(
     samples: Sequence[Sample],
     *,
     seed: int,
-    plan: TrainingPlan | None = None,
+    crops: Crops = OUR_CROPS,
     share: tuple[int, int] = (0, 1),
     threads: int = 1,
 ) -> CropSampler:
-    """Crops at the model's resolution: of 256 px, zoomed by 0.8–1.25 and varied in our own way, or as a plan says.
+    """Crops at the model's resolution: of 256 px, zoomed by 0.8–1.25 and varied in our own way, or as a plan has them.
 
     Args:
         spec: Of the model.
         samples: Images to train on.
         seed: Of everything random.
-        plan: Whose crops, augmentation and sampling.
+        crops: How they are drawn and varied.
         share: See `CropSampler`.
         threads: Likewise.
     """
-    common: dict[str, Any] = {"mpp": spec.mpp, "tissues": spec.tissues, "share": share, "threads": threads}
-    if plan is None:
-        common |= {"weights": SHARES, "crop_px": _fitting(256, spec)}
-        varied = augmentation()
-    else:
-        weights = image_weights(plan, samples, len(spec.classes))
-        common |= {"zoom": plan.zoom, "crop_px": _fitting(plan.crop_px, spec), "image_weights": weights}
-        varied = augmentation_of(plan.augmentation, mpp=spec.mpp)
-    return CropSampler(samples, build_representation(spec.representation), varied, **common, seed=seed)
+    own = crops.sampling == "sets"
+    drawn: dict[str, Any] = (
+        {"weights": SHARES} if own else {"image_weights": image_weights(crops, samples, len(spec.classes))}
+    )
+    return CropSampler(
+        samples,
+        build_representation(spec.representation),
+        augmentation_of(crops.augmentation, mpp=spec.mpp),
+        crop_px=_fitting(crops.crop_px, spec),
+        mpp=spec.mpp,
+        zoom=crops.zoom,
+        tissues=spec.tissues,
+        share=share,
+        threads=threads,
+        seed=seed,
+        **drawn,
+    )
 
 
 def augmentation_of(name: str, *, mpp: float) -> Augmentation:
@@ -120,14 +132,14 @@ def augmentation_of(name: str, *, mpp: float) -> Augmentation:
     return flips() if name == "flips" else augmentation()
 
 
-def image_weights(plan: TrainingPlan, samples: Sequence[Sample], classes: int) -> NDArray[np.float64]:
+def image_weights(crops: Crops, samples: Sequence[Sample], classes: int) -> NDArray[np.float64]:
     """(N,) how often a plan draws each image, in proportion to its area."""
     cells = _cells(samples, classes)
-    if plan.sampling == "cellvit":
+    if crops.sampling == "cellvit":
         names = sorted({s.tissue for s in samples})
         tissue = np.array([names.index(s.tissue) for s in samples])
-        return cellvit_weights(tissue, cells > 0, gamma=plan.sampling_gamma)
-    return replication_weights(cells) if plan.sampling == "replication" else np.ones(len(samples))
+        return cellvit_weights(tissue, cells > 0, gamma=crops.sampling_gamma)
+    return replication_weights(cells) if crops.sampling == "replication" else np.ones(len(samples))
 
 
 def with_class_weights(spec: ModelSpec, plan: TrainingPlan, samples: Sequence[Sample]) -> ModelSpec:

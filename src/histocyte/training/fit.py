@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -55,6 +56,7 @@ def fit(
     progress: Callable[[int, Mapping[str, float]], None] | None = None,
     on_checkpoint: Callable[[], None] | None = None,
     stop: Callable[[], bool] | None = None,
+    facts: Mapping[str, Any] | None = None,
 ) -> Path:
     """Train, or go on with the run in the folder.
 
@@ -76,6 +78,7 @@ def fit(
         progress: Called after each step with the step and its losses.
         on_checkpoint: Called after each checkpoint.
         stop: Asked after each step, its validation done; where it is true the run ends there, with its state written.
+        facts: What recipe.json says beside the model and the options.
 
     Returns:
         The state file; of fewer steps than asked where `stop` ended the run, or too many validations without a better
@@ -88,7 +91,7 @@ def fit(
     """
     if options.cached_crops and options.adapt != "frozen":
         raise InputError(f"Cached features are those of a frozen encoder; with adapt '{options.adapt}' it changes.")
-    loop = _Loop(model, spec, run, options, fixed, losses)
+    loop = _Loop(model, spec, run, options, fixed, losses, facts or {})
     for step, batch, waited in loop.timed(sampler):
         terms = loop.step(step, batch, waited)
         if progress is not None:
@@ -129,6 +132,7 @@ class _Loop:
         options: TrainingOptions,
         fixed: Fixed | None,
         losses: Losses | None,
+        facts: Mapping[str, Any],
     ) -> None:
         self.options, self.ranks, self.device = options, ranks(), torch.device(options.device)
         self.ranks.check_batch(options.batch)
@@ -149,9 +153,11 @@ class _Loop:
         self.log, self.table = Table(run / "log.csv"), Table(run / "validation.csv")
         self._go_on()
         if self.ranks.leads:
-            facts = environment(self.device, ranks=self.ranks.world)
-            record_environment(run / "environment.json", facts, step=self.done)
-            write_json(run / "recipe.json", {"model": spec.model_dump(mode="json"), "training": asdict(options)})
+            record_environment(
+                run / "environment.json", environment(self.device, ranks=self.ranks.world), step=self.done
+            )
+            recipe = {"model": spec.model_dump(mode="json"), "training": asdict(options), **facts}
+            write_json(run / "recipe.json", recipe)
 
     def _go_on(self) -> None:
         """Take up the state there is."""

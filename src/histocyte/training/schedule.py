@@ -65,11 +65,12 @@ def learning_rate_factor(
     name = str(schedule.get("name", "warmup_hold_cooldown"))
     if name not in SCHEDULES:
         raise UnknownNameError("schedule", name, SCHEDULES)
-    if name == "warmup_hold_cooldown":
-        return warmup_hold_cooldown(step, total, **options)
-    if epoch_steps < 1 and name not in ("constant", "plateau", "cosine"):
+    own = name == "warmup_hold_cooldown"
+    if epoch_steps < 1 and not own and name not in ("constant", "plateau", "cosine"):
         raise InputError(f"The schedule '{name}' goes by epochs; say how many steps one has (epoch_steps).")
     try:
+        if own:
+            return warmup_hold_cooldown(step, total, **options)
         return SCHEDULES[name](step, total, max(1, epoch_steps), scores, **options)
     except TypeError as error:
         raise InputError(f"The schedule '{name}' does not take the options {options}: {error}.") from error

@@ -18,7 +18,13 @@ def train(
     out: Annotated[
         Path, typer.Option("-o", "--out", help="Folder of the run; an unfinished run there goes on.")
     ] = Path("runs/model"),
-    recipe: Annotated[str | None, typer.Option(help="What to train: hover_unet where not given.")] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            help="What to train: hover_unet where not given. Or the recipe.json of a run, to train in the same way: "
+            "it says everything but data, weights that are files of your own, and the device."
+        ),
+    ] = None,
     encoder: Annotated[
         str | None, typer.Option(help="Encoder in place of the recipe's own (`histocyte encoders list`).")
     ] = None,
@@ -44,14 +50,16 @@ def train(
             "recipe's own way where not given: full, but for frozen_encoder (`histocyte recipes show`)."
         ),
     ] = None,
-    lora_rank: Annotated[int, typer.Option(min=1, help="Rank of the adapters.")] = 8,
+    lora_rank: Annotated[int | None, typer.Option(min=1, help="Rank of the adapters: 8 where not given.")] = None,
     lora_mlp: Annotated[bool, typer.Option("--lora-mlp", help="Adapters on the MLPs too, not on attention alone.")] = (
         False
     ),
     cache: Annotated[
         Path | None, typer.Option(help="Folder to keep a frozen encoder's features in; training is quick from there.")
     ] = None,
-    cache_passes: Annotated[int, typer.Option(min=1, help="How often the images' area is kept, varied anew.")] = 8,
+    cache_passes: Annotated[
+        int | None, typer.Option(min=1, help="How often the images' area is kept, varied anew: 8 where not given.")
+    ] = None,
     delta: Annotated[
         bool | None,
         typer.Option(
@@ -60,12 +68,12 @@ def train(
         ),
     ] = None,
     plan: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="How to train: ours, made for hundreds of images and hours on a CPU, or published, as the recipe's "
-            "paper has it; `histocyte recipes show` prints both, and further ones of some recipes.",
+            help="How to train: ours where not given, made for hundreds of images and hours on a CPU, or published, as "
+            "the recipe's paper has it; `histocyte recipes show` prints both, and further ones of some recipes.",
         ),
-    ] = "ours",
+    ] = None,
     steps: Annotated[
         int | None, typer.Option(min=1, help="Batches to train for: 4000 where not given, or the plan's epochs.")
     ] = None,
@@ -84,17 +92,20 @@ def train(
         list[str] | None,
         typer.Option(metavar="TERM=WEIGHT", help="Weight of a loss term in place of the recipe's; may be repeated."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of everything random, the split included.")] = 0,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Of everything random, the split included: 0 where not given.")
+    ] = None,
     validation: Annotated[
-        float, typer.Option(min=0.01, max=0.9, help="Share of the patients or slides held out.")
-    ] = 0.2,
+        float | None,
+        typer.Option(min=0.01, max=0.9, help="Share of the patients or slides held out: 0.2 where not given."),
+    ] = None,
     validate_every: Annotated[
         int | None, typer.Option(min=1, help="Steps between validations: 500 where not given, or the plan's.")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="Threads on a CPU; all there are where not given.")] = None,
     mpp: Annotated[float | None, typer.Option(help="µm/px of images of a set that is not known by name.")] = None,
-    name: Annotated[str, typer.Option(help="Name of the model.")] = "my-model",
+    name: Annotated[str | None, typer.Option(help="Name of the model: my-model where not given.")] = None,
 ) -> None:
     """Train a model on labelled images.
 
@@ -110,26 +121,40 @@ def train(
         histocyte train data/monuseg data/consep -o runs/mine --encoder-weights resnet18.safetensors
         histocyte train my_images -o runs/ours --start-from hover-unet-consep --learning-rate 3e-4 --steps 1000
         histocyte train data/pannuke -o runs/cellvit --recipe cellvit --encoder-weights vit256 --plan published
+        histocyte train data/pannuke -o runs/again --recipe runs/cellvit/recipe.json
     """
     from histocyte.core.errors import require
 
     require("torch", extra="torch")
     from histocyte.apps.cli.stopping import ending_with_a_word
-    from histocyte.apps.cli.training_run import Adaptation, TrainingRun
+    from histocyte.apps.cli.training_options import Adaptation, refuse_beside_a_recipe
+    from histocyte.apps.cli.training_run import TrainingRun
     from histocyte.apps.cli.training_start import Start
-    from histocyte.recipes.plans import find_plan
+    from histocyte.recipes.plans import OURS, find_plan
+    from histocyte.recipes.resolved import ResolvedRecipe
 
-    beginning = Start.of(recipe, encoder, encoder_weights, start_from)
-    chosen = find_plan(beginning.spec.recipe, plan)
-    how = adapt or (beginning.way_to_adapt if chosen is None else chosen.adapt)
-    ways = Adaptation(how, lora_rank, lora_mlp, cache, cache_passes, delta)
+    fitting = {"steps": steps, "batch": batch, "validate_every": validate_every, "learning_rate": learning_rate}
+    if recipe is not None and recipe.endswith(".json"):
+        file = Path(recipe)
+        others: dict[str, object] = {
+            **{"--encoder": encoder, "--adapt": adapt, "--lora-rank": lora_rank, "--lora-mlp": lora_mlp},
+            **{"--cache-passes": cache_passes, "--delta": delta or None, "--whole": delta is False, "--plan": plan},
+            **{"--loss-weight": loss_weight, "--seed": seed, "--validation": validation},
+            **{f"--{option.replace('_', '-')}": value for option, value in fitting.items()},
+        }
+        refuse_beside_a_recipe(file, others)
+        again = ResolvedRecipe.read(file)
+        beginning = Start.again(again, file, encoder_weights, start_from)
+        ways = Adaptation.again(again, file, cache)
+        seed, share, plan, name = again.training.seed, again.validation, again.plan, name or again.model.name
+        wishes: dict[str, object] = {}
+    else:
+        again, beginning = None, Start.of(recipe, encoder, encoder_weights, start_from)
+        chosen = find_plan(beginning.spec.recipe, plan or OURS)
+        how = adapt or (beginning.way_to_adapt if chosen is None else chosen.adapt)
+        ways = Adaptation(how, lora_rank or 8, lora_mlp, cache, cache_passes or 8, delta)
+        share, wishes = validation or 0.2, {**fitting, "loss_weights": loss_weight or []}
     with ending_with_a_word():
-        run = TrainingRun(out, beginning, name, ways, seed, device, threads, plan)
-        run.load_data(data, validation=validation, mpp=mpp)
-        run.fit(
-            steps=steps,
-            batch=batch,
-            validate_every=validate_every,
-            learning_rate=learning_rate,
-            loss_weights=loss_weight or [],
-        )
+        run = TrainingRun(out, beginning, name or "my-model", ways, seed or 0, device, threads, plan or OURS, again)
+        run.load_data(data, validation=share, mpp=mpp)
+        run.fit(**wishes)

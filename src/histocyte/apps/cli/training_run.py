@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import os
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -18,6 +18,7 @@ from torch import nn
 from histocyte.apps.cli.output import progress_bar, say
 from histocyte.apps.cli.stopping import Stopping
 from histocyte.apps.cli.training_curves import Curves
+from histocyte.apps.cli.training_options import Adaptation, training_options
 from histocyte.apps.cli.training_start import Start
 from histocyte.core.errors import InputError
 from histocyte.datasets.cards import DATASETS
@@ -30,7 +31,7 @@ from histocyte.files.lock import FolderLock
 from histocyte.inference.cpus import available_cpus
 from histocyte.inference.load import Model
 from histocyte.inference.torch_runtime import TorchRuntime, pick_device
-from histocyte.model.adapters import ATTENTION, MLP, merge_adapters
+from histocyte.model.adapters import merge_adapters
 from histocyte.model.build import build_representation
 from histocyte.model.checkpoint import save_model
 from histocyte.model.delta import FOLDER_VARIABLE, delta_of
@@ -39,63 +40,16 @@ from histocyte.pipeline import instances_on
 from histocyte.recipes.plan import TrainingPlan
 from histocyte.recipes.plans import OURS, find_plan
 from histocyte.recipes.registry import RECIPES
-from histocyte.recipes.training import crop_sampler, data_facts, held_out, options_of, with_class_weights
-from histocyte.training.adapt import check_adaptation
+from histocyte.recipes.resolved import ResolvedRecipe
+from histocyte.recipes.training import OUR_CROPS, crop_sampler, data_facts, held_out, with_class_weights
 from histocyte.training.crops import BatchSource, CropSampler
-from histocyte.training.feature_cache import CachedSampler, FeatureCache, crops_of_passes
-from histocyte.training.fit import TrainingOptions, fit, prepare, term_names
+from histocyte.training.feature_cache import CachedSampler, FeatureCache
+from histocyte.training.fit import TrainingOptions, fit, prepare
 from histocyte.training.ranks import joined, launched
 from histocyte.training.state import load_moving
 from histocyte.training.terms import TISSUE_TERM
 
-__all__ = ["Adaptation", "TrainingRun"]
-
-
-@dataclass(frozen=True, slots=True)
-class Adaptation:
-    """How much of a pre-trained encoder is trained, and what of it the model file holds.
-
-    Attributes:
-        how: "full", "frozen", "last-N" or "lora" (`training.adapt`).
-        rank: Of the adapters.
-        mlp: Adapters on the MLPs too.
-        cache: Folder for a frozen encoder's features.
-        passes: How often the images' area is kept there.
-        delta: Write the model without the encoder's published weights; where `how` is not "full", if None.
-    """
-
-    how: str = "full"
-    rank: int = 8
-    mlp: bool = False
-    cache: Path | None = None
-    passes: int = 8
-    delta: bool | None = None
-
-    def check(self, beginning: Start) -> None:
-        """Refuse what does not go together.
-
-        Raises:
-            InputError: Says what.
-        """
-        check_adaptation(self.how)
-        if self.how != "full" and not beginning.pretrained:
-            raise InputError(
-                f"--adapt {self.how} keeps weights of the encoder as they begin, and without --encoder-weights that is "
-                "at random. Pass them, e.g. by the name of a card (histocyte encoders list), or ask for --adapt full."
-            )
-        if self.cache is not None and self.how != "frozen":
-            raise InputError(f"--cache keeps a frozen encoder's features; with --adapt {self.how} they change.")
-        if self.delta and beginning.model is not None:
-            raise InputError(
-                "--delta leaves out an encoder's published weights, and --start-from begins with others. Leave one out."
-            )
-        if self.delta and self.how == "full":
-            raise InputError("--delta leaves out what was not trained, and --adapt full trains everything.")
-
-    @property
-    def leaves_out(self) -> bool:
-        """Whether the model file lacks the published weights."""
-        return self.how != "full" if self.delta is None else self.delta
+__all__ = ["TrainingRun"]
 
 
 class TrainingRun:
@@ -110,6 +64,7 @@ class TrainingRun:
         device: To train on.
         threads: On a CPU.
         plan: How the recipe is trained, by name (`recipes.plans`).
+        recipe: Read from a file: it is trained as that says, whatever its plan is now.
 
     Raises:
         InputError: Ways that do not go together, or no such plan.
@@ -125,11 +80,14 @@ class TrainingRun:
         device: str,
         threads: int | None,
         plan: str = OURS,
+        recipe: ResolvedRecipe | None = None,
     ) -> None:
         ways.check(beginning)
-        self.folder, self.beginning, self.seed, self.ways = folder, beginning, seed, ways
-        self.spec = beginning.spec.with_changes(name=name)
-        self.plan_name, self.plan = plan, find_plan(self.spec.recipe, plan)
+        self.folder, self.beginning, self.seed, self.ways, self.recipe = folder, beginning, seed, ways, recipe
+        self.spec = (beginning.spec if recipe is None else recipe.model).with_changes(name=name)
+        self.plan_name, self.share = plan, 0.2
+        self.plan = find_plan(self.spec.recipe, plan) if recipe is None else None
+        self.crops = recipe.crops if recipe is not None else OUR_CROPS if self.plan is None else self.plan.crops
         self.ranks = launched()
         self.device = pick_device(device)
         if self.ranks.world > 1 and str(self.device) == "cuda":
@@ -149,6 +107,7 @@ class TrainingRun:
             if card is not None and card.external:
                 raise InputError(f"'{folder}' is an external test set, never trained or selected on. Leave it out.")
         samples = load_folders(folders, taxonomy=self.spec.classes, mpp=mpp)
+        self.share = validation
         self.training, self.validation = self.beginning.split(samples, fraction=validation, seed=self.seed)
         self._say(f"{len(self.training)} images to train on, {len(self.validation)} held out.")
         if self.plan is not None:
@@ -171,43 +130,14 @@ class TrainingRun:
 
     def _sampler(self, threads: int) -> CropSampler:
         share = self.ranks.rank, self.ranks.world
-        return crop_sampler(self.spec, self.training, seed=self.seed, plan=self.plan, share=share, threads=threads)
+        return crop_sampler(self.spec, self.training, seed=self.seed, crops=self.crops, share=share, threads=threads)
 
-    def _loss_weights(self, changes: Sequence[str]) -> dict[str, float]:
-        """The recipe's or the plan's weights of the loss terms with those given as "term=weight" in their place.
-
-        Raises:
-            InputError: No such term, or no number.
-        """
-        representation = build_representation(self.spec.representation)
-        weights = dict(representation.loss_weights if self.plan is None else self.plan.losses)
-        if not self.spec.tissues:
-            weights.pop(TISSUE_TERM, None)
-        terms = term_names(representation) if changes else ()
-        for change in changes:
-            term, _, number = change.partition("=")
-            if term not in terms:
-                raise InputError(f"--loss-weight {change}: no such term; there are {', '.join(terms)}.")
-            try:
-                weights[term] = float(number)
-            except ValueError:
-                raise InputError(f"--loss-weight {change}: expected TERM=WEIGHT with a number.") from None
-            if not 0 <= weights[term] < math.inf:
-                raise InputError(f"--loss-weight {change}: a weight is a number of 0 or more.")
-        return weights
-
-    def fit(
-        self,
-        *,
-        steps: int | None = None,
-        batch: int | None = None,
-        validate_every: int | None = None,
-        learning_rate: float | None = None,
-        loss_weights: Sequence[str] = (),
-    ) -> None:
+    def fit(self, **given: Any) -> None:
         """Train, then write model.safetensors with the best weights and their scores.
 
-        What is not given is the plan's, or 4,000 steps of 16 crops, validated every 500, at a learning rate of 0.001.
+        Args:
+            given: Options of `training_options`; what is not given is the plan's, or 4,000 steps of 16 crops, validated
+                every 500, at a learning rate of 0.001. None for a recipe that was read.
 
         Raises:
             TrainingError: It cannot go on; the last good checkpoint is kept.
@@ -216,39 +146,35 @@ class TrainingRun:
             typer.Exit: Told to end between two steps; the same call goes on.
         """
         model = self.beginning.network(seed=self.seed)
+        self._name_weights(model)
         # A network on a CPU keeps it busy by itself; before a GPU the processors are there to prepare batches.
         threads = 1 if self.device.type == "cpu" else max(1, available_cpus() // self.ranks.world - 1)
         sampler = self._sampler(threads)
-        usual = TrainingOptions()
-        fitting = {"steps": steps, "batch": batch, "learning_rate": learning_rate, "validate_every": validate_every}
-        planned = {} if self.plan is None else options_of(self.plan, sampler, batch=batch, learning_rate=learning_rate)
-        options = replace(
-            usual,
-            **{
-                **planned,
-                **{name: value for name, value in fitting.items() if value is not None},
-                "loss_weights": self._loss_weights(loss_weights),
-            },
-            seed=self.seed,
-            device=str(self.device),
-            adapt=self.ways.how,
-            lora_rank=self.ways.rank,
-            lora_targets=(*ATTENTION, *MLP) if self.ways.mlp else ATTENTION,
-        )
+        if self.recipe is not None:
+            options = self.recipe.training
+        else:
+            options = training_options(self.spec, self.plan, sampler, self.ways, **given)
+        options = replace(options, device=str(self.device))
         with joined(self.device) as self.ranks, FolderLock(self.folder) if self.ranks.leads else nullcontext():
             self._fit(model, sampler, options)
 
+    def _resolved(self, options: TrainingOptions) -> ResolvedRecipe:
+        return ResolvedRecipe(
+            model=self.spec,
+            training=options,
+            crops=self.crops,
+            plan=self.plan_name,
+            validation=self.share,
+            started_from=self.beginning.named,
+        )
+
     def _fit(self, model: Segmenter, crops: CropSampler, options: TrainingOptions) -> None:
-        steps, leaves_out = options.steps, self.ways.leaves_out and self.beginning.model is None
-        facts = self.beginning.encoder_facts(model, included=not leaves_out)
-        self.spec = self.spec.with_changes(encoder_weights=facts)
-        published = {}
-        if leaves_out:
+        steps, published = options.steps, {}
+        if self._leaves_out:
             published = {name: tensor_sha256(tensor) for name, tensor in model.encoder.state_dict().items()}
         sampler: BatchSource = crops
         if self.ways.cache is not None:
-            sampler = self._cached(model, crops, self.ways.cache)
-            options = replace(options, cached_crops=sampler.crops)
+            sampler = self._cached(model, crops, self.ways.cache, options.cached_crops)
         fixed = prepare(model, options)
         curves = Curves(self.folder, self.spec.name)
         reached = 0
@@ -267,6 +193,7 @@ class TrainingRun:
                 progress=show,
                 on_checkpoint=curves.draw,
                 stop=stopping.asked,
+                facts=self._resolved(options).further(),
             )
         if not self.ranks.leads:
             return
@@ -275,15 +202,29 @@ class TrainingRun:
             raise stopping.end(f"The state of step {reached:,} of {steps:,} is in '{self.folder}'")
         best = self.folder / "best.safetensors"
         load_moving(model, load_file(best), fixed, where=best)
-        self._finish(model, reached or steps, published if leaves_out else None)
+        self._finish(model, reached or steps, published if self._leaves_out else None)
 
-    def _cached(self, model: Segmenter, crops: CropSampler, folder: Path) -> CachedSampler:
+    @property
+    def _leaves_out(self) -> bool:
+        return self.ways.leaves_out and self.beginning.model is None
+
+    def _name_weights(self, model: Segmenter) -> None:
+        """Say in the spec which weights the encoder begins with; a recipe's are those that it names."""
+        facts = self.beginning.encoder_facts(model, included=not self._leaves_out)
+        asked = None if self.recipe is None else self.recipe.model.encoder_weights
+        if asked is not None and facts is not None and asked.sha256 != facts.sha256:
+            raise InputError(
+                f"The recipe's encoder began with '{asked.file}', whose tensors have the SHA-256 {asked.sha256[:16]}…; "
+                f"those of '{facts.file}' have {facts.sha256[:16]}…. Pass the same: --encoder-weights."
+            )
+        self.spec = self.spec.with_changes(encoder_weights=facts)
+
+    def _cached(self, model: Segmenter, crops: CropSampler, folder: Path, count: int) -> CachedSampler:
         """Features of the crops, made by the first process; one training at a time makes any in a folder."""
         if not self.ranks.leads:
             self.ranks.wait()
         with FolderLock(folder) if self.ranks.leads else nullcontext():
             cache = FeatureCache(folder, model, self.spec, crops, device=self.device)
-            count = crops_of_passes(crops, self.ways.passes)
             needed = cache.bytes_needed(count)
             still = f"{needed / 1e9:.2f} GB still to be made" if needed else "all there"
             size = count * cache.crop_bytes / 1e9

@@ -14,8 +14,9 @@ from histocyte.datasets.splits import split_by_group
 from histocyte.model.checkpoint import load_model, read_spec
 from histocyte.model.segmenter import Segmenter
 from histocyte.model.spec import EncoderWeights, ModelSpec
-from histocyte.model.zoo import find_model
+from histocyte.model.zoo import bundled_models, find_model
 from histocyte.recipes.registry import way_to_adapt
+from histocyte.recipes.resolved import ResolvedRecipe
 from histocyte.recipes.training import first_spec, origin, start
 
 __all__ = ["Start"]
@@ -57,6 +58,30 @@ class Start:
             raise InputError(f"'{start_from}' is for running only (ONNX); training goes on from a .safetensors model.")
         return cls(read_spec(path), model=path)
 
+    @classmethod
+    def again(cls, recipe: ResolvedRecipe, path: Path, encoder_weights: str | None, start_from: str | None) -> Start:
+        """Where a recipe began that was read from a file.
+
+        A model or an encoder's weights that histocyte knows by name are found by it; others have to be passed again.
+
+        Raises:
+            InputError: They were not, or others were, or the recipe begins at random.
+        """
+        named, before = recipe.model.encoder_weights, recipe.started_from
+        given = {"--encoder-weights": (encoder_weights, named and not before), "--start-from": (start_from, before)}
+        for option, (value, takes) in given.items():
+            if value is not None and not takes:
+                raise InputError(f"'{path}' does not begin so. Leave out {option}.")
+        if before:
+            return cls(recipe.model, model=_same_model(recipe, path, start_from))
+        where = encoder_weights or (named and named.source)
+        if named is not None and not where:
+            raise InputError(
+                f"'{path}' begins with encoder weights from a file '{named.file}' (SHA-256 over its tensors "
+                f"{named.sha256[:16]}…). Pass it: --encoder-weights FILE."
+            )
+        return cls(recipe.model, where or None)
+
     @property
     def pretrained(self) -> bool:
         """Whether the encoder begins with weights worth keeping."""
@@ -72,9 +97,16 @@ class Start:
         """What the spec of the trained model says of its beginning: the model before, and how that one was trained."""
         if self.model is None:
             return {}
-        digest = hashlib.sha256(self.model.read_bytes()).hexdigest()
         how = {k: v for k, v in self.spec.training.items() if k != "held_out"}
-        return {"started_from": {"name": self.spec.name, "sha256": digest, "training": how}}
+        return {"started_from": {**self.named, "training": how}}
+
+    @property
+    def named(self) -> Mapping[str, str]:
+        """Name and SHA-256 of the model before; empty where there is none."""
+        if self.model is None:
+            return {}
+        digest = hashlib.sha256(self.model.read_bytes()).hexdigest()
+        return {"name": read_spec(self.model).name, "sha256": digest}
 
     def network(self, *, seed: int) -> Segmenter:
         """The network with the weights it begins with; what they lack is drawn by the seed.
@@ -120,3 +152,30 @@ class Start:
             )
         validation |= {id(s) for s in known if (s.source, s.group) in groups}
         return [s for s in samples if id(s) not in validation], [s for s in samples if id(s) in validation]
+
+
+def _same_model(recipe: ResolvedRecipe, path: Path, start_from: str | None) -> Path:
+    """The model that a recipe goes on from: passed, or one of ours by its name.
+
+    Raises:
+        InputError: It is neither, or another.
+    """
+    before = recipe.started_from
+    name, digest = before["name"], before["sha256"]
+    if start_from is None and name not in bundled_models():
+        raise InputError(
+            f"'{path}' goes on from a model '{name}' (SHA-256 {digest[:16]}…). Pass its file: --start-from FILE."
+        )
+    model = find_model(start_from or name).safetensors
+    found = "" if model is None else hashlib.sha256(model.read_bytes()).hexdigest()
+    if model is None or found != digest:
+        other = f" with SHA-256 {found[:16]}…" if found else " for running only (ONNX)"
+        raise InputError(
+            f"'{path}' goes on from a model '{name}' with SHA-256 {digest[:16]}…, and '{start_from or name}' is "
+            f"one{other}. Pass the same file: --start-from FILE."
+        )
+    spec = read_spec(model)
+    other_parts = [p for p in ("encoder", "decoder", "heads") if getattr(spec, p) != getattr(recipe.model, p)]
+    if other_parts:
+        raise InputError(f"'{path}' has another {' and '.join(other_parts)} than the model '{name}' it goes on from.")
+    return model
