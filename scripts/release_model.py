@@ -1,6 +1,9 @@
 """Put a trained model into the package: weights, ONNX file and a card with its measured numbers.
 
-Run: python scripts/release_model.py runs/default/model.safetensors hover-unet-consep --data data/consep data/monuseg …
+    python scripts/release_model.py runs/default/model.safetensors hover-unet-consep --data data/consep data/monuseg …
+
+The models that there are to be, and what no measurement says of them, are in `ABOUT`. Where a student's run holds the
+card of its distillation (`card.md`), that becomes a part of the card.
 """
 
 from __future__ import annotations
@@ -8,9 +11,11 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from histocyte.datasets.cards import DATASETS
 from histocyte.datasets.folder import load_folders
 from histocyte.evaluation.protocol import evaluate
 from histocyte.inference.load import load
@@ -22,8 +27,53 @@ from histocyte.pipeline import instances_on
 
 ZOO = Path(__file__).parents[1] / "src" / "histocyte" / "model" / "zoo_files"
 
-DESCRIPTION = "Outlines and four classes of nuclei on H&E at 0.25 µm/px; small and quick on a CPU."
-LICENCE = "CC BY-NC-SA 4.0 (weights; the strictest licence of the training data)"
+
+@dataclass(frozen=True)
+class About:
+    """What a card says that is not in the model's own description.
+
+    Attributes:
+        description: In a line.
+        network: Its build, in words.
+        encoder: What the encoder's weights were at first, and their licence.
+        limits: Sentences, beyond those that all share.
+    """
+
+    description: str
+    network: str
+    encoder: str
+    limits: str
+
+
+RESNET = "ResNet-18 on ImageNet-1k (torchvision, BSD-3-Clause)"
+U_NET = "U-Net over ResNet-18 (to its third stage), hover maps"
+FEW = (
+    "Trained on few images, the classes on colorectal tissue only, at one resolution. Class `other` is rare in\n"
+    "the data and hardly found."
+)
+ABOUT = {
+    "hover-unet-consep": About(
+        "Outlines and four classes of nuclei on H&E at 0.25 µm/px; small and quick on a CPU.", U_NET, RESNET, FEW
+    ),
+    "hover-unet-consep-20x": About(
+        "Outlines and four classes of nuclei on H&E at 0.5 µm/px, for slides scanned at 20×.",
+        U_NET,
+        RESNET,
+        f"{FEW}\nIts images were scanned at 0.25 µm/px and made smaller: a scanner's own are a little less sharp.",
+    ),
+    "hover-unet-consep-open": About(
+        "Outlines and four classes of nuclei on H&E at 0.25 µm/px, from data that all permit commercial use.",
+        U_NET,
+        RESNET,
+        f"{FEW}\nCoNSeP's licence is as others report it: make sure of it before you build a product on this model.",
+    ),
+    "hover-small-consep": About(
+        "Outlines and four classes of nuclei on H&E at 0.25 µm/px, for laptops: taught by hover-unet-consep.",
+        "narrow U-Net over the first stages of MobileNetV2, hover maps",
+        "MobileNetV2 on ImageNet-1k (the weights of an 8-bit model, made 32-bit again; Apache-2.0)",
+        FEW,
+    ),
+}
 
 PEERS = """\
 | Model | Parameters | Data | bPQ | Detection F1 |
@@ -44,12 +94,14 @@ def main() -> None:
     parser.add_argument("--decode", nargs="*", default=[], help="options of the representation, e.g. seam_drop=0.01")
     parser.add_argument("--external", type=Path, nargs="*", default=[], help="folders never trained or selected on")
     arguments = parser.parse_args()
+    if arguments.name not in ABOUT:
+        parser.error(f"say in ABOUT what '{arguments.name}' is; it knows {', '.join(ABOUT)}")
     spec, network = load_model(arguments.model)
     options = {**spec.representation.options, **{k: json.loads(v) for k, v in (d.split("=") for d in arguments.decode)}}
     spec = spec.with_changes(
         name=arguments.name,
-        description=DESCRIPTION,
-        licence=LICENCE,
+        description=ABOUT[arguments.name].description,
+        licence=licence([str(entry["name"]) for entry in spec.data]),
         representation={"name": spec.representation.name, "options": options},
     )
     ZOO.mkdir(exist_ok=True)
@@ -57,10 +109,26 @@ def main() -> None:
     spec = spec.with_changes(metrics=measured(spec, arguments.data, arguments.external))
     publish(spec, network)
     parameters = sum(p.numel() for p in network.parameters())
-    lines = card(spec, parameters, [folder.name for folder in arguments.external])
+    lines = [*card(spec, parameters, [folder.name for folder in arguments.external])]
+    taught = arguments.model.with_name("card.md")
+    if "distilled_from" in spec.training and taught.is_file():
+        lines += ["", *of_distillation(taught.read_text(encoding="utf-8"))]
     (ZOO / f"{spec.name}.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     for path in sorted(ZOO.glob(f"{spec.name}.*")):
         print(f"{path.name:40} {path.stat().st_size / 1e6:6.2f} MB")
+
+
+def licence(sets: Sequence[str]) -> str:
+    """Of the weights: the strictest of the training data's."""
+    if all(DATASETS[name].commercial for name in sets):
+        return "CC BY 4.0 (weights; all training data permit commercial use with attribution)"
+    return "CC BY-NC-SA 4.0 (weights; the strictest licence of the training data)"
+
+
+def of_distillation(text: str) -> Iterator[str]:
+    """Lines of the card that the run wrote, its title one among the others' headings."""
+    for line in text.strip().splitlines():
+        yield f"#{line}" if line.startswith("#") else line
 
 
 def publish(spec: ModelSpec, network: Segmenter) -> None:
@@ -84,10 +152,11 @@ def card(spec: ModelSpec, parameters: int, external: Sequence[str]) -> Iterator[
     """Lines of the model card."""
     yield f"# {spec.name}\n"
     yield f"{spec.description}\n"
-    yield f"- Network: U-Net over ResNet-18 (to its third stage), hover maps, {parameters / 1e6:.2f} M parameters."
+    about = ABOUT[spec.name]
+    yield f"- Network: {about.network}, {parameters / 1e6:.2f} M parameters."
     yield f"- Resolution: {spec.mpp:g} µm/px. Classes: {', '.join(spec.classes.names)}."
     yield f"- Licence: {spec.licence}."
-    yield "- Encoder started from ResNet-18 on ImageNet-1k (torchvision, BSD-3-Clause).\n"
+    yield f"- Encoder started from {about.encoder}.\n"
     yield "## Data\n\n| Set | Images | Nuclei | Licence | Source |\n|---|---|---|---|---|"
     for entry in spec.data:
         cells = (entry["name"], entry["images"], f"{entry['nuclei']:,}", entry["licence"], entry["citation"])
@@ -120,9 +189,8 @@ def card(spec: ModelSpec, parameters: int, external: Sequence[str]) -> Iterator[
     yield "Other test images and training data than ours, so a guide to the level and no head-to-head comparison"
     yield "(Hörst et al. 2024, MedIA 94:103143, MoNuSeg, whole tiles).\n"
     yield "## Limits\n"
-    yield "Trained on few images, the classes on colorectal tissue only, at one resolution. Class `other` is rare in"
-    yield "the data and hardly found. Frozen sections, cytology and stains other than H&E were not seen."
-    yield "Not for diagnosis."
+    yield about.limits
+    yield "Frozen sections, cytology and stains other than H&E were not seen. Not for diagnosis."
 
 
 def scores(metrics: Any, *, classes: bool = True) -> Iterator[str]:

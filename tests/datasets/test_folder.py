@@ -78,6 +78,21 @@ def test_one_group_cannot_be_split() -> None:
         split_by_group([sample("a", "p", "1"), sample("a", "p", "2")])
 
 
+def test_folds_hold_each_group_out_once() -> None:
+    samples = [sample("set", f"patient{p}", f"{p}-{k}") for p in range(7) for k in range(2)]
+    samples += [sample("other", f"p{p}", f"o{p}") for p in range(5)]
+    held = []
+    for number in range(1, 6):
+        training, validation = split_by_group(samples, fold=(number, 5), seed=1)
+        assert not {(s.source, s.group) for s in training} & {(s.source, s.group) for s in validation}
+        assert {s.source for s in validation} == {"set", "other"}
+        assert len(training) + len(validation) == len(samples)
+        held += [s.name for s in validation]
+    assert sorted(held) == sorted(s.name for s in samples)
+    with pytest.raises(InputError, match="'other' has 5 groups, too few for 6 folds"):
+        split_by_group(samples, fold=(1, 6))
+
+
 def test_patients_of_tcga_are_the_first_twelve_characters() -> None:
     assert DATASETS["monuseg"].group("train_TCGA-18-5592-01Z-00-DX1") == "TCGA-18-5592"
 

@@ -22,6 +22,7 @@ class DatasetCard:
         into: Its class name → class of the CoNSeP taxonomy.
         separable: Whether touching nuclei are apart in the labels.
         external: Never to be trained or selected on.
+        commercial: Whether its licence, as far as it is known, lets models that learnt from it be used commercially.
     """
 
     name: str
@@ -33,6 +34,7 @@ class DatasetCard:
     into: Mapping[str, str] = field(default_factory=dict)
     separable: bool = True
     external: bool = False
+    commercial: bool = False
     mpp_by_image: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -63,11 +65,18 @@ DATASETS: dict[str, DatasetCard] = {
             _itself,
             tuple(_SAME),
             _SAME,
+            commercial=True,
         ),
         DatasetCard("monuseg", 0.25, "CC BY-NC-SA 4.0", "Kumar et al., IEEE TMI 36(7), 2017", _patient),
-        DatasetCard("tnbc", 0.25, "CC BY 4.0", "Naylor et al., IEEE TMI 38(2), 2019", _before_underscore),
-        DatasetCard("nuinsseg", 0.25, "CC BY 4.0", "Mahbod et al., Scientific Data 11, 2024", _itself, separable=False),
-        DatasetCard("nucls_sample", 0.2, "CC0 1.0", "Amgad et al., GigaScience 11, 2022", _itself),
+        DatasetCard(
+            "tnbc", 0.25, "CC BY 4.0", "Naylor et al., IEEE TMI 38(2), 2019", _before_underscore, commercial=True
+        ),
+        DatasetCard(
+            *("nuinsseg", 0.25, "CC BY 4.0", "Mahbod et al., Scientific Data 11, 2024", _itself),
+            separable=False,
+            commercial=True,
+        ),
+        DatasetCard("nucls_sample", 0.2, "CC0 1.0", "Amgad et al., GigaScience 11, 2022", _itself, commercial=True),
         DatasetCard("pannuke_breast25", 0.25, "CC BY-NC-SA 4.0", "Gamper et al., arXiv:2003.10778, 2020", _itself),
         DatasetCard(
             "cpm15",

@@ -13,31 +13,39 @@ __all__ = ["split_by_group"]
 
 
 def split_by_group(
-    samples: Sequence[Sample], *, fraction: float = 0.2, seed: int = 0
+    samples: Sequence[Sample], *, fraction: float = 0.2, seed: int = 0, fold: tuple[int, int] | None = None
 ) -> tuple[list[Sample], list[Sample]]:
     """Hold out whole groups of each data set.
 
     In every data set by itself, the groups are shuffled by the seed and the first `fraction` of them (at least one, and
-    never all) are held out.
+    never all) are held out. Or one part of as many as there are folds, so that over all folds each group is held out
+    once.
 
     Args:
         samples: From one or more data sets.
         fraction: Share of the groups of each set held out.
         seed: Of the shuffle; with the group names it alone decides the split.
+        fold: (k, n) holds out the k-th of n parts, k from 1, in place of a fraction.
 
     Returns:
         Training and validation samples, in the given order.
 
     Raises:
-        InputError: A data set has a single group, so that nothing can be held out.
+        InputError: A data set has a single group, so that nothing can be held out, or fewer groups than folds.
     """
     held: set[tuple[str, str]] = set()
     for source in sorted({s.source for s in samples}):
         groups = sorted({s.group for s in samples if s.source == source})
         if len(groups) < 2:
             raise InputError(f"'{source}' has one group ('{groups[0]}'); to hold out a part it needs two or more.")
-        count = min(len(groups) - 1, max(1, round(fraction * len(groups))))
-        order = np.random.default_rng(seed).permutation(len(groups))[:count]
-        held |= {(source, groups[i]) for i in order}
+        order = np.random.default_rng(seed).permutation(len(groups))
+        if fold is None:
+            part = order[: min(len(groups) - 1, max(1, round(fraction * len(groups))))]
+        else:
+            number, folds = fold
+            if len(groups) < folds:
+                raise InputError(f"'{source}' has {len(groups)} groups, too few for {folds} folds.")
+            part = order[number - 1 :: folds]
+        held |= {(source, groups[i]) for i in part}
     validation = [s for s in samples if (s.source, s.group) in held]
     return [s for s in samples if (s.source, s.group) not in held], validation
