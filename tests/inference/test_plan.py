@@ -49,6 +49,7 @@ def test_what_is_left_open_is_part_of_the_signature(perfect_model: Model) -> Non
         other = replace(perfect_model, spec=spec.with_changes(tile_px=512))
         assert Plan.of(slide, other).signature()["settings"] != default["settings"]
         assert Plan.of(slide, perfect_model, settings=Settings(block_px=100)).layout.block_px == 100
+        assert Plan.of(slide, replace(perfect_model, views=4)).signature() != default
 
 
 def test_blocks_with_most_to_do_come_first_and_empty_ones_not_at_all(perfect_model: Model) -> None:

@@ -10,7 +10,13 @@ from histocyte.core.errors import InputError
 from histocyte.core.instances import Labels
 from histocyte.core.maps import MapSpec
 from histocyte.inference.embed import FeatureInfo
-from histocyte.inference.views import LogitFeatureRuntime, LogitRuntime, logit_runtime
+from histocyte.inference.views import (
+    LogitFeatureRuntime,
+    LogitRuntime,
+    ViewsFeatureRuntime,
+    logit_runtime,
+    views_runtime,
+)
 from histocyte.representations.distance import Distance
 from histocyte.representations.hover import Hover
 from histocyte.representations.logits import activated
@@ -65,6 +71,27 @@ class Left:
 
     def predict_with_features(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float16]]:
         return self.predict(images), np.ones((len(images), 1, 1, 1), np.float16)
+
+
+@pytest.mark.parametrize("views", [2, 4, 8])
+def test_maps_are_averaged_over_views(views: int) -> None:
+    images = np.zeros((1, 8, 8, 3), np.uint8)
+    runtime = views_runtime(Left(), Hover(), views=views)
+    assert isinstance(runtime, ViewsFeatureRuntime)
+    expected = mean_of_halves(views)[None]
+    for maps in (runtime.predict(images), runtime.predict_with_features(images)[0]):
+        np.testing.assert_allclose(maps[:, 0], expected)
+    assert views_runtime(own := Left(), Hover(), views=1) is own
+    with pytest.raises(InputError, match="1, 2, 4, 8"):
+        views_runtime(Left(), Hover(), views=3)
+
+
+def mean_of_halves(views: int) -> NDArray[np.float32]:
+    """Mean of left halves (2 views: left and right), or of all four halves."""
+    left = np.zeros((8, 8), np.float32)
+    left[:, :4] = 1
+    sides = [left, left[:, ::-1]] if views == 2 else [np.rot90(left, k) for k in range(4)]
+    return np.asarray(np.mean(sides, axis=0), np.float32)
 
 
 def test_views_are_averaged_as_probabilities() -> None:

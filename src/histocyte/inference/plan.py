@@ -165,6 +165,7 @@ class Plan:
             "region": None if self.region is None else hashlib.sha256(self.region.geometry.wkb).hexdigest(),
             "settings": asdict(self.layout),
             **({"embeddings": True} if self.embeddings else {}),
+            **({"views": self.model.views} if self.model.views > 1 else {}),
         }
 
     def _level_0(self, box: Box) -> tuple[float, float, float, float]:

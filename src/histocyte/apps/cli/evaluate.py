@@ -34,6 +34,10 @@ def evaluate(
         str | None,
         typer.Option(help="For OpenVINO: f32, bf16 (quicker, where the CPU can), or auto, the quickest there is."),
     ] = None,
+    views: Annotated[
+        int,
+        typer.Option(help="Average over this many flips and turns of each tile: 1, 2, 4 or 8. As many times slower."),
+    ] = 1,
     classifier: Annotated[
         Path | None,
         typer.Option(help="Classes of this file (`histocyte train classifier`) in place of the model's; needs torch."),
@@ -70,15 +74,13 @@ def evaluate(
         check_html(html)
     if classes is not None and classifier is None:
         raise InputError("--classes names the data's classes for a classifier: pass --classifier FILE with it.")
-    if classifier is None:
-        loaded = load(model, runtime=runtime_name(runtime), device=device, precision=precision_name(precision))
+    other = None if classifier is None else load_classifier(classifier)
+    runtime = "torch" if other and runtime == "auto" else runtime
+    loaded = load(model, runtime=runtime_name(runtime), device=device, precision=precision_name(precision), views=views)
+    if other is None:
         samples = load_folders(data, taxonomy=loaded.taxonomy, mpp=mpp)
     else:
-        other = load_classifier(classifier)
-        runtime = "torch" if runtime == "auto" else runtime
-        loaded = load(
-            model, runtime=runtime_name(runtime), device=device, precision=precision_name(precision)
-        ).classified_by(other)
+        loaded = loaded.classified_by(other)
         names = None if classes is None else classes.split(",")
         samples = load_for_taxonomy(data, loaded.taxonomy, names=names, mpp=mpp)
     chosen = samples if split is Split.ALL else _unseen(samples, loaded)
@@ -101,6 +103,8 @@ def evaluate(
 
         seen = f"{split}; {left_out} images the model was trained on left out"
         shown = {"Model": loaded.spec.name, "SHA-256": loaded.sha256, "Runtime": loaded.runtime.name, "Images": seen}
+        if views > 1:
+            shown["Views of each tile"] = str(views)
         if loaded.classifier is not None:
             shown |= {"Classifier": loaded.classifier.where, "SHA-256 of the classifier": loaded.classifier.sha256}
         title = f"{loaded.spec.name} on {', '.join(report.sources)}"
@@ -110,6 +114,7 @@ def evaluate(
             "model": loaded.spec.name,
             "model_sha256": loaded.sha256,
             "runtime": loaded.runtime.name,
+            "views": views,
             "split": str(split),
         }
         if loaded.classifier is not None:

@@ -30,6 +30,10 @@ def segment(
         str | None,
         typer.Option(help="For OpenVINO: f32, bf16 (quicker, where the CPU can), or auto, the quickest there is."),
     ] = None,
+    views: Annotated[
+        int,
+        typer.Option(help="Average over this many flips and turns of each tile: 1, 2, 4 or 8. As many times slower."),
+    ] = 1,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Blocks at a time; as many as processors where not given.")
     ] = None,
@@ -79,6 +83,7 @@ def segment(
         workers=workers,
         precision=precision_name(precision),
         features=embeddings,
+        views=views,
     )
     loaded = loaded if classes is None else loaded.classified_by(classes)
     options = Options(mpp, roi, chosen, force, workers, Settings(embeddings=embeddings))
