@@ -288,11 +288,22 @@ def test_cut_files_are_refused(tmp_path: Path, name: str) -> None:
             open_cells(path)
 
 
+def test_a_tiff_without_pages_is_refused_and_nothing_else_is_said(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "x.tif").write_bytes(b"II*\0aaaa")
+    with pytest.raises(InputError, match="cannot be read as a TIFF"):
+        open_cells(tmp_path / "x.tif")
+    assert capfd.readouterr() == ("", "")
+
+
 def test_what_is_no_label_map_is_refused(tmp_path: Path) -> None:
     mask = (LABELS > 0).astype(np.uint8)
     for labels, says in (
         (mask * 255, "a mask"),
         (np.stack([mask] * 3, axis=-1), "a picture"),
+        (LABELS[:0], "needed is a label map"),
+        (np.array(["a", "b"]), "is 2; needed is a label map"),
         (LABELS - 1, "negative"),
         (LABELS + 0.5, "whole numbers"),
         (np.array([[{}]]), "cannot be read as an array"),

@@ -56,6 +56,55 @@ def test_bad_folders_say_what_is_wrong(tmp_path: Path) -> None:
         load_folder(tmp_path / "tnbc")
 
 
+@pytest.mark.parametrize(
+    ("instances", "says"),
+    [
+        (np.full((4, 4), np.nan), "holds float64"),
+        (np.full((4, 4), 0.5), "holds float64"),
+        (np.full((4, 4), -1), "negative ids"),
+        (np.full((4, 4), 1 << 40), "Number its cells anew"),
+        (np.full((4, 4), "a"), "whole numbers"),
+        (np.array([{}]), "no label file"),
+    ],
+)
+def test_what_are_no_ids_of_cells_is_refused_in_a_line(tmp_path: Path, instances: np.ndarray, says: str) -> None:
+    write(tmp_path / "tnbc", "a", np.ones((4, 4), np.int32))
+    np.savez(tmp_path / "tnbc" / "a.npz", inst=instances)
+    with pytest.raises(InputError, match=says):
+        load_folder(tmp_path / "tnbc")
+
+
+def test_whole_numbers_may_come_as_floats(tmp_path: Path) -> None:
+    write(tmp_path / "consep", "a", np.full((4, 4), 1.0), np.array([0.0, 3.0]))
+    (sample,) = load_folder(tmp_path / "consep")
+    assert sample.instances.dtype == np.int32
+    assert sample.types is not None
+    assert sample.types.tolist() == [0, CONSEP.names.index("epithelial") + 1]
+
+
+@pytest.mark.parametrize("types", [np.array([0, -1]), np.array([0, 9]), np.array([[0, 1]]), np.array([0, np.nan])])
+def test_types_that_are_no_codes_are_refused(tmp_path: Path, types: np.ndarray) -> None:
+    write(tmp_path / "consep", "a", np.ones((4, 4), np.int32), types)
+    with pytest.raises(InputError, match="'type' must have an entry for each of 1 instances"):
+        load_folder(tmp_path / "consep")
+
+
+def test_a_label_file_that_is_cut_off_is_refused(tmp_path: Path) -> None:
+    write(tmp_path / "tnbc", "a", np.ones((64, 64), np.int32))
+    labels = tmp_path / "tnbc" / "a.npz"
+    content = labels.read_bytes()
+    labels.write_bytes(content[: len(content) // 2])
+    with pytest.raises(InputError, match="no label file"):
+        load_folder(tmp_path / "tnbc")
+
+
+@pytest.mark.parametrize("mpp", [0.0, -1.0, float("nan"), float("inf"), 40.0])
+def test_impossible_resolutions_are_refused(tmp_path: Path, mpp: float) -> None:
+    write(tmp_path / "mine", "a", np.ones((4, 4), np.int32))
+    with pytest.raises(InputError, match="outside 0.05–10 µm/px"):
+        load_folder(tmp_path / "mine", mpp=mpp)
+
+
 def sample(source: str, group: str, name: str) -> Sample:
     return Sample(name, np.zeros((2, 2, 3), np.uint8), np.zeros((2, 2), np.int32), None, 0.25, source, group)
 

@@ -7,26 +7,34 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from histocyte.core.errors import InputError
+from histocyte.core.geometry import check_mpp
 from histocyte.core.taxonomy import CONSEP, Taxonomy
 from histocyte.datasets.cards import DATASETS, DatasetCard
 from histocyte.datasets.image_table import IMAGE_SUFFIXES, ImageTable
+from histocyte.datasets.label_arrays import read_label_arrays, whole_ids
+from histocyte.datasets.pictures import decode_picture, picture_content
 from histocyte.datasets.sample import Sample
 
 __all__ = ["card_for", "load_folder", "load_folders"]
+
+MOST_IDS = 1 << 24
+"""Tables are looked up by id; more would be an id gone wrong, and fill the memory."""
 
 
 def card_for(folder: Path, *, mpp: float | None = None) -> DatasetCard:
     """The card of a known set by the folder's name, or a plain one for somebody's own data.
 
     Raises:
-        InputError: An unknown set and no resolution given.
+        InputError: An unknown set and no resolution given, or an impossible one.
     """
+    if mpp is not None:
+        check_mpp(mpp, what=f"the images in '{folder}'")
     known = DATASETS.get(folder.resolve().name)
     if known is not None:
         return known
@@ -84,23 +92,18 @@ def _pairs(folder: Path) -> Iterator[tuple[Path, Path]]:
 
 def _load(pair: tuple[Path, Path], card: DatasetCard, taxonomy: Taxonomy, table: ImageTable) -> Sample:
     image_path, label_path = pair
-    pixels = cv2.imread(str(image_path), cv2.IMREAD_COLOR)
-    if pixels is None:
-        raise InputError(f"'{image_path}' cannot be read as an image.")
-    try:
-        with np.load(label_path, allow_pickle=False) as file:
-            instances = file["inst"].astype(np.int32)
-            own_types = file["type"].astype(np.int64) if "type" in file.files else None
-    except (KeyError, ValueError, OSError) as error:
-        raise InputError(
-            f"'{label_path}' is no label file ({error}). Needed: an array 'inst' (H, W), optionally 'type'."
-        ) from error
-    if instances.shape != pixels.shape[:2]:
-        raise InputError(f"'{label_path}' is {instances.shape}, its image {pixels.shape[:2]}; they must agree.")
+    pixels = decode_picture(picture_content(image_path), image_path)
+    inst, own_types = read_label_arrays(label_path)
+    if inst.shape != pixels.shape[:2]:
+        raise InputError(f"'{label_path}' is {inst.shape}, its image {pixels.shape[:2]}; they must agree.")
+    ids = whole_ids(inst, label_path)
+    if ids.max() > MOST_IDS:
+        raise InputError(f"'{label_path}' has ids up to {ids.max()}. Number its cells anew: at most {MOST_IDS:,}.")
+    instances = ids.astype(np.int32)
     name = image_path.stem
     return Sample(
         name=name,
-        image=np.ascontiguousarray(pixels[..., ::-1]),
+        image=pixels,
         instances=instances,
         types=_types(own_types, instances, card, taxonomy, label_path),
         mpp=card.mpp_by_image.get(name, card.mpp),
@@ -112,11 +115,14 @@ def _load(pair: tuple[Path, Path], card: DatasetCard, taxonomy: Taxonomy, table:
 
 
 def _types(
-    own: NDArray[np.int64] | None, instances: NDArray[np.int32], card: DatasetCard, taxonomy: Taxonomy, path: Path
+    own: NDArray[Any] | None, instances: NDArray[np.int32], card: DatasetCard, taxonomy: Taxonomy, path: Path
 ) -> NDArray[np.uint8] | None:
     if own is None or not card.into:
         return None
-    if len(own) <= instances.max() or own.max(initial=0) > len(card.classes):
+    if own.dtype.kind == "f" and np.isfinite(own).all() and (own == np.rint(own)).all():
+        own = own.astype(np.int64)
+    fits = own.ndim == 1 and own.dtype.kind in "iu" and len(own) > instances.max()
+    if not fits or own.min() < 0 or own.max() > len(card.classes):
         raise InputError(
             f"'{path}': 'type' must have an entry for each of {instances.max()} instances, in 0–{len(card.classes)}."
         )

@@ -6,12 +6,13 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from histocyte.core.errors import InputError
+from histocyte.core.geometry import check_mpp
 from histocyte.datasets.cards import DATASETS
+from histocyte.datasets.pictures import decode_picture, picture_content
 
 __all__ = ["UnlabelledImage", "list_unlabelled"]
 
@@ -42,10 +43,10 @@ class UnlabelledImage:
         Raises:
             InputError: The file is no longer the one that was listed.
         """
-        content = _content(self.path)
+        content = picture_content(self.path)
         if hashlib.sha256(content).hexdigest() != self.sha256:
             raise InputError(f"'{self.path}' has changed since this run began. Start a new run with it as it is.")
-        return _decoded(content, self.path)
+        return decode_picture(content, self.path)
 
 
 def list_unlabelled(folder: str | Path, *, mpp: float | None = None) -> list[UnlabelledImage]:
@@ -68,6 +69,8 @@ def list_unlabelled(folder: str | Path, *, mpp: float | None = None) -> list[Unl
         raise InputError(f"'{folder}' is an external test set, never trained or selected on. Leave it out.")
     if card is None and mpp is None:
         raise InputError(f"The resolution of the images in '{folder}' is not known. Pass it: --images-mpp 0.25.")
+    if mpp is not None:
+        check_mpp(mpp, what=f"the images in '{folder}'")
     paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
     if not paths:
         raise InputError(f"'{folder}' holds no image ({', '.join(SUFFIXES)}).")
@@ -75,21 +78,7 @@ def list_unlabelled(folder: str | Path, *, mpp: float | None = None) -> list[Unl
     for path in paths:
         own = mpp if card is None else card.mpp_by_image.get(path.stem, card.mpp)
         assert own is not None
-        content = _content(path)
-        height, width = _decoded(content, path).shape[:2]
+        content = picture_content(path)
+        height, width = decode_picture(content, path).shape[:2]
         found.append(UnlabelledImage(path, source, own, (height, width), hashlib.sha256(content).hexdigest()))
     return found
-
-
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(f"'{path}' cannot be read ({error.strerror or error}).") from error
-
-
-def _decoded(content: bytes, path: Path) -> NDArray[np.uint8]:
-    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if content else None
-    if pixels is None:
-        raise InputError(f"'{path}' cannot be read as an image.")
-    return np.ascontiguousarray(pixels[..., ::-1])

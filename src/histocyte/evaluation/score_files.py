@@ -90,7 +90,7 @@ def score_file(
         InputError: Sizes, resolutions or classes do not fit, or are not known.
     """
     true = image.read()
-    info = image.info(mpp or true.mpp or found.mpp)
+    info = image.info(next((each for each in (mpp, true.mpp, found.mpp) if each is not None), None))
     if found.mpp is not None and not abs(found.mpp / info.mpp - 1) <= _SAME_MPP:
         raise InputError(
             f"'{found.path}' is at {found.mpp:g} µm/px, its truth '{image.path}' at {info.mpp:g}; they must agree."

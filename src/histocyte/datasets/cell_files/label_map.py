@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from scipy import ndimage
 from histocyte.core.errors import InputError
 from histocyte.core.instances import relabel_sequential
 from histocyte.datasets.cell_files.contents import CellFile, Drawn
+from histocyte.datasets.label_arrays import read_label_arrays, whole_ids
 
 __all__ = ["LabelMap", "read_image", "read_mat", "read_npy", "read_npz", "read_tiff"]
 
@@ -80,10 +81,16 @@ def read_tiff(path: Path) -> CellFile:
     """
     import tifffile
 
+    log = logging.getLogger("tifffile")
+    was_off, log.disabled = log.disabled, True  # what it warns of is said below, in one line
     try:
         labels = tifffile.imread(path)
     except (OSError, ValueError, KeyError, IndexError, tifffile.TiffFileError) as error:
         raise InputError(f"'{path}' cannot be read as a TIFF ({error}).") from error
+    finally:
+        log.disabled = was_off
+    if not labels.size:
+        raise InputError(f"'{path}' cannot be read as a TIFF (it holds no page).")
     return _from_map(np.squeeze(labels), None, path)
 
 
@@ -106,14 +113,7 @@ def read_npz(path: Path) -> CellFile:
     Raises:
         InputError: It cannot be read, or is no label map.
     """
-    try:
-        # NumPy leaves a broken file open that it opened itself.
-        with path.open("rb") as content, np.load(content, allow_pickle=False) as file:
-            if "inst" not in file.files:
-                raise InputError(f"'{path}' has no array 'inst'; it has {', '.join(file.files) or 'none'}.")
-            labels, types = file["inst"], file["type"] if "type" in file.files else None
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise InputError(f"'{path}' cannot be read as a label file ({error}).") from error
+    labels, types = read_label_arrays(path)
     return _from_map(labels, types, path)
 
 
@@ -136,7 +136,7 @@ def read_mat(path: Path) -> CellFile:
     if "inst_map" not in content:
         raise InputError(f"'{path}' has no 'inst_map'. Pass the .mat files of HoVer-Net.")
     labels = content["inst_map"]
-    ids = _whole(labels, path).astype(np.int64)
+    ids = whole_ids(labels, path).astype(np.int64)
     if "inst_type" in content:
         present = np.unique(ids[ids > 0])
         uid = np.asarray(content.get("inst_uid", present)).ravel().astype(np.int64)
@@ -156,26 +156,8 @@ def read_mat(path: Path) -> CellFile:
     return _from_map(labels, None, path)
 
 
-def _whole(labels: NDArray[Any], path: Path) -> NDArray[Any]:
-    """The map, if it holds ids of cells.
-
-    Raises:
-        InputError: It does not; the message says why not.
-    """
-    if labels.ndim != 2:
-        raise InputError(f"'{path}' is {' × '.join(map(str, labels.shape))}, a picture; needed is a label map (H, W).")
-    if labels.dtype.kind == "f":
-        whole = np.isfinite(labels).all() and (labels == np.rint(labels)).all() and np.abs(labels).max(initial=0) < 2e9
-        labels = labels.astype(np.int64) if whole else labels
-    if labels.dtype.kind not in "iu":
-        raise InputError(f"'{path}' holds {labels.dtype}, needed are whole numbers: an id for each cell.")
-    if labels.size and labels.min() < 0:
-        raise InputError(f"'{path}' holds negative ids; 0 is the background.")
-    return labels
-
-
 def _from_map(labels: NDArray[Any], types: NDArray[Any] | None, path: Path) -> CellFile:
-    labels = _whole(labels, path)
+    labels = whole_ids(labels, path)
     if labels.max(initial=0) <= _DENSE:
         small, old = relabel_sequential(labels.astype(np.int32))
         ids = old[1:]
