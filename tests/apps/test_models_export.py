@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from histocyte.apps.cli import models_export
 from histocyte.apps.cli.models_export import export
-from histocyte.core.errors import InputError
+from histocyte.core.errors import DiskError, InputError
 from histocyte.inference import quantise
 from histocyte.model.spec import ModelSpec, Part, Quantised
 from histocyte.model.zoo import DEFAULT_MODEL, ModelFiles
@@ -28,6 +29,20 @@ def test_wrong_options_are_named(tmp_path: Path) -> None:
         export(str(tmp_path / "own.onnx"), tmp_path / "own.onnx", int8=True, calibrate=[tmp_path])
     with pytest.raises(InputError, match=r"no \.safetensors file"):
         export(str(tmp_path / "own.onnx"))
+
+
+@pytest.mark.parametrize("int8", [False, True])
+def test_where_nothing_can_be_written_is_said_before_the_work(
+    int8: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(models_export, "_export", None)
+    monkeypatch.setattr(models_export, "_export_int8", None)
+    (tmp_path / "file").touch()
+    (tmp_path / "folder.onnx").mkdir()
+    with pytest.raises(DiskError, match="is a file and no folder"):
+        export(DEFAULT_MODEL, tmp_path / "file" / "a.onnx", int8=int8, calibrate=[tmp_path] * int8)
+    with pytest.raises(InputError, match=r"is a folder; name the file"):
+        export(DEFAULT_MODEL, tmp_path / "folder.onnx", int8=int8, calibrate=[tmp_path] * int8)
 
 
 @pytest.mark.parametrize("model", [DEFAULT_MODEL, "own.onnx"])

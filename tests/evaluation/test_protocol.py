@@ -229,8 +229,8 @@ def test_report_goes_to_json_table_and_csv(tmp_path):
     assert (first["bpq"][:6], first["n_truth epithelial"], second["bpq"], second["pq epithelial"]) == (
         "0.9999", "2", "", ""
     )  # fmt: skip
-    with pytest.raises(DiskError, match="Could not write the scores"):
-        report.write_csv(tmp_path / "absent" / "scores.csv")
+    with pytest.raises(DiskError, match="'.*scores.csv' is a file and no folder"):
+        report.write_csv(tmp_path / "scores.csv" / "scores.csv")
 
 
 def test_the_same_seed_gives_the_same_report():

@@ -6,8 +6,6 @@ p-values of one kind and data set: over all its scores, over those of its classe
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +20,7 @@ from histocyte.evaluation.image_json import StoredReport
 from histocyte.evaluation.image_scores import ImageScores
 from histocyte.evaluation.paired import PairedResamples, holm
 from histocyte.evaluation.summary import CLASS_SCORES, SCORES, STRATUM_SCORES, scores_of, stratum_scores
-from histocyte.files.atomic import write_atomically
+from histocyte.files.csv_file import write_rows
 
 __all__ = ["Comparison", "Difference", "SourceComparison", "compare_reports"]
 
@@ -130,18 +128,16 @@ class Comparison:
         Raises:
             DiskError: The file could not be written.
         """
-        text = io.StringIO(newline="")
-        writer = csv.writer(text)
         parts = [f"{which} {end}".strip() for which in ("first", "second", "difference") for end in ("", "low", "high")]
-        writer.writerow(["source", "kind", "subject", "score", *parts, "images", "patients", "p", "p_holm"])
+        header = ["source", "kind", "subject", "score", *parts, "images", "patients", "p", "p_holm"]
+        rows = []
         for source in self.sources.values():
             for d in source.differences:
                 values = [v for e in (d.first, d.second, d.difference) for v in (e.value, e.low, e.high)]
                 numbers = ["" if np.isnan(v) else v for v in (*values, d.p, d.p_holm)]
                 front = [source.source, d.kind, d.subject, d.key, *numbers[:9]]
-                writer.writerow([*front, d.difference.n, source.n_groups, *numbers[9:]])
-        with write_atomically(path) as file:
-            file.write(text.getvalue().encode())
+                rows.append([*front, d.difference.n, source.n_groups, *numbers[9:]])
+        write_rows(path, header, rows)
 
 
 def compare_reports(first: StoredReport, second: StoredReport, *, replicates: int = 1000, seed: int = 0) -> Comparison:

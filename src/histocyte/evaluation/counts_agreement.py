@@ -18,8 +18,8 @@ from histocyte.evaluation.bootstrap import LEAST_UNITS, MOST_UNDEFINED
 from histocyte.evaluation.counts import ALL, GRID_UM, check_grid
 from histocyte.evaluation.counts_input import read_located
 from histocyte.evaluation.counts_pair import Subject, check_pair, count_in_subjects, shared_classes
-from histocyte.evaluation.counts_result import write_rows
 from histocyte.evaluation.counts_squares import resampled_sums
+from histocyte.files.csv_file import write_rows
 from histocyte.metrics.agreement import BlandAltman, Interval, bland_altman, concordance, intraclass_correlation
 
 __all__ = ["ClassAgreement", "CountAgreement", "agreement_of", "compare_counts", "r_squared_of"]

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from histocyte.evaluation.bootstrap import Estimate
 from histocyte.evaluation.counts_regions import SEARCHED
-from histocyte.files.atomic import write_atomically
+from histocyte.files.csv_file import write_rows
 
-__all__ = ["ClassCount", "Counts", "RegionCount", "write_rows"]
+__all__ = ["ClassCount", "Counts", "RegionCount"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,20 +143,6 @@ class Counts:
 def _row(c: ClassCount) -> tuple[str, ...]:
     interval = "–" if math.isnan(c.density.low) else f"{_number(c.density.low)} to {_number(c.density.high)}"
     return c.name, f"{c.count:,}", _number(c.density.value), interval
-
-
-def write_rows(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Write a CSV file, whole or not at all.
-
-    Raises:
-        DiskError: The file could not be written.
-    """
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    with write_atomically(path) as file:
-        file.write(text.getvalue().encode())
 
 
 def _field(value: float) -> str:

@@ -11,8 +11,6 @@ drawn for both.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,7 +25,7 @@ from histocyte.evaluation.class_summary import class_scores
 from histocyte.evaluation.image_json import StoredReport
 from histocyte.evaluation.image_scores import ImageScores
 from histocyte.evaluation.summary import CLASS_SCORES, SCORES, STRATUM_SCORES, scores_of, stratum_scores
-from histocyte.files.atomic import write_atomically
+from histocyte.files.csv_file import write_rows
 from histocyte.metrics.averages import nan_mean
 
 __all__ = ["Deviation", "FoldScore", "Folds", "merge_folds"]
@@ -113,16 +111,13 @@ class Folds:
         Raises:
             DiskError: The file could not be written.
         """
-        text = io.StringIO(newline="")
-        writer = csv.writer(text)
         folds = [f"fold {i}" for i in range(1, len(self.titles) + 1)]
         heads = ("mean", "mean low", "mean high", "std over folds", "std over strata", *folds)
-        writer.writerow(["kind", "subject", "score", "images", *heads])
+        rows = []
         for s in self.scores:
             numbers = [s.mean.value, s.mean.low, s.mean.high, s.std_folds, s.std_strata, *(f.value for f in s.folds)]
-            writer.writerow([s.kind, s.subject, s.key, s.mean.n, *("" if np.isnan(v) else v for v in numbers)])
-        with write_atomically(path) as file:
-            file.write(text.getvalue().encode())
+            rows.append([s.kind, s.subject, s.key, s.mean.n, *("" if np.isnan(v) else v for v in numbers)])
+        write_rows(path, ["kind", "subject", "score", "images", *heads], rows)
 
 
 def merge_folds(

@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 from types import MappingProxyType
 
-from histocyte.core.errors import InputError, require
+from histocyte.core.errors import require
 from histocyte.evaluation.bootstrap import Estimate
 from histocyte.evaluation.class_plots import plot_confusion, plot_reliability
 from histocyte.evaluation.drawing import Plot, short_number
@@ -26,6 +26,7 @@ from histocyte.evaluation.report import Report
 from histocyte.evaluation.summary import SCORES, SourceSummary
 from histocyte.evaluation.tiles import TilePicture, class_legend, mistake_legend, picture_of
 from histocyte.files.atomic import write_atomically
+from histocyte.files.writable import check_file
 from histocyte.metrics.detection import RADIUS_UM
 
 __all__ = ["check_html", "write_html"]
@@ -47,11 +48,11 @@ def check_html(path: Path) -> None:
     Raises:
         MissingExtraError: jinja2 or matplotlib is not installed.
         InputError: The path is a folder.
+        DiskError: Its folder cannot be made or written.
     """
     require("jinja2", extra="report")
     require("matplotlib", extra="report")
-    if path.is_dir():
-        raise InputError(f"'{path}' is a folder; name the file the report goes to, such as {path / 'report.html'}.")
+    check_file(path, example="report.html")
 
 
 def write_html(

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from histocyte.core.errors import DiskError
 from histocyte.evaluation.bootstrap import Estimate
 from histocyte.evaluation.image_json import FORMAT, image_to_json
 from histocyte.evaluation.image_scores import ImageScores
 from histocyte.evaluation.summary import CLASS_SCORES, SCORES, STRATUM_SCORES, SourceSummary
+from histocyte.files.csv_file import write_rows
 from histocyte.metrics.detection import RADIUS_UM, MatchMode
 
 __all__ = ["Report", "TableRow"]
@@ -96,20 +95,14 @@ class Report:
         return [row for summary in self.sources.values() for row in _table_rows(summary)]
 
     def write_csv(self, path: Path) -> None:
-        """Write one line an image: counts and scores, and each class's; empty where undefined.
+        """Write one line an image, whole or not at all: counts and scores, and each class's; empty where undefined.
 
         Raises:
             DiskError: The file could not be written.
         """
         rows = [_csv_row(row, self.class_names) for row in self.images]
         header = list(dict.fromkeys(key for row in rows for key in row))
-        try:
-            with path.open("w", newline="", encoding="utf-8") as file:
-                writer = csv.DictWriter(file, header)
-                writer.writeheader()
-                writer.writerows(rows)
-        except OSError as error:
-            raise DiskError(f"Could not write the scores to {path}: {error.strerror}.") from error
+        write_rows(path, header, [[row.get(key) for key in header] for row in rows])
 
 
 def _source_json(summary: SourceSummary) -> dict[str, object]:

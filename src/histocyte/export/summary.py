@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -14,7 +12,7 @@ from numpy.typing import NDArray
 from histocyte.core.cells import Cells
 from histocyte.core.errors import InputError
 from histocyte.core.taxonomy import Taxonomy
-from histocyte.files.atomic import write_atomically
+from histocyte.files.csv_file import write_rows
 
 __all__ = ["Summary"]
 
@@ -66,12 +64,7 @@ class Summary:
         Raises:
             DiskError: It cannot be written.
         """
-        text = io.StringIO(newline="")
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(_COLUMNS)
-        writer.writerows(self._rows())
-        with write_atomically(path) as file:
-            file.write(text.getvalue().encode())
+        write_rows(path, _COLUMNS, self._rows())
 
     def _add(
         self, row: int, kind: NDArray[np.int64], area_um2: NDArray[np.float32], inside: NDArray[np.bool_] | None

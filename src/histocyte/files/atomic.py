@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from histocyte.core.errors import DiskError
+from histocyte.files.writable import hindrance
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -82,8 +83,9 @@ def _saying_where(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        why = hindrance(path.parent) or error.strerror or error
         raise DiskError(
-            f"Cannot write {path}: {error.strerror or error}. Make room or choose another output folder, and run again."
+            f"Cannot write {path}: {why}. Make room or choose another output folder, and run again."
         ) from error
 
 

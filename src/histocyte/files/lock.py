@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from histocyte.core.errors import DiskError, InputError
+from histocyte.files.writable import hindrance
 
 __all__ = ["FolderLock"]
 
@@ -50,7 +51,8 @@ class FolderLock:
             os.lseek(self._descriptor, 0, os.SEEK_SET)
             os.write(self._descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
         except OSError as error:
-            raise DiskError(f"Cannot write {self._path}: {error.strerror}. Choose another output folder.") from error
+            why = hindrance(folder) or error.strerror
+            raise DiskError(f"Cannot write {self._path}: {why}. Choose another output folder.") from error
 
     def release(self) -> None:
         """Give the folder free; the lock file goes too."""

@@ -33,7 +33,9 @@ def compare(
     from histocyte.apps.cli.output import print_json
     from histocyte.evaluation.compare import compare_reports
     from histocyte.evaluation.image_json import read_report
+    from histocyte.files.writable import check_file
 
+    check_file(csv, example="differences.csv")
     result = compare_reports(read_report(first), read_report(second), replicates=replicates, seed=seed)
     if csv is not None:
         result.write_csv(csv)
@@ -72,7 +74,9 @@ def folds(
     from histocyte.apps.cli.output import print_json, print_table
     from histocyte.evaluation.folds import Deviation, merge_folds
     from histocyte.evaluation.image_json import read_report
+    from histocyte.files.writable import check_file
 
+    check_file(csv, example="folds.csv")
     stored = [read_report(path) for path in reports]
     result = merge_folds(stored, std=cast(Deviation, std), replicates=replicates, seed=seed)
     if csv is not None:

@@ -42,7 +42,9 @@ def counts(
     from histocyte.apps.cli.output import print_json, print_table, say
     from histocyte.evaluation.counts import count_cells
     from histocyte.evaluation.counts_agreement import compare_counts
+    from histocyte.files.writable import check_file
 
+    check_file(csv, example="counts.csv")
     if html is not None:
         from histocyte.evaluation.html_report import check_html
 

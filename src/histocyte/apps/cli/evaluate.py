@@ -64,10 +64,12 @@ def evaluate(
     from histocyte.datasets.own_classes import load_for_taxonomy
     from histocyte.evaluation.gallery import Gallery, watched
     from histocyte.evaluation.protocol import evaluate as score
+    from histocyte.files.writable import check_file
     from histocyte.inference.classifier import load_classifier
     from histocyte.inference.load import load
     from histocyte.pipeline import instances_on
 
+    check_file(csv, example="scores.csv")
     if html is not None:
         from histocyte.evaluation.html_report import check_html
 

@@ -40,8 +40,10 @@ def export(
     Example: histocyte models export hover-unet-consep -o quick.onnx --int8 --calibrate slides/
     """
     from histocyte.core.errors import InputError
+    from histocyte.files.writable import check_file
     from histocyte.model.zoo import find_model
 
+    check_file(out, example="model.onnx")
     files = find_model(model)
     if out is not None and out.suffix != ".onnx":
         raise InputError(f"The file of -o must end in .onnx, '{out}' does not.")

@@ -41,8 +41,10 @@ def score(
     """
     from histocyte.apps.cli.output import print_json, print_table
     from histocyte.evaluation.score_pairs import pair_files, true_images
+    from histocyte.files.writable import check_file
 
     gallery = None
+    check_file(csv, example="scores.csv")
     if html is not None:
         from histocyte.evaluation.gallery import Gallery
         from histocyte.evaluation.html_report import check_html
