@@ -233,6 +233,20 @@ def test_geojson_of_qupath_counts_cells_alone(tmp_path: Path) -> None:
     assert len(counted.notes) == 3
 
 
+def test_properties_that_are_no_object_say_nothing(tmp_path: Path) -> None:
+    ring = [[1, 1], [20, 1], [20, 20], [1, 1]]
+    feature = {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [ring]}, "properties": [1]}
+    (tmp_path / "cells.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+    assert read_located(tmp_path / "cells.geojson", mpp=MPP).kinds.tolist() == [-1]
+
+
+@pytest.mark.parametrize("mpp", [float("nan"), -1.0, 0.0])
+def test_an_impossible_resolution_is_refused_even_where_the_file_states_it(tmp_path: Path, mpp: float) -> None:
+    write_parquet(tmp_path / "mine.parquet", cells_at([[9, 9]], [0]))
+    with pytest.raises(InputError, match="outside 0.05–10"):
+        read_located(tmp_path / "mine.parquet", mpp=mpp)
+
+
 def test_what_is_no_result_is_refused(tmp_path: Path) -> None:
     folder = result(tmp_path / "out" / "s", scattered(5))
     for path, says in ((tmp_path / "gone", "There is no"), (tmp_path / "out", "such as"), (tmp_path, "no result")):

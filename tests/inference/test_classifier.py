@@ -132,7 +132,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
             load_classifier(tmp_path / "x")
     model = find_model("hover-unet-consep").safetensors
     assert model is not None
-    with pytest.raises(ModelError, match="pass it with --model"):
+    with pytest.raises(ModelError, match="pass it as the model"):
         load_classifier(model)
 
 

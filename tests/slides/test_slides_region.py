@@ -83,6 +83,19 @@ def test_every_shape_of_geojson(tmp_path: Path, shape: str) -> None:
     assert region.names == (("region 1",) if shape == "geometry" else ("A",))
 
 
+def test_a_packed_file_with_a_fault_in_its_middle_is_refused(tmp_path: Path) -> None:
+    content = bytearray(gzip.compress(json.dumps([_feature(RING)] * 99).encode()))
+    content[12:40] = bytes(28)
+    (tmp_path / "roi.geojson.gz").write_bytes(content)
+    with pytest.raises(InputError, match="is not GeoJSON"):
+        read_roi(tmp_path / "roi.geojson.gz", SLIDE)
+
+
+def test_properties_that_are_no_object_name_nothing(tmp_path: Path) -> None:
+    feature = {**_feature(RING), "properties": [1]}
+    assert read_roi(_write(tmp_path / "roi.geojson", feature), SLIDE).names == ("region 1",)
+
+
 def test_names_points_and_damaged_rings(tmp_path: Path) -> None:
     bow_tie = shapely.Polygon([(0, 0), (10, 10), (10, 0), (0, 10)])
     features = [
@@ -104,6 +117,7 @@ def test_names_points_and_damaged_rings(tmp_path: Path) -> None:
         ("{", "is not GeoJSON"),
         ('"text"', "FeatureCollection or a list"),
         ('{"type": "FeatureCollection"}', "FeatureCollection or a list"),
+        ("[" * 100_000, "is not GeoJSON"),
         ("[]", "holds no polygon"),
         (json.dumps(_feature(shapely.Point(1, 1))), "holds no polygon"),
         (json.dumps(_feature(shapely.box(900, 900, 999, 999))), r"outside slide case7 \(300 × 200 px\)"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,7 +104,7 @@ def read_located(path: Path | str, *, mpp: float | None = None, fallback_mpp: fl
     if stated_mpp is None:
         raise InputError(f"'{file}' does not say its resolution. Pass µm per pixel of the slide as --mpp.")
     used_mpp = check_mpp(float(stated_mpp))
-    if mpp is not None and abs(mpp / used_mpp - 1) > SAME_MPP:
+    if mpp is not None and abs(check_mpp(mpp) / used_mpp - 1) > SAME_MPP:
         raise InputError(f"'{file}' says {used_mpp:g} µm/px, --mpp says {mpp:g}. Leave --mpp out.")
     tissue = file.with_name("tissue.geojson")
     searched = read_polygons(tissue).geometry if run and tissue.is_file() else None
@@ -183,7 +184,7 @@ def _codes(column: pa.ChunkedArray, names: tuple[str, ...]) -> NDArray[np.int64]
 
 def _read_geojson(file: Path) -> _Table:
     features = [feature for feature in _features(file) if _geometry(feature)]
-    objects = [str((f.get("properties") or {}).get("objectType", "")) for f in features]
+    objects = [str(_properties(f).get("objectType", "")) for f in features]
     cells = [f for f, kind in zip(features, objects, strict=True) if kind not in _NOT_CELLS]
     try:
         shapes = shapely.from_geojson([orjson.dumps(_geometry(f)).decode() for f in cells])
@@ -204,7 +205,7 @@ def _features(file: Path) -> list[Mapping[str, Any]]:
     try:
         content = file.read_bytes()
         data = orjson.loads(gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content)
-    except (OSError, EOFError, ValueError) as error:
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise InputError(f"'{file}' is not GeoJSON ({error}). Export it anew from QuPath or histocyte.") from error
     features = data.get("features") if isinstance(data, dict) else data
     if not isinstance(features, list) or not all(isinstance(f, dict) and "geometry" in f for f in features):
@@ -217,8 +218,13 @@ def _geometry(feature: Mapping[str, Any]) -> object:
     return feature.get("nucleusGeometry") or feature["geometry"]
 
 
+def _properties(feature: Mapping[str, Any]) -> Mapping[str, Any]:
+    properties = feature.get("properties")
+    return properties if isinstance(properties, dict) else {}
+
+
 def _class_name(feature: Mapping[str, Any]) -> str | None:
-    classification = (feature.get("properties") or {}).get("classification") or {}
+    classification = _properties(feature).get("classification") or {}
     if isinstance(classification, str):
         return classification
     names = classification.get("names")

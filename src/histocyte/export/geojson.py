@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -169,7 +170,7 @@ def _load(path: Path) -> list[dict[str, Any]]:
         data = orjson.loads(gzip.decompress(content) if path.suffix == ".gz" else content)
     except FileNotFoundError as error:
         raise InputError(f"There is no file {path}.") from error
-    except (OSError, EOFError, ValueError) as error:
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise InputError(f"{path} is not GeoJSON ({error}). Export it anew from QuPath or histocyte.") from error
     features = data.get("features", [data]) if isinstance(data, dict) else data
     if not isinstance(features, list) or not all(isinstance(f, dict) and "geometry" in f for f in features):

@@ -156,7 +156,7 @@ def load_classifier(path: str | Path) -> CellClassifier:
         ) from error
     metadata = _metadata(content)
     if CLASSIFIER_KEY not in metadata:
-        hint = " It is a model: pass it with --model." if SPEC_KEY in metadata else ""
+        hint = " It is a model: pass it as the model." if SPEC_KEY in metadata else ""
         raise ModelError(
             f"'{path}' is no classifier of histocyte.{hint or ' Make one with: histocyte train classifier.'}"
         )

@@ -98,6 +98,9 @@ def load_model(path: str | Path, encoder_weights: str | Path | None = None) -> t
     model = build_segmenter(spec)
     try:
         weights = load_file(path)
+    except SafetensorError as error:
+        raise ModelError(f"'{path}' is damaged or cut off ({error}). Copy it anew, or make it again.") from error
+    try:
         if spec.encoder_weights is not None and not spec.encoder_weights.included:
             from histocyte.model.delta import complete
 

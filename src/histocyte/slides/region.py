@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -153,7 +154,7 @@ def _load(path: Path) -> object:
         return json.loads(gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data)
     except FileNotFoundError:
         raise InputError(f"No such file: {path}.") from None
-    except (OSError, EOFError, ValueError) as error:
+    except (OSError, EOFError, ValueError, RecursionError, zlib.error) as error:
         raise InputError(f"{path} is not GeoJSON ({error}). In QuPath: File > Export objects as GeoJSON.") from error
 
 
@@ -183,7 +184,9 @@ def _polygons(feature: Mapping[str, Any], path: Path) -> BaseGeometry:
 
 
 def _feature_name(feature: Mapping[str, Any]) -> str:
-    properties = feature.get("properties") or {}
+    properties = feature.get("properties")
+    if not isinstance(properties, dict):
+        return ""
     classification = properties.get("classification")
     name = properties.get("name") or (
         classification.get("name") if isinstance(classification, dict) else classification

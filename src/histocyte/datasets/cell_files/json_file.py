@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import gzip
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,7 +47,7 @@ def load_json(path: Path) -> Any:
             packed = file.read(2) == b"\x1f\x8b"
         with gzip.open(path) if packed else path.open("rb") as content:
             text = content.read(MAX_BYTES + 1)
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"'{path}' cannot be read: {getattr(error, 'strerror', None) or error}.") from error
     if len(text) > MAX_BYTES:
         raise InputError(f"'{path}' is larger than {MAX_BYTES >> 30} GiB. Export a part of the slide.")
