@@ -6,13 +6,15 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch import distributed as dist
 
 from histocyte.core.errors import InputError
 from histocyte.core.taxonomy import CONSEP
@@ -25,7 +27,7 @@ from histocyte.testing.scenes import packed_ellipses
 from histocyte.training.crops import Batch
 from histocyte.training.fit import TrainingOptions, fit
 from histocyte.training.journal import Table
-from histocyte.training.ranks import Ranks, joined, ranks, step_seed
+from histocyte.training.ranks import LostProcessError, Ranks, first_to_speak, joined, ranks, step_seed
 
 torch.set_num_threads(1)
 SCRIPT = """
@@ -76,12 +78,16 @@ def _by_pixel(raw: Tensor, batch: Batch) -> Mapping[str, Tensor]:
     return {"nucleus_bce": (raw[:, :1] - torch.from_numpy(batch.maps["nucleus"])).square().mean()}
 
 
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("ranks")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     common = {**os.environ, "OMP_NUM_THREADS": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
     processes = [
         subprocess.Popen(
@@ -140,3 +146,58 @@ def test_a_batch_that_cannot_be_shared_is_refused_and_one_process_needs_nobody()
         assert mine.tell(3) == 3
         assert mine.any(True, torch.device("cpu"))
     assert len({step_seed(s, i, r) for s in range(3) for i in range(3) for r in range(3)}) == 27
+
+
+def test_the_first_of_them_says_why_all_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert first_to_speak()
+    port = free_port()
+    for name, value in {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("histocyte.training.ranks._STORE_PATIENCE", timedelta(milliseconds=200))
+    assert first_to_speak()  # nobody to ask: better twice than not at all
+    store = dist.TCPStore("127.0.0.1", port, is_master=True, wait_for_workers=False)
+    assert [first_to_speak(), first_to_speak(), first_to_speak()] == [True, False, False]
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    assert first_to_speak()
+    del store
+
+
+def test_another_process_that_is_gone_is_said_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(*_: object, **__: object) -> None:
+        raise RuntimeError("Connection closed by peer\nmore of it")
+
+    for name in ("all_reduce", "barrier", "broadcast_object_list"):
+        monkeypatch.setattr(dist, name, gone)
+    together, cpu = Ranks(0, 2), torch.device("cpu")
+    linear = torch.nn.Linear(1, 1)
+    linear(torch.ones(1)).backward()
+    speak: list[Callable[[], object]] = [
+        *(lambda: together.mean(torch.ones(1)), lambda: together.any(True, cpu), together.wait),
+        *(lambda: together.tell(1), lambda: together.average_gradients(linear)),
+    ]
+    for each in speak:
+        with pytest.raises(
+            LostProcessError, match=r"has ended or cannot be reached.*run the same command again"
+        ) as said:
+            each()
+        assert "\n" not in str(said.value)
+
+
+@pytest.mark.slow
+def test_torchrun_runs_the_command_line_and_an_error_is_told_once(tmp_path: Path) -> None:
+    code = "from histocyte.apps.cli.main import run; run()"
+    torchrun = [
+        "-m",
+        "torch.distributed.run",
+        "--nproc-per-node",
+        "2",
+        "--no-python",
+        "--master-port",
+        str(free_port()),
+    ]
+    command = [sys.executable, *torchrun, sys.executable, "-c", code, "train", str(tmp_path / "none"), "-o", "out"]
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=300, check=False)
+    assert ended.returncode
+    assert ended.stderr.count("histocyte: ") == 1, ended.stderr
+    assert "There is no folder" in ended.stderr
+    assert not (tmp_path / "out").exists()

@@ -8,6 +8,8 @@ adapters, each of which such hooks would have to be told of. All processes then 
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,12 +21,18 @@ import torch
 from torch import Tensor, nn
 from torch import distributed as dist
 
-from histocyte.core.errors import InputError
+from histocyte.core.errors import HistocyteError, InputError
 
-__all__ = ["Ranks", "joined", "launched", "ranks", "step_seed"]
+__all__ = ["LostProcessError", "Ranks", "first_to_speak", "joined", "launched", "ranks", "step_seed"]
 
 _PATIENCE = timedelta(hours=6)
 """How long a process waits for the others: the first one validates, and fills caches, while they wait."""
+_STORE_PATIENCE = timedelta(seconds=5)
+"""How long for the store in which they agree on who reports an error."""
+
+
+class LostProcessError(HistocyteError):
+    """Another process of the training has ended without a word, or cannot be reached."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +65,8 @@ class Ranks:
         """The mean over all processes."""
         if self.world > 1:
             values = values.clone()
-            dist.all_reduce(values)
+            with _in_touch():
+                dist.all_reduce(values)
             values /= self.world
         return values
 
@@ -76,7 +85,8 @@ class Ranks:
         if self.world == 1:
             return value
         told = [value]
-        dist.broadcast_object_list(told, src=0)
+        with _in_touch():
+            dist.broadcast_object_list(told, src=0)
         return told[0]
 
     def any(self, flag: bool, device: torch.device) -> bool:
@@ -84,13 +94,15 @@ class Ranks:
         if self.world == 1:
             return flag
         found = torch.tensor(float(flag), device=device)
-        dist.all_reduce(found, op=dist.ReduceOp.MAX)
+        with _in_touch():
+            dist.all_reduce(found, op=dist.ReduceOp.MAX)
         return bool(found.item())
 
     def wait(self) -> None:
         """Until all have come here."""
         if self.world > 1:
-            dist.barrier()
+            with _in_touch():
+                dist.barrier()
 
     def _average(self, tensors: list[Tensor]) -> None:
         by_type: dict[torch.dtype, list[Tensor]] = {}
@@ -98,7 +110,8 @@ class Ranks:
             by_type.setdefault(tensor.dtype, []).append(tensor)
         for same in by_type.values():
             flat = torch.cat([t.reshape(-1) for t in same])
-            dist.all_reduce(flat)
+            with _in_touch():
+                dist.all_reduce(flat)
             flat /= self.world
             for tensor, part in zip(same, flat.split([t.numel() for t in same]), strict=True):
                 tensor.copy_(part.view_as(tensor))
@@ -124,17 +137,63 @@ def joined(device: torch.device) -> Iterator[Ranks]:
 
     Yields:
         This process among them.
+
+    Raises:
+        LostProcessError: One of them did not come, or left.
     """
     if launched().world == 1 or dist.is_initialized():
         yield ranks()
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_PATIENCE)
+    with _killable(), _in_touch():
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_PATIENCE)
     try:
         yield ranks()
     finally:
         dist.destroy_process_group()
+
+
+def first_to_speak() -> bool:
+    """Whether this is the first process of those that torchrun started to ask, now that something ends them all.
+
+    They agree by the store that torchrun keeps for them. Where that cannot be reached each is the first: better twice
+    than not at all.
+    """
+    if launched().world == 1:
+        return True
+    try:
+        store = dist.TCPStore(  # type: ignore[attr-defined]
+            os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False, timeout=_STORE_PATIENCE
+        )
+        return bool(store.add(f"histocyte/spoken/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", 1) == 1)
+    except (RuntimeError, KeyError, ValueError):
+        return True
+
+
+@contextmanager
+def _in_touch() -> Iterator[None]:
+    """Tell errors of speaking to the others, which come from deep within and in many lines, from those of one's own."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise LostProcessError(
+            "Another process of this training has ended or cannot be reached. The last checkpoint is kept; run the "
+            "same command again to go on."
+        ) from error
+
+
+@contextmanager
+def _killable() -> Iterator[None]:
+    """SIGTERM ends this process as if nothing handled it: while it waits for the others, no handler would be run."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
 
 
 def step_seed(seed: int, step: int, rank: int) -> int:

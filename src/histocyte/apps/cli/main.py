@@ -24,6 +24,7 @@ from histocyte.apps.cli import (
     train,
     train_classifier,
 )
+from histocyte.apps.cli.output import speaks_for_all
 from histocyte.core.errors import HistocyteError
 from histocyte.core.version import __version__
 
@@ -91,19 +92,24 @@ def run() -> None:
     try:
         code = app(prog_name="histocyte", standalone_mode=False)
     except HistocyteError as error:
-        typer.echo(f"histocyte: {error}", err=True)
+        _say_once(f"histocyte: {error}")
         sys.exit(2)
     except _UsageError as error:
         # Typer's own boxes take five lines to say it.
         where = error.ctx.command_path if error.ctx else "histocyte"
         if message := error.format_message().strip():  # empty where nothing was asked, and the help has been shown
-            typer.echo(f"histocyte: {message} See: {where} --help", err=True)
+            _say_once(f"histocyte: {message} See: {where} --help")
         sys.exit(2)
     except (KeyboardInterrupt, typer.Abort):
-        typer.echo("histocyte: interrupted. Run the same command again to go on.", err=True)
+        _say_once("histocyte: interrupted. Run the same command again to go on.")
         sys.exit(130)
     except BrokenPipeError:
         # The reader of our output (head, less) has gone; nothing is wrong.
         sys.stderr.close()
         sys.exit(0)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _say_once(text: str) -> None:
+    if speaks_for_all():
+        typer.echo(text, err=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,16 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
-__all__ = ["console", "precision_name", "print_json", "print_table", "progress_bar", "runtime_name", "say"]
+__all__ = [
+    "console",
+    "precision_name",
+    "print_json",
+    "print_table",
+    "progress_bar",
+    "runtime_name",
+    "say",
+    "speaks_for_all",
+]
 
 
 def console() -> Console:
@@ -23,6 +33,17 @@ def console() -> Console:
 def say(text: str) -> None:
     """A line for people."""
     console().print(text, soft_wrap=True)
+
+
+def speaks_for_all() -> bool:
+    """Whether this process is to say why all end: the first to ask of those that torchrun started, or the only one."""
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        return True
+    try:
+        from histocyte.training.ranks import first_to_speak
+    except ImportError:
+        return True
+    return first_to_speak()
 
 
 def print_json(data: Mapping[str, Any]) -> None:

@@ -11,6 +11,8 @@ from types import FrameType
 
 import typer
 
+from histocyte.apps.cli.output import speaks_for_all
+
 __all__ = ["Stopping", "ending_with_a_word"]
 
 _AGAIN = "Run the same command again to go on."
@@ -59,7 +61,8 @@ class Stopping:
             signal.raise_signal(number)
             return
         self.by = signal.Signals(number)
-        _tell(f"{self.by.name}: ends after this step, once the state is written. Once more ends at once.")
+        if os.environ.get("WORLD_SIZE", "1") == "1":  # torchrun has a word of its own, and each process has the signal
+            _tell(f"{self.by.name}: ends after this step, once the state is written. Once more ends at once.")
 
 
 @contextmanager
@@ -67,7 +70,8 @@ def ending_with_a_word() -> Iterator[None]:
     """Where SIGTERM ends this process at once, it says how to go on and lets go of what is held, with exit code 143."""
 
     def end(number: int, _frame: FrameType | None) -> None:
-        _tell(f"histocyte: ended by {signal.Signals(number).name}. {_AGAIN}")
+        if speaks_for_all():
+            _tell(f"histocyte: ended by {signal.Signals(number).name}. {_AGAIN}")
         raise SystemExit(128 + number)
 
     before = _handle((signal.SIGTERM,), end)
