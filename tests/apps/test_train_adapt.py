@@ -123,7 +123,7 @@ def test_sigterm_ends_a_training_between_steps_and_the_same_call_goes_on(
         run(data, tmp_path, weights, steps=2)
     assert ended.value.exit_code == 143
     assert "The state of step 1 of 2 is in" in capfd.readouterr().err
-    files = "best.safetensors curves.html curves.png environment.json last.safetensors log.csv options.json"
+    files = "best.safetensors curves.html curves.png data.json environment.json last.safetensors log.csv options.json"
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         *files.split(),
         "progress.json",
@@ -215,7 +215,8 @@ def test_an_export_says_that_it_holds_what_the_model_file_left_out(
     shutil.copy(weights, tmp_path)
     given: list[ModelSpec] = []
 
-    def write(spec: ModelSpec, network: nn.Module, path: Path) -> None:
+    def write(spec: ModelSpec, network: nn.Module, path: Path, *, full_precision: bool) -> None:
+        assert not full_precision
         given.append(spec)
         assert all(torch.equal(v, model.state_dict()[k]) for k, v in network.state_dict().items())
         path.write_bytes(b"onnx")

@@ -12,7 +12,7 @@ import torch
 
 from histocyte.apps.cli.train import train
 from histocyte.apps.cli.training_start import Start
-from histocyte.core.errors import InputError, UnknownNameError
+from histocyte.core.errors import InputError, ResolutionError, UnknownNameError
 from histocyte.core.taxonomy import CONSEP
 from histocyte.datasets.sample import Sample
 from histocyte.model.checkpoint import load_model, read_spec, save_model
@@ -86,6 +86,51 @@ def test_a_new_set_is_split_by_the_seed_and_a_set_wholly_seen_is_refused(model: 
     assert len(training) + len(validation) == len(samples)
     with pytest.raises(InputError, match="trained on all of these images"):
         beginning.split([sample("old", "a"), sample("old", "c")], fraction=0.25, seed=0)
+
+
+def test_what_the_model_before_has_seen_is_known_to_the_new_one(data: Path, model: Path, tmp_path: Path) -> None:
+    spec, network = load_model(model)
+    past = {"name": "old", "licence": "CC BY-NC-SA 4.0", "citation": "someone", "images": 3, "nuclei": 9}
+    trained = {"held_out": {"old": ["b"]}}
+    save_model(tmp_path / "old.safetensors", spec.with_changes(data=(past,), training=trained), network.state_dict())
+    after = read_spec(run(data, tmp_path / "run", start_from=str(tmp_path / "old.safetensors")))
+    assert [entry["name"] for entry in after.data] == [data.name, "old"]
+    assert after.data[1] == {"through": "first", **past}
+    assert after.training["held_out"]["old"] == ["b"]
+    assert len(after.training["held_out"][data.name]) == 1
+
+
+def test_a_run_goes_on_with_the_images_it_began_with_alone(data: Path, tmp_path: Path) -> None:
+    run(data, tmp_path, encoder=SMALL, fold="1/4", validation=None)
+    run(data, tmp_path, encoder=SMALL, fold="1/4", validation=None, steps=2)
+    with pytest.raises(InputError, match=f"other images of {data.name}"):
+        run(data, tmp_path, encoder=SMALL, fold="2/4", validation=None, steps=3)
+
+
+def test_folds_hold_out_every_image_once(data: Path, tmp_path: Path) -> None:
+    held = []
+    for number in (1, 2):
+        path = run(data, tmp_path / f"{number}", encoder=SMALL, fold=f"{number}/2", validation=None)
+        held += read_spec(path).training["held_out"][data.name]
+    assert sorted(held) == ["i0", "i1", "i2", "i3"]
+
+
+@pytest.mark.parametrize("fold", ["0/5", "6/5", "1/1", "2", "a/b", "-1/3", "1/5/2"])
+def test_a_wrong_fold_is_refused(fold: str, data: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="e.g. 2/5"):
+        run(data, tmp_path, encoder=SMALL, fold=fold, validation=None)
+    with pytest.raises(InputError, match="choose one of them"):
+        run(data, tmp_path, encoder=SMALL, fold="1/2", validation=0.2)
+
+
+def test_a_model_is_made_to_work_at_another_resolution(data: Path, model: Path, tmp_path: Path) -> None:
+    before = read_spec(model)
+    after = read_spec(run(data, tmp_path, start_from=str(model), model_mpp=0.5))
+    assert (before.mpp, after.mpp) == (0.25, 0.5)
+    assert after.representation.options["min_area_px"] == 3
+    assert read_spec(run(data, tmp_path / "new", encoder=SMALL, model_mpp=0.5)).mpp == 0.5
+    with pytest.raises(ResolutionError):
+        run(data, tmp_path / "none", start_from=str(model), model_mpp=-1.0)
 
 
 @pytest.mark.parametrize(

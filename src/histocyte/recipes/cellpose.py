@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from histocyte.core.taxonomy import CONSEP, Taxonomy
 from histocyte.model.spec import ModelSpec, Part
+from histocyte.recipes.fitting import fitting_part
 
 __all__ = ["cellpose"]
 
@@ -39,7 +40,7 @@ def cellpose(
         encoder=Part(name="timm_pyramid", options={"name": encoder, "depths": list(range(levels))}),
         decoder=Part(name="unet", options={"widths": list(_WIDTHS[-levels:]), "depths": [2, 2, 2, 1, 1][-levels:]}),
         heads=Part(name="pointwise"),
-        representation=Part(name="flow", options={"classes": len(taxonomy)}),
+        representation=fitting_part("flow", mpp, classes=len(taxonomy)),
         taxonomy=taxonomy.to_json(),
         mpp=mpp,
         mean=mean,

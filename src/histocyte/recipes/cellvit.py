@@ -8,6 +8,7 @@ from typing import Any
 from histocyte.core.taxonomy import PANNUKE, Taxonomy
 from histocyte.encoders.catalog import CARDS
 from histocyte.model.spec import ModelSpec, Part
+from histocyte.recipes.fitting import fitting_part
 
 __all__ = ["PANNUKE_TISSUES", "cellvit"]
 
@@ -49,7 +50,7 @@ def cellvit(
         encoder=part,
         decoder=Part(name="unetr", options={"branches": 1 if shared else 3 if len(taxonomy) else 2}),
         heads=Part(name="pointwise", options={"own_branch": not shared}),
-        representation=Part(name="hover", options={"classes": len(taxonomy), "nucleus_channels": 2}),
+        representation=fitting_part("hover", mpp, classes=len(taxonomy), nucleus_channels=2),
         taxonomy=taxonomy.to_json(),
         tissues=tuple(tissues),
         mpp=mpp,

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from histocyte.core.taxonomy import PANNUKE, Taxonomy
-from histocyte.model.spec import ModelSpec, Part
+from histocyte.model.spec import ModelSpec
 from histocyte.recipes.cellvit import PANNUKE_TISSUES, cellvit
+from histocyte.recipes.fitting import fitting_part
 
 __all__ = ["cellvit_stardist"]
 
@@ -36,7 +37,5 @@ def cellvit_stardist(
     spec = cellvit(
         encoder, taps=taps, patch_px=patch_px, taxonomy=taxonomy, tissues=tissues, mpp=mpp, compatible=compatible
     )
-    options = {"classes": len(taxonomy), "compat": compatible}
-    return spec.with_changes(
-        name="cellvit-stardist", recipe="cellvit_stardist", representation=Part(name="star", options=options)
-    )
+    star = fitting_part("star", mpp, classes=len(taxonomy), compat=compatible)
+    return spec.with_changes(name="cellvit-stardist", recipe="cellvit_stardist", representation=star)

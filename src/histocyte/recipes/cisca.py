@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from histocyte.core.taxonomy import CONSEP, Taxonomy
 from histocyte.encoders.card import EncoderCard
 from histocyte.encoders.catalog import find_card
 from histocyte.model.spec import ModelSpec, Part
-from histocyte.representations.distance import Distance
+from histocyte.recipes.fitting import fitting_part
 
 __all__ = ["cisca", "cisca_spec"]
 
@@ -101,8 +100,6 @@ def _heads() -> Part:
 
 
 def _distance(mpp: float, classes: int, compatible: bool) -> Part:
-    """The distance maps of a resolution; options that are the default are left out."""
-    contour: Literal["simplified", "full"] = "full" if compatible else "simplified"
-    fitting = dataclasses.asdict(Distance.at(mpp, classes=classes, contour=contour, compat=compatible))
-    usual = dataclasses.asdict(Distance())
-    return Part(name="distance", options={k: v for k, v in fitting.items() if k == "classes" or v != usual[k]})
+    """The distance maps of a resolution."""
+    published = {"contour": "full", "compat": True} if compatible else {}
+    return fitting_part("distance", mpp, classes=classes, **published)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from histocyte.core.taxonomy import CONSEP, Taxonomy
 from histocyte.model.spec import ModelSpec, Part
+from histocyte.recipes.fitting import fitting_part
 
 __all__ = ["hover_small"]
 
@@ -41,7 +42,7 @@ def hover_small(
         encoder=Part(name="timm_pyramid", options={"name": encoder, "depths": list(range(levels))}),
         decoder=Part(name="unet", options={"widths": list(_WIDTHS[-levels:]), "depths": list(_DEPTHS[-levels:])}),
         heads=Part(name="pointwise"),
-        representation=Part(name="hover", options={"classes": len(taxonomy)}),
+        representation=fitting_part("hover", mpp, classes=len(taxonomy)),
         taxonomy=taxonomy.to_json(),
         mpp=mpp,
         mean=mean,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from histocyte.core.taxonomy import CONSEP, Taxonomy
 from histocyte.model.spec import ModelSpec, Part
+from histocyte.recipes.fitting import fitting_part
 
 __all__ = ["hover_unet"]
 
@@ -20,7 +21,7 @@ def hover_unet(encoder: str = "resnet18", *, taxonomy: Taxonomy = CONSEP, mpp: f
         encoder=Part(name="timm_pyramid", options={"name": encoder, "depths": [0, 1, 2, 3]}),
         decoder=Part(name="unet", options={"widths": [128, 64, 48, 24], "depths": [2, 2, 1, 1]}),
         heads=Part(name="pointwise"),
-        representation=Part(name="hover", options={"classes": len(taxonomy)}),
+        representation=fitting_part("hover", mpp, classes=len(taxonomy)),
         taxonomy=taxonomy.to_json(),
         mpp=mpp,
     )

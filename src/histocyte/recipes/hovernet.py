@@ -7,6 +7,7 @@ from typing import Literal
 from histocyte.core.errors import UnknownNameError
 from histocyte.core.taxonomy import PANNUKE, Taxonomy
 from histocyte.model.spec import ModelSpec, Part
+from histocyte.recipes.fitting import fitting_part
 
 __all__ = ["hovernet"]
 
@@ -51,7 +52,7 @@ def hovernet(
             },
         ),
         heads=Part(name="pointwise", options={"own_branch": True}),
-        representation=Part(name="hover", options={"classes": len(taxonomy), "nucleus_channels": 2}),
+        representation=fitting_part("hover", mpp, classes=len(taxonomy), nucleus_channels=2),
         taxonomy=taxonomy.to_json(),
         mpp=mpp,
         mean=(0.0, 0.0, 0.0),

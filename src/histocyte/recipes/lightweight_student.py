@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from histocyte.core.taxonomy import Taxonomy
 from histocyte.model.spec import ModelSpec, Part
+from histocyte.recipes.fitting import fitting_part
 from histocyte.recipes.lightweight_teacher import REFINED
 
 __all__ = ["lightweight_student"]
@@ -36,9 +37,8 @@ def lightweight_student(
         encoder=Part(name="timm_pyramid", options={"name": encoder, "depths": [0, 1, 2, 3, 4]}),
         decoder=Part(name="unet", options={"widths": [512, 256, 128, 64, 32], "depths": [3, 2, 1, 1, 1]}),
         heads=Part(name="pointwise"),
-        representation=Part(
-            name="flow",
-            options={"classes": len(taxonomy), "foreground": "types", "flow_scale": 1.0, "losses": "lightweight"},
+        representation=fitting_part(
+            "flow", mpp, classes=len(taxonomy), foreground="types", flow_scale=1.0, losses="lightweight"
         ),
         taxonomy=taxonomy.to_json(),
         mpp=mpp,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from histocyte.core.taxonomy import CellClass, Taxonomy
 from histocyte.model.spec import ModelSpec, Part
+from histocyte.recipes.fitting import fitting_part
 
 __all__ = ["REFINED", "lightweight_teacher"]
 
@@ -67,9 +68,8 @@ def lightweight_teacher(
         encoder=Part(name="timm_vit", options={"name": encoder, **own, **given}),
         decoder=Part(name="unetr", options={"branches": 2, "widths": list(_WIDTHS)}),
         heads=Part(name="pointwise", options={"own_branch": True}),
-        representation=Part(
-            name="flow",
-            options={"classes": len(taxonomy), "foreground": "types", "flow_scale": 1.0, "losses": "lightweight"},
+        representation=fitting_part(
+            "flow", mpp, classes=len(taxonomy), foreground="types", flow_scale=1.0, losses="lightweight"
         ),
         taxonomy=taxonomy.to_json(),
         mpp=mpp,

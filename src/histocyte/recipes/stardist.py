@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from histocyte.core.taxonomy import CONSEP, Taxonomy
 from histocyte.model.spec import ModelSpec, Part
+from histocyte.recipes.fitting import fitting_part
 
 __all__ = ["stardist"]
 
@@ -28,7 +29,7 @@ def stardist(
         encoder=Part(name="timm_pyramid", options={"name": encoder, "depths": [0, 1, 2, 3, 4]}),
         decoder=Part(name="unet", options={"widths": [256, 128, 96, 64, 48], "depths": [2, 2, 2, 2, 1]}),
         heads=Part(name="cpp_refine" if refined else "pointwise"),
-        representation=Part(name="star", options={"classes": len(taxonomy), "refined": refined}),
+        representation=fitting_part("star", mpp, classes=len(taxonomy), refined=refined),
         taxonomy=taxonomy.to_json(),
         mpp=mpp,
         multiple=32,

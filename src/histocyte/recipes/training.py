@@ -16,7 +16,6 @@ from histocyte.core.taxonomy import CONSEP
 from histocyte.datasets.augment import Augmentation, blur, brightness_contrast, dihedral, downscale, noise, stain_jitter
 from histocyte.datasets.augment_cellvit import cellvit_augmentation, flips
 from histocyte.datasets.augment_cisca import cisca_augmentation
-from histocyte.datasets.cards import DATASETS
 from histocyte.datasets.sample import Sample
 from histocyte.encoders.fingerprint import encoder_sha256
 from histocyte.encoders.hub import find_weights
@@ -37,9 +36,7 @@ __all__ = [
     "augmentation",
     "augmentation_of",
     "crop_sampler",
-    "data_facts",
     "first_spec",
-    "held_out",
     "image_weights",
     "options_of",
     "origin",
@@ -54,21 +51,27 @@ OUR_CROPS = Crops()
 """Without a plan."""
 
 
-def first_spec(recipe: str, encoder: str | None = None) -> ModelSpec:
+def first_spec(recipe: str, encoder: str | None = None, *, mpp: float | None = None) -> ModelSpec:
     """The spec a recipe makes, for the classes that `datasets.folder` maps labels into.
 
     Args:
         recipe: By name.
         encoder: In place of the recipe's own.
+        mpp: Resolution it is to work at, µm/px, in place of the recipe's own.
 
     Raises:
         UnknownNameError: No such recipe or encoder.
-        InputError: A recipe whose encoder is part of the method.
+        InputError: A recipe whose encoder or resolution is part of the method.
+        ResolutionError: The resolution is not finite or outside 0.05–10 µm/px.
     """
     make = RECIPES[recipe]
-    if encoder is not None and "encoder" not in inspect.signature(make).parameters:
-        raise InputError(f"The recipe '{recipe}' has an encoder of its own and takes no other.")
-    spec = make(taxonomy=CONSEP) if encoder is None else make(taxonomy=CONSEP, encoder=encoder)
+    takes, given = inspect.signature(make).parameters, {"encoder": encoder, "mpp": mpp}
+    given = {option: value for option, value in given.items() if value is not None}
+    for option in given:
+        if option not in takes:
+            what = "an encoder" if option == "encoder" else "a resolution"
+            raise InputError(f"The recipe '{recipe}' has {what} of its own and takes no other.")
+    spec = make(taxonomy=CONSEP, **given)
     return spec.with_changes(tissues=())  # our data states no tissues, so nothing would teach that head
 
 
@@ -226,27 +229,3 @@ def origin(model: Segmenter, encoder_weights: str | Path, *, included: bool) -> 
         source="" if Path(encoder_weights).exists() else str(encoder_weights),
         included=included,
     )
-
-
-def held_out(validation: Sequence[Sample]) -> dict[str, list[str]]:
-    """Names of held-out images by data set, as a model's spec keeps them."""
-    sources = sorted({s.source for s in validation})
-    return {source: [s.name for s in validation if s.source == source] for source in sources}
-
-
-def data_facts(samples: Sequence[Sample]) -> tuple[dict[str, object], ...]:
-    """Name, licence, citation and size of each training set, for the spec."""
-    facts = []
-    for source in sorted({s.source for s in samples}):
-        mine = [s for s in samples if s.source == source]
-        card = DATASETS.get(source)
-        facts.append(
-            {
-                "name": source,
-                "licence": card.licence if card else "not stated",
-                "citation": card.citation if card else "own data",
-                "images": len(mine),
-                "nuclei": int(sum(int(s.instances.max()) for s in mine)),
-            }
-        )
-    return tuple(facts)

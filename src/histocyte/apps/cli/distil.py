@@ -162,8 +162,8 @@ def _check_alone() -> None:
 def student_spec(recipe: str, teacher: ModelSpec, encoder: str | None, options: Sequence[str], name: str) -> ModelSpec:
     """The student that a recipe makes, with its teacher's classes.
 
-    A student of the teacher's scheme and resolution is also read by the teacher's constants: its maps will be like the
-    teacher's.
+    A student of the teacher's scheme is also read by the teacher's constants, at its own resolution: its maps will be
+    like the teacher's.
 
     Args:
         recipe: By name.
@@ -177,9 +177,9 @@ def student_spec(recipe: str, teacher: ModelSpec, encoder: str | None, options: 
         InputError: An option that the recipe does not take.
     """
     import inspect
-    import math
 
     from histocyte.core.errors import InputError
+    from histocyte.recipes.fitting import refitted
     from histocyte.recipes.registry import RECIPES
 
     make = RECIPES[recipe]
@@ -201,8 +201,8 @@ def student_spec(recipe: str, teacher: ModelSpec, encoder: str | None, options: 
     except (TypeError, ValueError) as error:
         raise InputError(f"The recipe '{recipe}' cannot be made with {given}: {error}.") from error
     spec = spec.with_changes(name=name, tissues=())
-    mine, theirs = spec.representation, teacher.representation
-    if mine.name == theirs.name and math.isclose(spec.mpp, teacher.mpp, rel_tol=1e-6):
+    mine, theirs = spec.representation, refitted(teacher, spec.mpp).representation
+    if mine.name == theirs.name:
         taken = {k: v for k, v in theirs.options.items() if k not in _OF_THE_NETWORK}
         spec = spec.with_changes(
             representation={"name": mine.name, "options": {**mine.options, **taken}},

@@ -128,7 +128,7 @@ class DistilData:
 
     def facts(self, teachers: Sequence[ModelSpec]) -> tuple[dict[str, object], ...]:
         """The sets for the student's spec: its own, those without labels, and what its teachers have learnt from."""
-        from histocyte.recipes.training import data_facts
+        from histocyte.recipes.provenance import data_facts, facts_through
 
         facts = list(data_facts([*self.training, *self.validation]))
         for source in sorted({f.source for f in self.extra} - {str(f["name"]) for f in facts}):
@@ -142,22 +142,14 @@ class DistilData:
                     "nuclei": 0,
                 }
             )
-        for teacher in teachers:
-            known = {str(f["name"]) for f in facts}
-            facts += [{**entry, "through": teacher.name} for entry in teacher.data if str(entry["name"]) not in known]
-        return tuple(facts)
+        return facts_through(facts, teachers)
 
     def held_out(self, teachers: Sequence[ModelSpec]) -> dict[str, list[str]]:
         """Names of held-out images by set: of the student's own sets, and of those that only teachers learnt from."""
-        from histocyte.recipes.training import held_out
+        from histocyte.recipes.provenance import held_out_through, names_by_set
 
-        mine = held_out(self.validation)
         own = {s.source for s in (*self.training, *self.validation)} | {f.source for f in self.extra}
-        for teacher in teachers:
-            for source, names in _past(teacher).items():
-                if source not in own:
-                    mine[source] = [n for n in names if n in mine.get(source, names)]
-        return mine
+        return held_out_through(names_by_set(self.validation), own, teachers)
 
 
 def split_for_teachers(

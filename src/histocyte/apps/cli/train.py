@@ -99,12 +99,22 @@ def train(
         float | None,
         typer.Option(min=0.01, max=0.9, help="Share of the patients or slides held out: 0.2 where not given."),
     ] = None,
+    fold: Annotated[
+        str | None,
+        typer.Option(metavar="K/N", help="Hold out the K-th of N parts of the patients or slides: cross-validation."),
+    ] = None,
     validate_every: Annotated[
         int | None, typer.Option(min=1, help="Steps between validations: 500 where not given, or the plan's.")
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="Threads on a CPU; all there are where not given.")] = None,
     mpp: Annotated[float | None, typer.Option(help="µm/px of images of a set that is not known by name.")] = None,
+    model_mpp: Annotated[
+        float | None,
+        typer.Option(
+            help="µm/px that the model is to work at, in place of the recipe's or the model's it goes on from."
+        ),
+    ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the model: my-model where not given.")] = None,
 ) -> None:
     """Train a model on labelled images.
@@ -123,23 +133,26 @@ def train(
         histocyte train data/pannuke -o runs/cellvit --recipe cellvit --encoder-weights vit256 --plan published
         histocyte train data/pannuke -o runs/again --recipe runs/cellvit/recipe.json
     """
-    from histocyte.core.errors import require
+    from histocyte.core.errors import InputError, require
 
     require("torch", extra="torch")
     from histocyte.apps.cli.stopping import ending_with_a_word
-    from histocyte.apps.cli.training_options import Adaptation, refuse_beside_a_recipe
+    from histocyte.apps.cli.training_options import Adaptation, parse_fold, refuse_beside_a_recipe
     from histocyte.apps.cli.training_run import TrainingRun
     from histocyte.apps.cli.training_start import Start
     from histocyte.recipes.plans import OURS, find_plan
     from histocyte.recipes.resolved import ResolvedRecipe
 
+    part = None if fold is None else parse_fold(fold)
+    if part is not None and validation is not None:
+        raise InputError("--fold and --validation both say what is held out: choose one of them.")
     fitting = {"steps": steps, "batch": batch, "validate_every": validate_every, "learning_rate": learning_rate}
     if recipe is not None and recipe.endswith(".json"):
         file = Path(recipe)
         others: dict[str, object] = {
             **{"--encoder": encoder, "--adapt": adapt, "--lora-rank": lora_rank, "--lora-mlp": lora_mlp},
             **{"--cache-passes": cache_passes, "--delta": delta or None, "--whole": delta is False, "--plan": plan},
-            **{"--loss-weight": loss_weight, "--seed": seed, "--validation": validation},
+            **{"--loss-weight": loss_weight, "--seed": seed, "--validation": validation, "--model-mpp": model_mpp},
             **{f"--{option.replace('_', '-')}": value for option, value in fitting.items()},
         }
         refuse_beside_a_recipe(file, others)
@@ -149,12 +162,12 @@ def train(
         seed, share, plan, name = again.training.seed, again.validation, again.plan, name or again.model.name
         wishes: dict[str, object] = {}
     else:
-        again, beginning = None, Start.of(recipe, encoder, encoder_weights, start_from)
+        again, beginning = None, Start.of(recipe, encoder, encoder_weights, start_from, model_mpp)
         chosen = find_plan(beginning.spec.recipe, plan or OURS)
         how = adapt or (beginning.way_to_adapt if chosen is None else chosen.adapt)
         ways = Adaptation(how, lora_rank or 8, lora_mlp, cache, cache_passes or 8, delta)
         share, wishes = validation or 0.2, {**fitting, "loss_weights": loss_weight or []}
     with ending_with_a_word():
         run = TrainingRun(out, beginning, name or "my-model", ways, seed or 0, device, threads, plan or OURS, again)
-        run.load_data(data, validation=share, mpp=mpp)
+        run.load_data(data, validation=share, mpp=mpp, fold=part)
         run.fit(**wishes)

@@ -149,7 +149,7 @@ def _write(
     """Write the file; what `--json` prints."""
     from histocyte.inference.classifier import ClassifierSpec, save_classifier
     from histocyte.inference.embed import feature_runtime
-    from histocyte.recipes.training import data_facts, held_out
+    from histocyte.recipes.provenance import data_facts, names_by_set
 
     features = feature_runtime(model.runtime).features
     spec = ClassifierSpec(
@@ -158,7 +158,7 @@ def _write(
         model_sha256=model.sha256,
         embedding=features.name,
         width=features.width,
-        training={**facts, "data": list(data_facts([*learn, *score])), "held_out": held_out(score)},
+        training={**facts, "data": list(data_facts([*learn, *score])), "held_out": names_by_set(score)},
         scores=trained.scores.to_json(),
     )
     written = save_classifier(out, spec, trained.head)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import sys
@@ -39,12 +40,14 @@ from histocyte.model.segmenter import Segmenter
 from histocyte.pipeline import instances_on
 from histocyte.recipes.plan import TrainingPlan
 from histocyte.recipes.plans import OURS, find_plan
+from histocyte.recipes.provenance import names_by_set
 from histocyte.recipes.registry import RECIPES
 from histocyte.recipes.resolved import ResolvedRecipe
-from histocyte.recipes.training import OUR_CROPS, crop_sampler, data_facts, held_out, with_class_weights
+from histocyte.recipes.training import OUR_CROPS, crop_sampler, with_class_weights
 from histocyte.training.crops import BatchSource, CropSampler
 from histocyte.training.feature_cache import CachedSampler, FeatureCache
 from histocyte.training.fit import TrainingOptions, fit, prepare
+from histocyte.training.journal import write_json
 from histocyte.training.ranks import joined, launched
 from histocyte.training.state import load_moving
 from histocyte.training.terms import TISSUE_TERM
@@ -96,8 +99,10 @@ class TrainingRun:
         self.training: list[Sample] = []
         self.validation: list[Sample] = []
 
-    def load_data(self, folders: Sequence[Path], *, validation: float, mpp: float | None) -> None:
-        """Read the data and hold out whole groups.
+    def load_data(
+        self, folders: Sequence[Path], *, validation: float, mpp: float | None, fold: tuple[int, int] | None = None
+    ) -> None:
+        """Read the data and hold out whole groups: a share of them, or one fold.
 
         Raises:
             InputError: A folder without labelled images, or one whose data is never to be trained on.
@@ -108,7 +113,7 @@ class TrainingRun:
                 raise InputError(f"'{folder}' is an external test set, never trained or selected on. Leave it out.")
         samples = load_folders(folders, taxonomy=self.spec.classes, mpp=mpp)
         self.share = validation
-        self.training, self.validation = self.beginning.split(samples, fraction=validation, seed=self.seed)
+        self.training, self.validation = self.beginning.split(samples, fraction=validation, seed=self.seed, fold=fold)
         self._say(f"{len(self.training)} images to train on, {len(self.validation)} held out.")
         if self.plan is not None:
             self._follow(self.plan)
@@ -156,7 +161,27 @@ class TrainingRun:
             options = training_options(self.spec, self.plan, sampler, self.ways, **given)
         options = replace(options, device=str(self.device))
         with joined(self.device) as self.ranks, FolderLock(self.folder) if self.ranks.leads else nullcontext():
+            self._check_same_split()
             self._fit(model, sampler, options)
+
+    def _check_same_split(self) -> None:
+        """Write data.json, or see that the run learns from the same images as before.
+
+        Raises:
+            InputError: The folder holds a run on other images.
+        """
+        mine = {"learnt": names_by_set(self.training), "held_out": names_by_set(self.validation)}
+        path = self.folder / "data.json"
+        if path.exists():
+            theirs = json.loads(path.read_text(encoding="utf-8"))
+            other = sorted({s for k in mine for s in {*mine[k], *theirs[k]} if mine[k].get(s) != theirs[k].get(s)})
+            if other:
+                raise InputError(
+                    f"'{self.folder}' holds a run that learns from, or holds out, other images of {', '.join(other)}. "
+                    "Give it the same data, --seed and --validation or --fold, or another folder."
+                )
+        elif self.ranks.leads:
+            write_json(path, mine)
 
     def _resolved(self, options: TrainingOptions) -> ResolvedRecipe:
         return ResolvedRecipe(
@@ -257,8 +282,9 @@ class TrainingRun:
         merge_adapters(model)
         report = self._report(model.eval(), replicates=1000).to_json()
         arguments = [a if not Path(a).exists() else Path(a).name for a in sys.argv[1:]]
+        seen = self.beginning.seen(self.training, self.validation)
         spec = self.spec.with_changes(
-            data=data_facts([*self.training, *self.validation]),
+            data=seen["data"],
             metrics=report["sources"],
             training={
                 "command": f"histocyte {shlex.join(arguments)}",
@@ -267,7 +293,7 @@ class TrainingRun:
                 "adapt": self.ways.how,
                 "plan": self.plan_name,
                 **self.beginning.record,
-                "held_out": held_out(self.validation),
+                "held_out": seen["held_out"],
             },
         )
         path = self.folder / "model.safetensors"

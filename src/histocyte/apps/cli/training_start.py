@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from histocyte.apps.cli.output import say
 from histocyte.core.errors import InputError
@@ -15,9 +16,12 @@ from histocyte.model.checkpoint import load_model, read_spec
 from histocyte.model.segmenter import Segmenter
 from histocyte.model.spec import EncoderWeights, ModelSpec
 from histocyte.model.zoo import bundled_models, find_model
+from histocyte.recipes.fitting import refitted
+from histocyte.recipes.provenance import data_facts, facts_through, held_out_through, names_by_set
 from histocyte.recipes.registry import way_to_adapt
 from histocyte.recipes.resolved import ResolvedRecipe
 from histocyte.recipes.training import first_spec, origin, start
+from histocyte.training.ranks import launched
 
 __all__ = ["Start"]
 
@@ -37,15 +41,23 @@ class Start:
     model: Path | None = None
 
     @classmethod
-    def of(cls, recipe: str | None, encoder: str | None, encoder_weights: str | None, start_from: str | None) -> Start:
+    def of(
+        cls,
+        recipe: str | None,
+        encoder: str | None,
+        encoder_weights: str | None,
+        start_from: str | None,
+        mpp: float | None = None,
+    ) -> Start:
         """What the options of `histocyte train` ask for.
 
         Raises:
             UnknownNameError: No such recipe, encoder or model.
             InputError: They do not go together, or the model has no weights that can be trained.
+            ResolutionError: No resolution to work at.
         """
         if start_from is None:
-            return cls(first_spec(recipe or "hover_unet", encoder), encoder_weights)
+            return cls(first_spec(recipe or "hover_unet", encoder, mpp=mpp), encoder_weights)
         given = {"--recipe": recipe, "--encoder": encoder, "--encoder-weights": encoder_weights}
         asked = [option for option, value in given.items() if value is not None]
         if asked:
@@ -56,7 +68,8 @@ class Start:
         path = find_model(start_from).safetensors
         if path is None:
             raise InputError(f"'{start_from}' is for running only (ONNX); training goes on from a .safetensors model.")
-        return cls(read_spec(path), model=path)
+        spec = read_spec(path)
+        return cls(spec if mpp is None else refitted(spec, mpp), model=path)
 
     @classmethod
     def again(cls, recipe: ResolvedRecipe, path: Path, encoder_weights: str | None, start_from: str | None) -> Start:
@@ -126,25 +139,42 @@ class Start:
             return None if facts is None else facts.model_copy(update={"included": True})
         return None if self.encoder_weights is None else origin(network, self.encoder_weights, included=included)
 
-    def split(self, samples: Sequence[Sample], *, fraction: float, seed: int) -> tuple[list[Sample], list[Sample]]:
+    @property
+    def before(self) -> tuple[ModelSpec, ...]:
+        """The model it goes on from, as it was trained; none where there is none."""
+        return () if self.model is None else (read_spec(self.model),)
+
+    def seen(self, training: Sequence[Sample], validation: Sequence[Sample]) -> dict[str, Any]:
+        """What the spec of the trained model says of its data: its own, and what the model before it has seen."""
+        own = {s.source for s in (*training, *validation)}
+        return {
+            "data": facts_through(data_facts([*training, *validation]), self.before),
+            "held_out": held_out_through(names_by_set(validation), own, self.before),
+        }
+
+    def split(
+        self, samples: Sequence[Sample], *, fraction: float, seed: int, fold: tuple[int, int] | None = None
+    ) -> tuple[list[Sample], list[Sample]]:
         """Training and validation samples, no patient or slide on both sides.
 
-        Of a set that the model was trained on, the images it did not learn from stay held out, whatever the fraction
-        and the seed: on any other it would be scored on what it has seen.
+        Of a set that the model was trained on, the images it did not learn from stay held out, whatever the fraction,
+        the seed and the fold: on any other it would be scored on what it has seen.
 
         Raises:
-            InputError: A set of a single group.
+            InputError: A set of a single group or of fewer than there are folds.
         """
         past = self.spec.training.get("held_out", {}) if self.model is not None else {}
-        known = [s for s in samples if s.source in past]
-        validation = {id(s) for s in known if s.name in past[s.source]}
+        learnt = {*past, *(str(entry["name"]) for entry in self.spec.data)} if self.model is not None else set()
+        known = [s for s in samples if s.source in learnt]
+        validation = {id(s) for s in known if s.name in past.get(s.source, ())}
         groups = {(s.source, s.group) for s in known if id(s) in validation}
-        new = [s for s in samples if s.source not in past]
+        new = [s for s in samples if s.source not in learnt]
         if new:
-            validation |= {id(s) for s in split_by_group(new, fraction=fraction, seed=seed)[1]}
+            validation |= {id(s) for s in split_by_group(new, fraction=fraction, seed=seed, fold=fold)[1]}
         if known:
             sets = ", ".join(sorted({s.source for s in known}))
-            say(f"Of {sets} the images that the model has not learnt from stay held out.")
+            if launched().leads:
+                say(f"Of {sets} the images that the model has not learnt from stay held out.")
         if not validation:
             raise InputError(
                 "The model was trained on all of these images, so none is left to score it on. Add images it has not "

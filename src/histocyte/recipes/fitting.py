@@ -1,0 +1,63 @@
+"""Representations with constants that fit a resolution, as parts of a model."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+from histocyte.model.spec import ModelSpec, Part
+from histocyte.representations.distance import Distance
+from histocyte.representations.flow import Flow
+from histocyte.representations.hover import Hover
+from histocyte.representations.star import Star
+
+__all__ = ["fitting_part", "refitted"]
+
+_KINDS: dict[str, Any] = {"distance": Distance, "flow": Flow, "hover": Hover, "star": Star}
+
+
+def fitting_part(name: str, mpp: float, **options: Any) -> Part:
+    """The part that builds a representation for maps of a resolution.
+
+    Its options are those given, and those constants that are others at this resolution than by default.
+
+    Args:
+        name: "distance", "flow", "hover" or "star".
+        mpp: Resolution of the maps, µm/px.
+        options: Of the representation's `at`.
+
+    Raises:
+        ResolutionError: The resolution is not finite or outside 0.05–10 µm/px.
+
+    >>> fitting_part("hover", 0.5, classes=4).options
+    {'classes': 4, 'min_area_px': 3, 'smoothing_px': 0.4, 'sobel_px': 11}
+    """
+    kind = _KINDS[name]
+    usual = dataclasses.asdict(kind())
+    fitting = dataclasses.asdict(kind.at(mpp, **options))
+    return Part(name=name, options=options | {k: v for k, v in fitting.items() if v != usual[k]})
+
+
+def refitted(spec: ModelSpec, mpp: float) -> ModelSpec:
+    """A model as it is, made to work at another resolution; its weights have to learn that.
+
+    Constants of decoding that follow the resolution are scaled, those chosen for the model too.
+
+    Args:
+        spec: What it is.
+        mpp: The new resolution, µm/px.
+
+    Raises:
+        ResolutionError: The resolution is not finite or outside 0.05–10 µm/px.
+    """
+    kind, given = _KINDS.get(spec.representation.name), dict(spec.representation.options)
+    if kind is not None:
+        usual, fitting = (dataclasses.asdict(kind.at(at)) for at in (spec.mpp, mpp))
+        for name, value in fitting.items():
+            if value == usual[name]:
+                continue
+            own = given.get(name, usual[name])
+            scaled = value if own == usual[name] else own * value / usual[name]
+            given[name] = math.ceil(scaled) if isinstance(value, int) else scaled
+    return spec.with_changes(mpp=mpp, representation=Part(name=spec.representation.name, options=given))
