@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from histocyte.core.errors import InputError, require
+from histocyte.core.errors import require
 from histocyte.evaluation.bootstrap import Estimate
 from histocyte.evaluation.drawing import COLOURS, Plot, draw, draw_intervals, short, spoken
 from histocyte.evaluation.study_tokens import MapOfTokens, TokenStudy
 from histocyte.evaluation.study_tokens_probe import GAP_UM, MOST_PER_HALF, PERMUTATIONS
 from histocyte.files.atomic import write_atomically
+from histocyte.files.writable import check_folder
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,12 +34,11 @@ def check_out(folder: Path) -> None:
 
     Raises:
         MissingExtraError: jinja2 or matplotlib is not installed.
-        InputError: The folder is a file.
+        DiskError: The folder cannot be made or written.
     """
     require("jinja2", extra="study")
     require("matplotlib", extra="study")
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"'{folder}' is a file; name a folder for the study.")
+    check_folder(folder)
 
 
 def write_token_study(study: TokenStudy, folder: Path) -> list[Path]:

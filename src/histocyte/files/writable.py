@@ -29,13 +29,13 @@ def check_file(path: Path | None, *, example: str) -> None:
         raise DiskError(f"Cannot write {path}: {why}. Choose another place.")
 
 
-def check_folder(path: Path) -> None:
-    """Refuse a path that no folder can be at, or that cannot be written to; nothing is made.
+def check_folder(path: Path | None) -> None:
+    """Refuse a path that no folder can be at, or that cannot be written to; nothing is made. None passes.
 
     Raises:
         DiskError: That is so.
     """
-    if why := hindrance(path):
+    if path is not None and (why := hindrance(path)):
         raise DiskError(f"Cannot write to the folder {path}: {why}. Choose another output folder.")
 
 

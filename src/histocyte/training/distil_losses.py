@@ -74,8 +74,9 @@ class DistilOptions:
                 raise InputError(f"--{name} is one of {', '.join(known)}; asked was '{value}'.")
         if not 0 < self.temperature < float("inf"):
             raise InputError(f"A temperature is above 0; asked was {self.temperature:g}.")
-        if min(self.alpha, self.beta, self.feature_weight) < 0 or self.alpha + self.beta <= 0:
-            raise InputError("--alpha, --beta and --feature-weight are 0 or more, and not all of them 0.")
+        weights = (self.alpha, self.beta, self.feature_weight)
+        if not all(0 <= weight < float("inf") for weight in weights) or self.alpha + self.beta <= 0:
+            raise InputError("--alpha, --beta and --feature-weight are numbers of 0 or more, and not all of them 0.")
 
     @property
     def distillation(self) -> float:

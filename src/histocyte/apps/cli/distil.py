@@ -66,12 +66,14 @@ def distil(
     cache: Annotated[
         Path | None, typer.Option(help="Folder for what the teachers say; several runs may share it. OUT/teachers.")
     ] = None,
-    cache_limit: Annotated[float, typer.Option(min=0, help="GB that this may take.")] = 50.0,
+    cache_limit: Annotated[float, typer.Option(min=0, max=1e6, help="GB that this may take.")] = 50.0,
     steps: Annotated[int, typer.Option(min=1, help="Batches to train for.")] = 4000,
     batch: Annotated[int, typer.Option(min=1, help="Crops in a batch.")] = 16,
-    crop_px: Annotated[int, typer.Option(min=32, help="Side of a crop.")] = 256,
-    learning_rate: Annotated[float, typer.Option(min=1e-9, help="Of the decoder; the encoder's is 0.3 of it.")] = 1e-3,
-    seed: Annotated[int, typer.Option(help="Of everything random, the split included.")] = 0,
+    crop_px: Annotated[int, typer.Option(min=32, max=4096, help="Side of a crop.")] = 256,
+    learning_rate: Annotated[
+        float, typer.Option(min=1e-9, max=1, help="Of the decoder; the encoder's is 0.3 of it.")
+    ] = 1e-3,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of everything random, the split included.")] = 0,
     validation: Annotated[
         float, typer.Option(min=0.01, max=0.9, help="Share of the patients or slides held out of sets new to teachers.")
     ] = 0.2,
@@ -104,9 +106,12 @@ def distil(
     from histocyte.apps.cli.distil_teacher import Source
     from histocyte.apps.cli.output import print_json, say
     from histocyte.apps.cli.stopping import ending_with_a_word
+    from histocyte.files.writable import check_folder
     from histocyte.training.distil_lessons import Way
     from histocyte.training.distil_losses import DistilOptions, Features, Reading
 
+    for folder in (out, cache):
+        check_folder(folder)
     with ending_with_a_word():
         how = DistilOptions(
             temperature,

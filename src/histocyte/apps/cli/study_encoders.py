@@ -37,7 +37,9 @@ def encoders(
     held_out: Annotated[
         float, typer.Option(min=0.01, max=0.9, help="Share of the patients or slides held out and scored.")
     ] = 0.2,
-    split_seed: Annotated[int, typer.Option(help="Decides which are held out, and the crops.")] = 0,
+    split_seed: Annotated[
+        int, typer.Option(min=0, max=2**32 - 1, help="Decides which are held out, and the crops.")
+    ] = 0,
     normalise: Annotated[
         list[str] | None,
         typer.Option(help="NAME=MEAN/STD where weights expect another than their card's, e.g. mobilenetv2=0.5/0.5."),
@@ -68,7 +70,9 @@ def encoders(
         require(module, extra="study")
     from histocyte.apps.cli.study_encoders_run import EncoderStudy
     from histocyte.evaluation.study_encoders import Budget, parse_encoders, parse_normalisations, plan_runs
+    from histocyte.files.writable import check_folder
 
+    check_folder(out)
     budget = Budget(
         steps=steps,
         batch=batch,
@@ -84,6 +88,8 @@ def encoders(
         numbers = [int(s) for s in seeds.split(",")]
     except ValueError as error:
         raise InputError(f"'{seeds}' are no seeds. Write whole numbers with commas between, e.g. 0,1,2.") from error
+    if wrong := [n for n in numbers if not 0 <= n < 2**32]:
+        raise InputError(f"{wrong[0]} is no seed: they are whole numbers from 0 to 4294967295.")
     choices = parse_encoders(encoders, parse_normalisations(normalise or ()))
     runs = plan_runs(choices, [t.strip() for t in taps.split(",")], numbers)
     study = EncoderStudy(out, budget, data, data_mpp=data_mpp, device=device, threads=threads)

@@ -27,7 +27,9 @@ def tokens(
     ] = None,
     tile: Annotated[int | None, typer.Option(help="Side of a tile, px; the model's own by default.")] = None,
     mpp: Annotated[float | None, typer.Option(help="µm/px of images of a set that is not known by name.")] = None,
-    seed: Annotated[int, typer.Option(help="Of split, shuffles, random weights and picture.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**32 - 1, help="Of split, shuffles, random weights and picture.")
+    ] = 0,
     umap: Annotated[bool, typer.Option(help="Make the UMAP picture.")] = True,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,

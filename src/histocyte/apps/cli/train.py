@@ -93,7 +93,8 @@ def train(
         typer.Option(metavar="TERM=WEIGHT", help="Weight of a loss term in place of the recipe's; may be repeated."),
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(min=0, help="Of everything random, the split included: 0 where not given.")
+        int | None,
+        typer.Option(min=0, max=2**32 - 1, help="Of everything random, the split included: 0 where not given."),
     ] = None,
     validation: Annotated[
         float | None,
@@ -140,9 +141,12 @@ def train(
     from histocyte.apps.cli.training_options import Adaptation, parse_fold, refuse_beside_a_recipe
     from histocyte.apps.cli.training_run import TrainingRun
     from histocyte.apps.cli.training_start import Start
+    from histocyte.files.writable import check_folder
     from histocyte.recipes.plans import OURS, find_plan
     from histocyte.recipes.resolved import ResolvedRecipe
 
+    for folder in (out, cache):
+        check_folder(folder)
     part = None if fold is None else parse_fold(fold)
     if part is not None and validation is not None:
         raise InputError("--fold and --validation both say what is held out: choose one of them.")

@@ -37,7 +37,7 @@ def classifier(
     validation: Annotated[
         float, typer.Option(min=0.01, max=0.9, help="Share of the patients or slides held out.")
     ] = 0.2,
-    seed: Annotated[int, typer.Option(help="Of split, draw, first weights and intervals.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of split, draw, first weights and intervals.")] = 0,
     mpp: Annotated[float | None, typer.Option(help="µm/px of images of a set that is not known by name.")] = None,
     cache: Annotated[
         Path | None, typer.Option(help="Folder to keep found cells in; the next classifier takes seconds.")
@@ -62,8 +62,10 @@ def classifier(
     from histocyte.core.errors import InputError, require
 
     require("torch", extra="torch")
-    if out.is_dir():
-        raise InputError(f"'{out}' is a folder; pass the name of a file: -o {out / 'classifier.safetensors'}.")
+    from histocyte.files.writable import check_file, check_folder
+
+    check_file(out, example="classifier.safetensors")
+    check_folder(cache)
     from histocyte.datasets.own_classes import load_with_own_classes
     from histocyte.evaluation.classifier_training import images_to_stop_by, train_classifier
     from histocyte.evaluation.study_tokens_source import split_unseen
