@@ -1,0 +1,33 @@
+"""Which bundled model fits a slide better."""
+
+from __future__ import annotations
+
+import math
+
+from histocyte.inference.load import spec_of
+from histocyte.model.spec import ModelSpec
+from histocyte.model.zoo import bundled_models
+
+__all__ = ["better_fitting"]
+
+_CLEARLY = 1.5
+"""Resolutions nearer to each other than by this factor are as good as the same."""
+
+
+def better_fitting(mpp: float, spec: ModelSpec) -> ModelSpec | None:
+    """The bundled model of the same classes that works at a slide's resolution, where the one in use does not.
+
+    Args:
+        mpp: Of the slide, µm/px.
+        spec: Of the model in use.
+
+    Returns:
+        The nearest in resolution; None where the model in use is as near.
+    """
+
+    def away(other: ModelSpec) -> float:
+        return abs(math.log(other.mpp / mpp))
+
+    others = [spec_of(files) for files in bundled_models().values()]
+    nearest = min((o for o in others if o.classes.names == spec.classes.names), key=away, default=None)
+    return nearest if nearest is not None and away(spec) - away(nearest) > math.log(_CLEARLY) else None

@@ -1,0 +1,43 @@
+"""Which bundled model is named for a slide that another fits better."""
+
+from __future__ import annotations
+
+import pytest
+
+from histocyte.core.taxonomy import PANNUKE
+from histocyte.inference import choice
+from histocyte.model.spec import ModelSpec
+from histocyte.recipes.hover_unet import hover_unet
+
+
+@pytest.fixture
+def specs(monkeypatch: pytest.MonkeyPatch) -> dict[str, ModelSpec]:
+    specs = {
+        "fine": hover_unet().with_changes(name="fine"),
+        "coarse": hover_unet(mpp=0.5).with_changes(name="coarse"),
+        "others": hover_unet(mpp=1.0, taxonomy=PANNUKE).with_changes(name="others"),
+    }
+    monkeypatch.setattr(choice, "bundled_models", lambda: {name: name for name in specs})
+    monkeypatch.setattr(choice, "spec_of", lambda name: specs[name])
+    return specs
+
+
+@pytest.mark.parametrize(
+    ("mpp", "model", "better"),
+    [
+        (0.5, "fine", "coarse"),
+        (0.46, "fine", "coarse"),
+        (0.9, "fine", "coarse"),
+        (0.25, "fine", None),
+        (0.35, "fine", None),  # nearly as near
+        (0.5, "coarse", None),
+        (0.25, "coarse", "fine"),
+        (1.0, "coarse", None),  # the one that is nearer has other classes
+        (1.0, "others", None),
+    ],
+)
+def test_the_nearest_model_of_the_same_classes_is_named_where_it_is_clearly_nearer(
+    mpp: float, model: str, better: str | None, specs: dict[str, ModelSpec]
+) -> None:
+    found = choice.better_fitting(mpp, specs[model])
+    assert (found and found.name) == better
