@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 from collections.abc import Iterator
 from dataclasses import replace
@@ -265,6 +266,33 @@ def test_labels_of_other_classes_teach_outlines(world: Path) -> None:
         )
         assert all((sample.types is not None) == known for sample in (*data.training, *data.validation))
         assert any("its labels teach outlines" in note for note in data.notes) != known
+
+
+def test_own_classes_that_are_others_teach_outlines_too(world: Path, tmp_path: Path) -> None:
+    shutil.copytree(world / "consep", tmp_path / "mine")
+    (tmp_path / "mine" / "classes.json").write_text('["a", "b", "c", "d"]')
+    data = DistilData.read(
+        [tmp_path / "mine"], taxonomy=CONSEP, teachers=[small("hover")], fraction=0.5, seed=0, least_um=8.0, mpp=0.25
+    )
+    assert all(sample.types is None for sample in data.training)
+    assert "The classes of mine are others than the teacher's: its labels teach outlines." in data.notes
+
+
+def test_what_cannot_begin_is_refused_before_the_teachers_are_asked(
+    world: Path, done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(distil_run, "TeacherCache", None)
+    (tmp_path / "cut.safetensors").write_bytes(b"cut")
+    for match, out, options in (
+        ("does not have all of the levels", tmp_path / "run", {"option": ["levels=99"]}),
+        ("needs one level", tmp_path / "run", {"option": ["levels=0"]}),
+        ("No timm model called 'nosuch'", tmp_path / "run", {"encoder": "nosuch"}),
+        ("is no safetensors file", tmp_path / "run", {"encoder_weights": str(tmp_path / "cut.safetensors")}),
+        ("holds a run with other settings", done, {"features": "mse"}),
+    ):
+        with pytest.raises(HistocyteError, match=match):
+            run(world, out, **options)
+    assert not (tmp_path / "run").exists()
 
 
 def test_held_out_images_are_no_images_without_labels_either(tmp_path: Path) -> None:

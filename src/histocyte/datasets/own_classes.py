@@ -17,7 +17,7 @@ from histocyte.datasets.cards import DatasetCard
 from histocyte.datasets.folder import card_for, load_folder
 from histocyte.datasets.sample import Sample
 
-__all__ = ["load_for_taxonomy", "load_with_own_classes", "taxonomy_of_names"]
+__all__ = ["classes_of", "load_for_taxonomy", "load_with_own_classes", "taxonomy_of_names"]
 
 CLASSES_FILE = "classes.json"
 
@@ -61,7 +61,7 @@ def load_with_own_classes(
     Raises:
         InputError: A folder without a class list, folders with different ones, or what `load_folder` refuses.
     """
-    lists = [_classes_of(Path(folder), names=names, mpp=mpp) for folder in folders]
+    lists = [classes_of(Path(folder), names=names, mpp=mpp) for folder in folders]
     for folder, (card, taxonomy) in zip(folders, lists, strict=True):
         if taxonomy is None:
             raise InputError(
@@ -106,7 +106,7 @@ def load_for_taxonomy(
     """
     samples: list[Sample] = []
     for folder in folders:
-        card, own = _classes_of(Path(folder), names=names, mpp=mpp)
+        card, own = classes_of(Path(folder), names=names, mpp=mpp)
         shared = {} if own is None else {c: c for c in own.names if c in taxonomy.names}
         if own is not None and not shared:
             raise InputError(
@@ -118,8 +118,19 @@ def load_for_taxonomy(
     return samples
 
 
-def _classes_of(folder: Path, *, names: Sequence[str] | None, mpp: float | None) -> tuple[DatasetCard, Taxonomy | None]:
-    """The card of a folder, with the way from its type codes into its own classes, and these."""
+def classes_of(
+    folder: Path, *, names: Sequence[str] | None = None, mpp: float | None = None
+) -> tuple[DatasetCard, Taxonomy | None]:
+    """The card of a folder, with the way from its type codes into its own classes, and these; None if it has none.
+
+    Args:
+        folder: As for `datasets.folder`.
+        names: Of the type codes from 1, in place of what the folder says.
+        mpp: Resolution of a folder that is no known set.
+
+    Raises:
+        InputError: No such folder, an unknown resolution, or a broken classes.json.
+    """
     if not folder.is_dir():
         raise InputError(f"There is no folder '{folder}'. Pass a folder with NAME.webp/.png and NAME.npz pairs.")
     card = card_for(folder, mpp=mpp)

@@ -102,7 +102,12 @@ class TimmPyramid(nn.Module):
     ) -> None:
         super().__init__()
         options = timm_options(name, arch_options)
-        self.body = create_timm(name, features_only=True, out_indices=tuple(depths), **options)
+        if not depths:
+            raise InputError(f"A pyramid needs one level of '{name}' or more; none is asked for.")
+        try:
+            self.body = create_timm(name, features_only=True, out_indices=tuple(depths), **options)
+        except IndexError as error:
+            raise InputError(f"'{name}' does not have all of the levels {list(depths)}. Ask for fewer.") from error
         self.channels_last = str(getattr(self.body, "output_fmt", "NCHW")).endswith("NHWC")
         self.unused = _cut_unused_stages(self.body)
         facts = self.body.feature_info

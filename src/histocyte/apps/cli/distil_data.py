@@ -10,8 +10,8 @@ from pathlib import Path
 from histocyte.core.errors import InputError
 from histocyte.core.taxonomy import Taxonomy
 from histocyte.datasets.cards import DATASETS
-from histocyte.datasets.folder import card_for, load_folder
-from histocyte.datasets.own_classes import load_for_taxonomy
+from histocyte.datasets.folder import load_folder
+from histocyte.datasets.own_classes import classes_of, load_for_taxonomy
 from histocyte.datasets.sample import Sample
 from histocyte.datasets.splits import split_by_group
 from histocyte.datasets.unlabelled import list_unlabelled
@@ -72,7 +72,7 @@ class DistilData:
         samples: list[Sample] = []
         strange: list[str] = []
         for folder in folders:
-            card = card_for(folder, mpp=mpp)
+            card, _ = classes_of(folder, mpp=mpp)
             if card.into and not set(card.into.values()) & set(taxonomy.names):
                 strange.append(card.name)
                 samples += load_folder(folder, taxonomy=taxonomy, mpp=mpp, card=replace(card, into={}))

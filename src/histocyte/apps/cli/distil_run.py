@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors.torch import load_file
@@ -81,7 +81,8 @@ class DistilRun:
         threads: On a CPU.
 
     Raises:
-        InputError: Settings that do not go together.
+        InputError: Settings that do not go together, or a student that cannot be made or has no such weights.
+        ModelError: Weights that do not fit it.
     """
 
     def __init__(
@@ -101,6 +102,10 @@ class DistilRun:
         self.teachers = [source.teacher for source in teachers]
         self.lessons: Lessons = lessons_of(student, [t.spec for t in self.teachers], way=settings.way)
         self.encoder_weights = encoder_weights
+        # What cannot be made is told before hours of asking; what is trained is made anew then, from a seed of its own.
+        model = start(student, encoder_weights, seed=settings.seed)
+        if encoder_weights is not None:
+            self.spec = student.with_changes(encoder_weights=origin(model, encoder_weights, included=True))
         self.representation = build_representation(student.representation)
         self.device, self.threads = pick_device(device), threads or available_cpus()
         torch.set_num_threads(self.threads)
@@ -113,8 +118,10 @@ class DistilRun:
             most_bytes: That the answers may take.
 
         Raises:
+            InputError: The run's folder holds one that was taught otherwise.
             DiskError: They do not fit.
         """
+        self._refuse_another_run()
         fields = [*self.data.labelled, *self.data.extra]
         cache = TeacherCache(folder or self.folder / "teachers", most_bytes=most_bytes)
         every, still = cache.bytes_needed(self.teachers, fields)
@@ -141,9 +148,6 @@ class DistilRun:
             typer.Exit: Told to end between two steps; the same call goes on.
         """
         model = start(self.spec, self.encoder_weights, seed=self.settings.seed)
-        if self.encoder_weights is not None:
-            facts = origin(model, self.encoder_weights, included=True)
-            self.spec = self.spec.with_changes(encoder_weights=facts)
         grid = self._feature_grid(model)
         if grid:
             torch.manual_seed(self.settings.seed)
@@ -158,7 +162,8 @@ class DistilRun:
             device=str(self.device),
         )
         with FolderLock(self.folder):
-            self._check_same_run()
+            with write_atomically(self.folder / "distil.json") as file:
+                file.write(json.dumps(self._refuse_another_run(), indent=2).encode())
             self._fit(model, self._sampler(cache, grid), options)
         drop_projection(model)
         return self._write(model.eval(), steps)
@@ -211,8 +216,8 @@ class DistilRun:
         theirs = self.teachers[0].feature_shape[1] * self.teachers[0].spec.mpp / self.spec.mpp
         return max(1, round(self.settings.crop_px / max(theirs, encoder.info.strides[-1])))
 
-    def _check_same_run(self) -> None:
-        """Another way of teaching, other teachers or other images make another run."""
+    def _refuse_another_run(self) -> dict[str, Any]:
+        """What makes this run what it is: another way of teaching, other teachers or other images make another."""
         path = self.folder / "distil.json"
         mine = {
             "teachers": [{"name": t.spec.name, "sha256": t.sha256, "views": t.views} for t in self.teachers],
@@ -221,7 +226,7 @@ class DistilRun:
             "images": self.data.sha256(),
             "student": self.spec.with_changes(name="").model_dump(mode="json", exclude={"histocyte"}),
         }
-        mine = json.loads(json.dumps(mine))
+        mine = cast(dict[str, Any], json.loads(json.dumps(mine)))
         if path.exists():
             theirs = json.loads(path.read_text(encoding="utf-8"))
             other = [key for key, value in mine.items() if theirs.get(key) != value]
@@ -229,8 +234,7 @@ class DistilRun:
                 raise InputError(
                     f"'{self.folder}' holds a run with other {', '.join(other)}. Use the same, or another folder."
                 )
-        with write_atomically(path) as file:
-            file.write(json.dumps(mine, indent=2).encode())
+        return mine
 
     def _validate(self, network: nn.Module) -> dict[str, float]:
         """Mean bPQ over the held-out images of the sets that part touching nuclei, and each set's own scores."""
