@@ -92,6 +92,50 @@ def test_cellvit_is_trained_with_its_numbers() -> None:
     assert "nucleus_focal_tversky" not in as_run.losses
 
 
+@pytest.mark.parametrize(
+    ("recipe", "epochs", "rates", "numbers"),
+    [
+        (
+            "hovernet",
+            100,
+            {0: 1, 24: 1, 25: 0.1, 49: 0.1, 50: 1, 74: 1, 75: 0.1, 99: 0.1},
+            {"optimiser": "adam", "learning_rate": 1e-4, "weight_decay": 0.0, "betas": (0.9, 0.999), "batch": 8},
+        ),
+        (
+            "cellpose",
+            500,
+            {0: 0, 1: 1 / 9, 8: 8 / 9, 9: 1, 399: 1, 400: 0.5, 409: 0.5, 410: 0.25, 499: 0.5**10},
+            {"optimiser": "sgd", "learning_rate": 0.2, "weight_decay": 1e-5, "betas": (0.9, 0.999), "batch": 8},
+        ),
+    ],
+)
+def test_methods_are_trained_with_their_numbers(
+    recipe: str, epochs: int, rates: dict[int, float], numbers: dict[str, object]
+) -> None:
+    plan = PLANS[recipe]["published"]
+    options = options_of(plan, crop_sampler(first_spec(recipe), samples(), seed=0, crops=plan.crops))
+    each = options["epoch_steps"]
+    assert options["steps"] == epochs * each
+    assert {name: options[name] for name in numbers} == numbers
+    for epoch, expected in rates.items():
+        found = learning_rate_factor(options["schedule"], epoch * each, options["steps"], epoch_steps=each)
+        assert found == pytest.approx(expected), epoch
+
+
+def test_hovernet_and_cellpose_weigh_and_zoom_as_published() -> None:
+    hovernet, cellpose = PLANS["hovernet"]["published"], PLANS["cellpose"]["published"]
+    assert hovernet.frozen_epochs == 50
+    assert {term: w for term, w in hovernet.losses.items() if w != 1} == {"hover_msge": 2}
+    assert (hovernet.zoom, cellpose.zoom) == ((0.8, 1.2), (0.75, 1.25))
+    assert (hovernet.keep, cellpose.keep, cellpose.crop_px) == ("best", "last", 224)
+
+
+def test_a_teacher_works_in_the_steps_of_its_encoders_patches() -> None:
+    spec = first_spec("lightweight_teacher", "vit_tiny_patch16_224")
+    assert (spec.multiple, spec.tile_px, spec.margin_px) == (16, 256, 32)
+    assert first_spec("lightweight_teacher").multiple == 14
+
+
 def test_images_are_drawn_by_the_weights_of_the_plan() -> None:
     given = samples()
     plan = PLANS["cellvit"]["published"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from histocyte.core.taxonomy import CellClass, Taxonomy
@@ -36,7 +37,7 @@ def lightweight_teacher(
     encoder: str = _H_OPTIMUS,
     *,
     taps: Sequence[int] | None = None,
-    patch_px: int = 14,
+    patch_px: int | None = None,
     taxonomy: Taxonomy = REFINED,
     mpp: float = 0.25,
     mean: tuple[float, float, float] = (0.707223, 0.578729, 0.703617),
@@ -54,13 +55,16 @@ def lightweight_teacher(
     Args:
         encoder: A timm ViT; the paper's is H-optimus-0's architecture.
         taps: Four blocks to tap, from 1; the paper's for its encoder, at even distances in any other, where None.
-        patch_px: The encoder's patch.
+        patch_px: The encoder's patch; as its name has it ("…_patch16_…") where None.
         taxonomy: The cell classes.
         mpp: Resolution, µm/px.
         mean: Of the encoder's training images, RGB from 0 to 1; the default is H-optimus-0's.
         std: Likewise.
     """
     own = {"taps": _H_OPTIMUS_TAPS, "image_size": 224} if encoder == _H_OPTIMUS else {}
+    if patch_px is None:
+        named = re.search(r"patch(\d+)", encoder)
+        patch_px = int(named[1]) if named else 14
     given = {} if taps is None else {"taps": list(taps)}
     return ModelSpec(
         name="lightweight-teacher",

@@ -106,7 +106,8 @@ _cppnet = replace(
 )
 
 _hovernet = TrainingPlan(
-    source="Graham et al. 2019, HoVer-Net (doi 10.1016/j.media.2019.101563)",
+    source="Graham et al. 2019, HoVer-Net (doi 10.1016/j.media.2019.101563), and its authors' code (vqdang/hover_net: "
+    "the TensorFlow release and the PyTorch one)",
     optimiser="adam",
     learning_rate=1e-4,
     schedule={"name": "steps", "gamma": 0.1, "epochs": 25, "restart": 50},
@@ -122,11 +123,21 @@ _hovernet = TrainingPlan(
         "types_dice": 1.0,
     },
     augmentation="histocyte",
+    zoom=(0.8, 1.2),
     keep="best",
     readings=(
-        "50 epochs of the decoders, then 50 of all; the paper's batches of 8 and 4 on each of two GPUs are one of 8",
-        "the gradient term weighs 2, as in the paper; its authors' later code has 1",
-        "augmentation is ours, which covers the paper's flips, turns and blur and goes further in colour",
+        "50 epochs of the decoders, then 50 of all, each at 1e-4 and after 25 at 1e-5, with one optimiser throughout; "
+        "published begins with a new one",
+        "batches are of 8: published are 8 in the first phase and 4 in the second on each of two GPUs, so 16 and 8",
+        "sources disagree on which hover loss weighs 2: that of the gradients by the paper (taken here), the squared "
+        "error by its TensorFlow code, neither by the PyTorch code; all other terms weigh 1",
+        "in the first phase the whole encoder stays, its batch statistics too; in the code those and its first "
+        "convolution move",
+        "crops are of 256 px, predicted whole; published are 270 px, of which the middle 80 are predicted, or 256 and "
+        "164",
+        "zoom is the code's; turns are by quarters, published by any angle with shear up to 5°; blur, noise and colour "
+        "are ours, which go further",
+        "the weights kept are the best by our validation score; published by Dice",
     ),
 )
 
@@ -196,11 +207,13 @@ _lightweight = TrainingPlan(
 )
 
 _cellpose = TrainingPlan(
-    source="Stringer et al. 2021, Cellpose (doi 10.1038/s41592-020-01018-x)",
+    source="Stringer et al. 2021, Cellpose (doi 10.1038/s41592-020-01018-x), and its authors' code "
+    "(MouseLand/cellpose)",
     optimiser="sgd",
     learning_rate=0.2,
     weight_decay=1e-5,
-    schedule={"name": "ramp_and_halve", "warmup": 10, "halvings": 10, "every": 10},
+    # From 0 in the first epoch to all of it in the tenth.
+    schedule={"name": "ramp_and_halve", "warmup": 9, "halvings": 10, "every": 10},
     batch=8,
     epochs=500,
     losses={"nucleus_bce": 1.0, "flow_mse": 1.0, "types_ce": 1.0, "types_dice": 0.2},
@@ -210,7 +223,12 @@ _cellpose = TrainingPlan(
     zoom=(0.75, 1.25),
     readings=(
         "images are turned by quarters only, so that labels stay exact; published is any angle",
-        "the halving of the last 100 epochs is as in the authors' code",
+        "the learning rate halves every 10 of the last 100 epochs, as in the authors' present code; that of the "
+        "paper's time begins 10 epochs later, so that 500 epochs meet nine halvings of ten",
+        "an epoch is as many crops as the images' area holds; published is one crop of each image",
+        "published images are scaled to cells of one diameter (30 px) and then by 0.75–1.25; here their resolution is "
+        "the model's instead",
+        "published results are the mean of four networks",
         "the loss of classes is ours: the method has none",
     ),
 )
