@@ -100,7 +100,7 @@ def test_what_is_read_is_what_was_written(recipe: str, name: str, tmp_path: Path
     crops = OUR_CROPS if plan is None else plan.crops
     sampler = crop_sampler(spec, [sample], seed=3, crops=crops)
     options = training_options(spec, plan, sampler, Adaptation("last-2"), batch=3)
-    written = ResolvedRecipe(model=spec, training=options, crops=crops, plan=name, validation=0.3)
+    written = ResolvedRecipe(model=spec, training=options, crops=crops, plan=name, fold=(2, 3))
     write_json(tmp_path / "recipe.json", written.to_json())
     read = ResolvedRecipe.read(tmp_path / "recipe.json")
     assert read == written
@@ -132,6 +132,18 @@ def test_a_plan_is_followed_as_it_was(data: Path, tmp_path: Path, monkeypatch: p
     assert same(tmp_path / "first", out)
     assert json.loads((out / "recipe.json").read_text()) == facts
     assert read_spec(out / "model.safetensors").training["plan"] == "published"
+
+
+def test_a_fold_is_held_out_again(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "first"
+    train([data], out, "hover_unet", encoder=SMALL, fold="2/3", **SHORT)
+    assert json.loads((out / "recipe.json").read_text())["fold"] == [2, 3]
+    once_more = again(data, tmp_path / "again", out / "recipe.json")
+    assert (out / "data.json").read_text() == (once_more / "data.json").read_text()
+    assert same(out, once_more)
+    odd = changed(out / "recipe.json", tmp_path / "odd.json", lambda f: f["model"].update(multiple=10))
+    with pytest.raises(InputError, match="works in steps of 16 px and the recipe 'hover_unet' in steps of 10"):
+        again(data, tmp_path / "odd", odd)
 
 
 def test_cached_features_need_their_folder(data: Path, weights: Path, first: Path, tmp_path: Path) -> None:
@@ -190,6 +202,7 @@ def test_the_encoders_weights_are_the_same_or_refused(data: Path, first: Path, t
         ({"plan": "published", "seed": 0, "delta": False}, "--whole and --plan and --seed too. Leave them out"),
         ({"encoder": SMALL, "adapt": "full", "lora_mlp": True}, "--encoder and --adapt and --lora-mlp"),
         ({"loss_weight": ["hover_mse=1"], "validation": 0.2, "validate_every": 3}, "--loss-weight and --validation"),
+        ({"fold": "1/2"}, "--fold too"),
         ({"start_from": "hover-unet-consep"}, "does not begin so. Leave out --start-from"),
     ],
 )
@@ -228,6 +241,7 @@ def test_options_that_the_recipe_has_are_refused(
         (lambda f: f["crops"].update(zoom=[1.2, 0.8]), "zoom is 1.2–0.8"),
         (lambda f: f.update(crops=[]), "crops: Input should be"),
         (lambda f: f.update(validation=2), "validation is 2"),
+        (lambda f: f.update(fold=[3, 2]), "fold is [3, 2]"),
         (lambda f: f.update(started_from={"name": "x"}), "started_from has a name and a sha256"),
         (lambda f: f.update(code="import os"), "No entry of a recipe called 'code'"),
         (lambda f: f.pop("crops"), "does not say crops; an earlier version"),

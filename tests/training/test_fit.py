@@ -21,11 +21,12 @@ from histocyte.datasets.sample import Sample
 from histocyte.model.build import build_segmenter
 from histocyte.model.spec import ModelSpec
 from histocyte.recipes.hover_unet import hover_unet
-from histocyte.recipes.training import crop_sampler
+from histocyte.recipes.training import crop_sampler, first_spec
 from histocyte.testing.perfect import paint_truth
 from histocyte.testing.scenes import packed_ellipses
-from histocyte.training.crops import CropSampler
-from histocyte.training.fit import TrainingError, TrainingOptions, fit
+from histocyte.training.crops import Batch, CropSampler
+from histocyte.training.feature_cache import stored
+from histocyte.training.fit import TrainingError, TrainingOptions, _forward, fit
 
 SCRIPT = """
 import sys
@@ -67,6 +68,22 @@ def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, torch.Tensor]:
     return train(tmp_path_factory.mktemp("run"), steps=8)
+
+
+def test_tissues_are_learnt_from_kept_features_too() -> None:
+    torch.manual_seed(0)
+    spec = first_spec("cellvit", "vit_tiny_patch16_224").with_changes(tissues=("breast", "colon"))
+    model = build_segmenter(spec).eval()
+    image = torch.randint(0, 256, (2, 3, 64, 64)).float()
+    with torch.no_grad():
+        maps, tissues = model.forward_with_tissue(image)
+        kept = stored(model.encoder(model.normalise(image)))
+        batch = Batch(image.numpy(), {}, np.ones(2, np.float32), kept, np.array([0, 1]))
+        raw, found = _forward(model, image, batch, tissues=True)
+        assert _forward(model, image, batch, tissues=False)[1] is None
+    assert found is not None
+    torch.testing.assert_close(found, tissues, rtol=1e-2, atol=1e-2)
+    torch.testing.assert_close(raw, maps, rtol=1e-2, atol=1e-2)
 
 
 def test_a_killed_run_goes_on_to_the_same_weights(undisturbed: dict[str, torch.Tensor], tmp_path: Path) -> None:

@@ -60,6 +60,7 @@ class ResolvedRecipe:
         crops: How they are drawn and varied.
         plan: By which name it was asked for.
         validation: Share of the patients or slides held out.
+        fold: Number of the part of them that is held out instead, and number of parts.
         started_from: Name and SHA-256 of the model file it goes on from; empty where from none.
     """
 
@@ -69,6 +70,7 @@ class ResolvedRecipe:
     plan: str = OURS
     validation: float = 0.2
     started_from: Mapping[str, str] = field(default_factory=dict)
+    fold: tuple[int, int] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """In plain values, as `read` takes them."""
@@ -80,6 +82,7 @@ class ResolvedRecipe:
             "crops": asdict(self.crops),
             "plan": self.plan,
             "validation": self.validation,
+            "fold": self.fold,
             "started_from": dict(self.started_from),
         }
 
@@ -99,11 +102,11 @@ class ResolvedRecipe:
         training = _part(TrainingOptions, data, "training", path)
         if any(name.startswith("distil_") for name in training.loss_weights):
             raise InputError(f"'{path}' was written by `histocyte distil`, which is to be called as it was then.")
-        missing = [name for name in known if name not in data]
+        missing = [name for name in known if name not in data and name != "fold"]
         if missing:
             raise InputError(f"'{path}' does not say {', '.join(missing)}; an earlier version may have written it.")
         model = ModelSpec.parse(json.dumps(data["model"]), where=str(path))
-        rest = _typed(_Rest, {f.name: data[f.name] for f in fields(_Rest)}, "", path)
+        rest = _typed(_Rest, {f.name: data.get(f.name) for f in fields(_Rest)}, "", path)
         recipe = cls(
             model=model.with_changes(histocyte=__version__),
             training=training,
@@ -111,6 +114,7 @@ class ResolvedRecipe:
             plan=rest.plan,
             validation=rest.validation,
             started_from=rest.started_from,
+            fold=rest.fold,
         )
         recipe._check(path)
         return recipe
@@ -133,6 +137,8 @@ class ResolvedRecipe:
         low, high = self.crops.zoom
         if not 0 < low <= high:
             raise InputError(f"{where}: zoom is {low:g}–{high:g}, and it is a range of numbers above 0.")
+        if self.fold is not None and not (1 <= self.fold[0] <= self.fold[1] >= 2):
+            raise InputError(f"{where}: fold is {list(self.fold)}, and it is its number and how many there are.")
         if self.started_from and set(self.started_from) != {"name", "sha256"}:
             raise InputError(f"{where}: started_from has a name and a sha256, or nothing.")
         check_adaptation(self.training.adapt)
@@ -167,6 +173,7 @@ class _Rest:
     plan: str
     validation: float
     started_from: dict[str, str]
+    fold: tuple[int, int] | None
 
 
 def _plain(path: Path) -> dict[str, Any]:

@@ -10,10 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from histocyte.core.errors import InputError
@@ -292,9 +290,12 @@ class _Loop:
 
 def _forward(model: Segmenter, images: Tensor, batch: Batch, *, tissues: bool) -> tuple[Tensor, Tensor | None]:
     """Raw channels, and tissue logits where they are to be learnt and the batch knows them."""
+    wanted = tissues and model.tissue is not None and batch.tissues is not None
     if batch.features is not None:
-        return _from_features(model, images, batch.features), None
-    if tissues and model.tissue is not None and batch.tissues is not None:
+        features = restored(batch.features, images.device)
+        raw: Tensor = model.heads(model.decoder(features, model.normalise(images)))
+        return raw, model.tissue(features.cls) if wanted and model.tissue is not None else None
+    if wanted:
         return model.forward_with_tissue(images)
     return model(images), None
 
@@ -313,9 +314,3 @@ def _own_losses(
     target = {name: torch.from_numpy(maps).to(raw.device) for name, maps in batch.maps.items()}
     separable = torch.from_numpy(batch.separable).to(raw.device)
     return loss_terms(representation, raw, target, separable, wanted=wanted)
-
-
-def _from_features(model: Segmenter, images: Tensor, stored: Mapping[str, NDArray[np.float16]]) -> Tensor:
-    """As the model's own `forward`, but for the encoder."""
-    raw: Tensor = model.heads(model.decoder(restored(stored, images.device), model.normalise(images)))
-    return raw

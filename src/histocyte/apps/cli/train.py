@@ -156,7 +156,8 @@ def train(
         others: dict[str, object] = {
             **{"--encoder": encoder, "--adapt": adapt, "--lora-rank": lora_rank, "--lora-mlp": lora_mlp},
             **{"--cache-passes": cache_passes, "--delta": delta or None, "--whole": delta is False, "--plan": plan},
-            **{"--loss-weight": loss_weight, "--seed": seed, "--validation": validation, "--model-mpp": model_mpp},
+            **{"--loss-weight": loss_weight, "--seed": seed, "--validation": validation, "--fold": fold},
+            **{"--model-mpp": model_mpp},
             **{f"--{option.replace('_', '-')}": value for option, value in fitting.items()},
         }
         refuse_beside_a_recipe(file, others)
@@ -164,6 +165,7 @@ def train(
         beginning = Start.again(again, file, encoder_weights, start_from)
         ways = Adaptation.again(again, file, cache)
         seed, share, plan, name = again.training.seed, again.validation, again.plan, name or again.model.name
+        part = again.fold
         wishes: dict[str, object] = {}
     else:
         again, beginning = None, Start.of(recipe, encoder, encoder_weights, start_from, model_mpp)

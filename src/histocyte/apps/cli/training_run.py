@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors.torch import load_file
@@ -26,6 +26,7 @@ from histocyte.datasets.cards import DATASETS
 from histocyte.datasets.folder import load_folders
 from histocyte.datasets.sample import Sample
 from histocyte.encoders.fingerprint import tensor_sha256
+from histocyte.encoders.protocol import EncoderInfo
 from histocyte.evaluation.protocol import evaluate
 from histocyte.evaluation.report import Report
 from histocyte.files.lock import FolderLock
@@ -89,6 +90,7 @@ class TrainingRun:
         self.folder, self.beginning, self.seed, self.ways, self.recipe = folder, beginning, seed, ways, recipe
         self.spec = (beginning.spec if recipe is None else recipe.model).with_changes(name=name)
         self.plan_name, self.share = plan, 0.2
+        self.fold: tuple[int, int] | None = None
         self.plan = find_plan(self.spec.recipe, plan) if recipe is None else None
         self.crops = recipe.crops if recipe is not None else OUR_CROPS if self.plan is None else self.plan.crops
         self.ranks = launched()
@@ -112,7 +114,7 @@ class TrainingRun:
             if card is not None and card.external:
                 raise InputError(f"'{folder}' is an external test set, never trained or selected on. Leave it out.")
         samples = load_folders(folders, taxonomy=self.spec.classes, mpp=mpp)
-        self.share = validation
+        self.share, self.fold = validation, fold
         self.training, self.validation = self.beginning.split(samples, fraction=validation, seed=self.seed, fold=fold)
         self._say(f"{len(self.training)} images to train on, {len(self.validation)} held out.")
         if self.plan is not None:
@@ -121,6 +123,11 @@ class TrainingRun:
     def _follow(self, plan: TrainingPlan) -> None:
         """What a plan changes of the network: weights of classes, and a head for tissues where there are some."""
         self.spec = with_class_weights(self.spec, plan, self.training)
+        if plan.frozen_epochs and not self.beginning.pretrained:
+            self._say(
+                f"The plan leaves the encoder as it is for {plan.frozen_epochs} epochs, and without --encoder-weights "
+                "that is at random."
+            )
         if TISSUE_TERM in plan.losses and self.beginning.model is None:
             tissues = RECIPES[self.spec.recipe]().tissues
             if any(s.tissue for s in self.training):
@@ -151,6 +158,7 @@ class TrainingRun:
             typer.Exit: Told to end between two steps; the same call goes on.
         """
         model = self.beginning.network(seed=self.seed)
+        self._check_sides(model)
         self._name_weights(model)
         # A network on a CPU keeps it busy by itself; before a GPU the processors are there to prepare batches.
         threads = 1 if self.device.type == "cpu" else max(1, available_cpus() // self.ranks.world - 1)
@@ -191,6 +199,7 @@ class TrainingRun:
             plan=self.plan_name,
             validation=self.share,
             started_from=self.beginning.named,
+            fold=self.fold,
         )
 
     def _fit(self, model: Segmenter, crops: CropSampler, options: TrainingOptions) -> None:
@@ -199,7 +208,7 @@ class TrainingRun:
             published = {name: tensor_sha256(tensor) for name, tensor in model.encoder.state_dict().items()}
         sampler: BatchSource = crops
         if self.ways.cache is not None:
-            sampler = self._cached(model, crops, self.ways.cache, options.cached_crops)
+            sampler = self._cached(model, crops, self.ways.cache, options)
         fixed = prepare(model, options)
         curves = Curves(self.folder, self.spec.name)
         reached = 0
@@ -233,6 +242,15 @@ class TrainingRun:
     def _leaves_out(self) -> bool:
         return self.ways.leaves_out and self.beginning.model is None
 
+    def _check_sides(self, model: Segmenter) -> None:
+        """See that the recipe's crops and tiles are such as the encoder takes."""
+        step = cast(EncoderInfo, model.encoder.info).multiple
+        if self.spec.multiple % step:
+            raise InputError(
+                f"This encoder works in steps of {step} px and the recipe '{self.spec.recipe}' in steps of "
+                f"{self.spec.multiple}. Choose an encoder whose patches fit, or another recipe."
+            )
+
     def _name_weights(self, model: Segmenter) -> None:
         """Say in the spec which weights the encoder begins with; a recipe's are those that it names."""
         facts = self.beginning.encoder_facts(model, included=not self._leaves_out)
@@ -244,16 +262,19 @@ class TrainingRun:
             )
         self.spec = self.spec.with_changes(encoder_weights=facts)
 
-    def _cached(self, model: Segmenter, crops: CropSampler, folder: Path, count: int) -> CachedSampler:
+    def _cached(self, model: Segmenter, crops: CropSampler, folder: Path, options: TrainingOptions) -> CachedSampler:
         """Features of the crops, made by the first process; one training at a time makes any in a folder."""
         if not self.ranks.leads:
             self.ranks.wait()
         with FolderLock(folder) if self.ranks.leads else nullcontext():
+            count = options.cached_crops
             cache = FeatureCache(folder, model, self.spec, crops, device=self.device)
             needed = cache.bytes_needed(count)
             still = f"{needed / 1e9:.2f} GB still to be made" if needed else "all there"
             size = count * cache.crop_bytes / 1e9
             self._say(f"Features of {count:,} crops take {size:.2f} GB in '{folder}': {still}.")
+            if (times := options.steps * options.batch / count) >= 2:
+                self._say(f"Each crop will be seen about {times:,.0f} times; more of them: --cache-passes.")
             with progress_bar("crops", hidden=not needed) as bar:
                 task = bar.add_task("features", total=count, note="")
                 filled = cache.fill(count, progress=lambda done, total: bar.update(task, completed=done, total=total))
