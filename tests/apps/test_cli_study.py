@@ -14,7 +14,7 @@ import torch
 from typer.testing import CliRunner, Result
 
 from histocyte.apps.cli.study import app
-from histocyte.core.errors import HistocyteError, InputError, UnknownNameError
+from histocyte.core.errors import HistocyteError, InputError, ResolutionError, UnknownNameError
 from histocyte.core.taxonomy import CONSEP
 from histocyte.encoders.availability import Availability, Step
 from histocyte.testing.perfect import paint_truth
@@ -77,10 +77,16 @@ def test_a_study_is_written_and_a_finished_run_is_not_done_again(
 
 
 def test_a_study_in_which_nothing_could_be_done_says_so(data: Path, tmp_path: Path) -> None:
-    answer = study(data, tmp_path, "no-such-encoder=random")
+    (tmp_path / "cut.safetensors").write_bytes(b"cut")
+    answer = study(data, tmp_path, f"resnet10t={tmp_path / 'cut.safetensors'}")
     assert isinstance(answer.exception, HistocyteError)
     assert "No run of this study could be done" in str(answer.exception)
     assert "no-such-encoder" in (tmp_path / "table.md").read_text()
+
+
+def test_a_folder_of_unknown_resolution_is_told_the_option_of_this_command(data: Path) -> None:
+    answer = CliRunner().invoke(app, ["encoders", "--data", str(data), "--encoders", "resnet10t=random"])
+    assert "Pass it: --data-mpp 0.25" in str(answer.exception)
 
 
 @pytest.mark.parametrize(
@@ -91,6 +97,10 @@ def test_a_study_in_which_nothing_could_be_done_says_so(data: Path, tmp_path: Pa
         (["--crop-px", "100"], InputError, "multiple of 32"),
         (["--taps", "deepest"], UnknownNameError, "Did you mean 'deep'"),
         (["--normalise", "other=0.5/0.5"], InputError, "names no encoder of this study"),
+        (["--encoders", "nosuch"], UnknownNameError, "No encoder called 'nosuch'"),
+        (["--reference", "nosuch"], HistocyteError, "No encoder here is the reference 'nosuch'"),
+        (["--mpp", "nan"], ResolutionError, "for the encoders is outside"),
+        (["--data-mpp", "nan"], ResolutionError, "the true one with --data-mpp"),
     ],
 )
 def test_wrong_input_is_refused_before_anything_is_begun(

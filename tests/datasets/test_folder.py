@@ -11,7 +11,7 @@ import pytest
 from histocyte.core.errors import InputError
 from histocyte.core.taxonomy import CONSEP
 from histocyte.datasets.cards import DATASETS
-from histocyte.datasets.folder import load_folder
+from histocyte.datasets.folder import load_folder, load_folders
 from histocyte.datasets.sample import Sample
 from histocyte.datasets.splits import split_by_group
 
@@ -103,6 +103,13 @@ def test_impossible_resolutions_are_refused(tmp_path: Path, mpp: float) -> None:
     write(tmp_path / "mine", "a", np.ones((4, 4), np.int32))
     with pytest.raises(InputError, match="outside 0.05–10 µm/px"):
         load_folder(tmp_path / "mine", mpp=mpp)
+
+
+def test_a_folder_is_given_once(tmp_path: Path) -> None:
+    write(tmp_path / "tnbc", "a", np.ones((4, 4), np.int32))
+    assert len(load_folders([tmp_path / "tnbc"])) == 1
+    with pytest.raises(InputError, match="is given twice"):
+        load_folders([tmp_path / "tnbc", tmp_path / "tnbc" / ".." / "tnbc"])
 
 
 def sample(source: str, group: str, name: str) -> Sample:

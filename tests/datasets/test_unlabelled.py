@@ -32,6 +32,8 @@ def test_what_cannot_be_used_is_refused(tmp_path: Path) -> None:
         list_unlabelled(tmp_path / "none", mpp=0.5)
     with pytest.raises(InputError, match="holds no image"):
         list_unlabelled(tmp_path, mpp=0.5)
+    with pytest.raises(InputError, match="the true one with --images-mpp"):
+        list_unlabelled(tmp_path, mpp=float("nan"))
     with pytest.raises(InputError, match="--images-mpp"):
         list_unlabelled(tmp_path)
     (tmp_path / "a.png").write_bytes(b"no image")

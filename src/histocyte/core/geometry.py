@@ -68,8 +68,13 @@ class Box:
         return slice(y, y + self.height), slice(x, x + self.width)
 
 
-def check_mpp(mpp: float, *, what: str = "the image") -> float:
+def check_mpp(mpp: float, *, what: str = "the image", option: str = "--mpp") -> float:
     """Return `mpp` if it is a possible resolution.
+
+    Args:
+        mpp: µm per px.
+        what: Has it, for messages.
+        option: Of the command line that states it, likewise.
 
     Raises:
         ResolutionError: Not finite or outside 0.05–10 µm/px.
@@ -77,7 +82,7 @@ def check_mpp(mpp: float, *, what: str = "the image") -> float:
     if not math.isfinite(mpp) or not MPP_MIN <= mpp <= MPP_MAX:
         raise ResolutionError(
             f"A resolution of {mpp:g} µm/px for {what} is outside {MPP_MIN}–{MPP_MAX:g} µm/px. "
-            "Pass the true one with --mpp (mpp=... in Python), e.g. --mpp 0.25 for a 40x scan."
+            f"Pass the true one with {option} (mpp=... in Python), e.g. {option} 0.25 for a 40x scan."
         )
     return float(mpp)
 

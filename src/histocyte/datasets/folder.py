@@ -21,27 +21,32 @@ from histocyte.datasets.label_arrays import read_label_arrays, whole_ids
 from histocyte.datasets.pictures import decode_picture, picture_content
 from histocyte.datasets.sample import Sample
 
-__all__ = ["card_for", "load_folder", "load_folders"]
+__all__ = ["card_for", "load_folder", "load_folders", "refuse_twice"]
 
 MOST_IDS = 1 << 24
 """Tables are looked up by id; more would be an id gone wrong, and fill the memory."""
 
 
-def card_for(folder: Path, *, mpp: float | None = None) -> DatasetCard:
+def card_for(folder: Path, *, mpp: float | None = None, option: str = "--mpp") -> DatasetCard:
     """The card of a known set by the folder's name, or a plain one for somebody's own data.
+
+    Args:
+        folder: Where the images lie.
+        mpp: Resolution for folders that are no known set.
+        option: Of the command line that states it, for messages.
 
     Raises:
         InputError: An unknown set and no resolution given, or an impossible one.
     """
     if mpp is not None:
-        check_mpp(mpp, what=f"the images in '{folder}'")
+        check_mpp(mpp, what=f"the images in '{folder}'", option=option)
     known = DATASETS.get(folder.resolve().name)
     if known is not None:
         return known
     if mpp is None:
         raise InputError(
             f"'{folder}' is none of the known data sets ({', '.join(sorted(DATASETS))}), so its resolution is not "
-            "known. Pass it: --mpp 0.25."
+            f"known. Pass it: {option} 0.25."
         )
     return DatasetCard(folder.resolve().name, mpp, "not stated", "own data", lambda name: name)
 
@@ -77,8 +82,26 @@ def load_folder(
 def load_folders(
     folders: Sequence[str | Path], *, taxonomy: Taxonomy = CONSEP, mpp: float | None = None
 ) -> list[Sample]:
-    """`load_folder` of each, one after the other."""
+    """`load_folder` of each, one after the other.
+
+    Raises:
+        InputError: A folder is given twice, or what `load_folder` refuses.
+    """
+    refuse_twice(folders)
     return [sample for folder in folders for sample in load_folder(folder, taxonomy=taxonomy, mpp=mpp)]
+
+
+def refuse_twice(folders: Sequence[str | Path]) -> None:
+    """A folder that is given twice would count its images twice.
+
+    Raises:
+        InputError: That is so.
+    """
+    seen: set[Path] = set()
+    for folder in folders:
+        if (place := Path(folder).resolve()) in seen:
+            raise InputError(f"'{folder}' is given twice. Name each folder once.")
+        seen.add(place)
 
 
 def _pairs(folder: Path) -> Iterator[tuple[Path, Path]]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from histocyte.core.errors import InputError
 from histocyte.core.taxonomy import CONSEP, CellClass, Taxonomy
 from histocyte.datasets.cards import DatasetCard
-from histocyte.datasets.folder import card_for, load_folder
+from histocyte.datasets.folder import card_for, load_folder, refuse_twice
 from histocyte.datasets.sample import Sample
 
 __all__ = ["classes_of", "load_for_taxonomy", "load_with_own_classes", "taxonomy_of_names"]
@@ -59,8 +59,9 @@ def load_with_own_classes(
         mpp: Resolution for folders that are no known set.
 
     Raises:
-        InputError: A folder without a class list, folders with different ones, or what `load_folder` refuses.
+        InputError: A folder without a class list or given twice, folders with different ones, or what `load_folder` refuses.
     """
+    refuse_twice(folders)
     lists = [classes_of(Path(folder), names=names, mpp=mpp) for folder in folders]
     for folder, (card, taxonomy) in zip(folders, lists, strict=True):
         if taxonomy is None:
@@ -102,8 +103,9 @@ def load_for_taxonomy(
         mpp: Resolution for folders that are no known set.
 
     Raises:
-        InputError: A folder whose classes are all others, or what `load_folder` refuses.
+        InputError: A folder whose classes are all others or that is given twice, or what `load_folder` refuses.
     """
+    refuse_twice(folders)
     samples: list[Sample] = []
     for folder in folders:
         card, own = classes_of(Path(folder), names=names, mpp=mpp)

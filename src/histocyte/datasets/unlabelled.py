@@ -70,7 +70,7 @@ def list_unlabelled(folder: str | Path, *, mpp: float | None = None) -> list[Unl
     if card is None and mpp is None:
         raise InputError(f"The resolution of the images in '{folder}' is not known. Pass it: --images-mpp 0.25.")
     if mpp is not None:
-        check_mpp(mpp, what=f"the images in '{folder}'")
+        check_mpp(mpp, what=f"the images in '{folder}'", option="--images-mpp")
     paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
     if not paths:
         raise InputError(f"'{folder}' holds no image ({', '.join(SUFFIXES)}).")

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from histocyte.core.errors import InputError, UnknownNameError
+from histocyte.core.geometry import check_mpp
 from histocyte.datasets.cards import DATASETS
 from histocyte.datasets.sample import Sample
 from histocyte.datasets.splits import split_by_group
@@ -127,8 +128,9 @@ class Budget:
 
         Raises:
             UnknownNameError: No such decoder.
-            InputError: A crop that no encoder takes.
+            InputError: A crop that no encoder takes, or an impossible resolution.
         """
+        check_mpp(self.mpp, what="the encoders")
         if self.decoder not in DECODERS:
             raise UnknownNameError("decoder", self.decoder, DECODERS)
         if self.crop_px % 32:

@@ -80,14 +80,22 @@ class Outcome:
     done: int = 0
 
 
-def check_folder(folder: Path, settings: dict[str, Any], runs: Sequence[Run]) -> list[tuple[str, str]]:
+def check_folder(
+    folder: Path, settings: dict[str, Any], runs: Sequence[Run], *, reference: str | None = None
+) -> list[tuple[str, str]]:
     """Begin or go on with the study in a folder.
+
+    Args:
+        folder: Of the study.
+        settings: The same for all its runs.
+        runs: Asked for now.
+        reference: Label of the encoder that others are to be compared with; the first where None.
 
     Returns:
         Label and taps of all its runs, in the order in which they were first asked for.
 
     Raises:
-        InputError: It holds a study with other settings.
+        InputError: It holds a study with other settings, or no run is of the reference.
     """
     path = folder / "settings.json"
     settings = json.loads(json.dumps(settings))
@@ -106,6 +114,9 @@ def check_folder(folder: Path, settings: dict[str, Any], runs: Sequence[Run]) ->
             )
         order = [(label, taps) for label, taps in stored["order"]]
     order = list(dict.fromkeys([*order, *((run.choice.label, run.taps) for run in runs)]))
+    labels = list(dict.fromkeys(label for label, _ in order))
+    if reference is not None and reference not in labels:
+        raise InputError(f"No encoder here is the reference '{reference}'. There is: {', '.join(labels)}.")
     _write_json(path, {"settings": settings, "order": order})
     return order
 

@@ -69,6 +69,8 @@ def encoders(
     for module in ("torch", "jinja2", "matplotlib"):
         require(module, extra="study")
     from histocyte.apps.cli.study_encoders_run import EncoderStudy
+    from histocyte.datasets.folder import card_for
+    from histocyte.encoders.catalog import find_card
     from histocyte.evaluation.study_encoders import Budget, parse_encoders, parse_normalisations, plan_runs
     from histocyte.files.writable import check_folder
 
@@ -91,7 +93,11 @@ def encoders(
     if wrong := [n for n in numbers if not 0 <= n < 2**32]:
         raise InputError(f"{wrong[0]} is no seed: they are whole numbers from 0 to 4294967295.")
     choices = parse_encoders(encoders, parse_normalisations(normalise or ()))
+    for choice in choices:
+        find_card(choice.name)
+    for folder in data:
+        card_for(folder, mpp=data_mpp, option="--data-mpp")
     runs = plan_runs(choices, [t.strip() for t in taps.split(",")], numbers)
     study = EncoderStudy(out, budget, data, data_mpp=data_mpp, device=device, threads=threads)
-    outcome = study.run(runs, keep_features=keep_features, hidden=as_json)
+    outcome = study.run(runs, reference=reference, keep_features=keep_features, hidden=as_json)
     study.write(outcome, reference=reference, replicates=replicates, as_json=as_json)

@@ -154,9 +154,13 @@ class EncoderStudy:
         self.taps: list[str] = []
         self.seeds: list[int] = []
 
-    def run(self, runs: Sequence[Run], *, keep_features: bool, hidden: bool) -> Outcome:
-        """Do what is not done."""
-        self.order = check_folder(self.folder, self.settings, runs)
+    def run(self, runs: Sequence[Run], *, reference: str | None, keep_features: bool, hidden: bool) -> Outcome:
+        """Do what is not done.
+
+        Raises:
+            InputError: The folder holds another study, or no run is of the reference.
+        """
+        self.order = check_folder(self.folder, self.settings, runs, reference=reference)
         self.taps, self.seeds = list(dict.fromkeys(r.taps for r in runs)), list(dict.fromkeys(r.seed for r in runs))
         if not hidden:
             say(f"{len(self.training)} images to train on, {len(self.held_out)} held out; {len(runs)} runs.")

@@ -25,7 +25,7 @@ def tokens(
     normalise: Annotated[
         str | None, typer.Option(help="Of an encoder: MEAN/STD its weights expect, e.g. 0.5/0.5.")
     ] = None,
-    tile: Annotated[int | None, typer.Option(help="Side of a tile, px; the model's own by default.")] = None,
+    tile: Annotated[int | None, typer.Option(min=32, help="Side of a tile, px; the model's own by default.")] = None,
     mpp: Annotated[float | None, typer.Option(help="µm/px of images of a set that is not known by name.")] = None,
     seed: Annotated[
         int, typer.Option(min=0, max=2**32 - 1, help="Of split, shuffles, random weights and picture.")

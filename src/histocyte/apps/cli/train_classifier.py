@@ -32,7 +32,9 @@ def classifier(
     cells: Annotated[
         int | None, typer.Option(min=2, help="Learn from this many cells, drawn at random; all by default.")
     ] = None,
-    hidden: Annotated[int, typer.Option(min=0, help="Width of a hidden layer; 0 is a linear classifier.")] = 0,
+    hidden: Annotated[
+        int, typer.Option(min=0, max=65_536, help="Width of a hidden layer; 0 is a linear classifier.")
+    ] = 0,
     epochs: Annotated[int, typer.Option(min=1, help="At most; one goes over few cells several times.")] = 50,
     validation: Annotated[
         float, typer.Option(min=0.01, max=0.9, help="Share of the patients or slides held out.")
