@@ -81,7 +81,7 @@ def test_a_study_in_which_nothing_could_be_done_says_so(data: Path, tmp_path: Pa
     answer = study(data, tmp_path, f"resnet10t={tmp_path / 'cut.safetensors'}")
     assert isinstance(answer.exception, HistocyteError)
     assert "No run of this study could be done" in str(answer.exception)
-    assert "no-such-encoder" in (tmp_path / "table.md").read_text()
+    assert "resnet10t (cut)" in (tmp_path / "table.md").read_text()
 
 
 def test_a_folder_of_unknown_resolution_is_told_the_option_of_this_command(data: Path) -> None:

@@ -59,7 +59,8 @@ def load_with_own_classes(
         mpp: Resolution for folders that are no known set.
 
     Raises:
-        InputError: A folder without a class list or given twice, folders with different ones, or what `load_folder` refuses.
+        InputError: A folder without a class list or given twice, folders with different ones, or what `load_folder`
+            refuses.
     """
     refuse_twice(folders)
     lists = [classes_of(Path(folder), names=names, mpp=mpp) for folder in folders]
