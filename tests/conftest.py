@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # workers of the test run share the processors
@@ -12,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from histocyte.core.taxonomy import CONSEP
+from histocyte.inference.embed import FeatureInfo
 from histocyte.inference.load import Model
 from histocyte.model.spec import ModelSpec, Part
 from histocyte.representations.hover import Hover
@@ -40,6 +42,24 @@ class PerfectRuntime:
         return self._model.predict(images)
 
 
+class ColourVectors:
+    """The perfect runtime, whose features are the colours of the pixels themselves."""
+
+    features = FeatureInfo("colour", 3)
+
+    def __init__(self, inner: object) -> None:
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._inner, name)
+
+    def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return self._inner.predict(images)  # type: ignore[attr-defined]
+
+    def predict_with_features(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float16]]:
+        return self.predict(images), images.astype(np.float16)
+
+
 def make_perfect_model() -> Model:
     """A model that reads the truth off images painted by `testing.perfect.paint_truth`, at 0.25 µm/px."""
     spec = ModelSpec(
@@ -60,3 +80,9 @@ def make_perfect_model() -> Model:
 def perfect_model() -> Model:
     """See `make_perfect_model`."""
     return make_perfect_model()
+
+
+@pytest.fixture(scope="session")
+def colourful(perfect_model: Model) -> Model:
+    """The perfect model, whose vectors are colours."""
+    return replace(perfect_model, runtime=ColourVectors(perfect_model.runtime))

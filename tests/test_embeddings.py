@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -14,29 +13,10 @@ from histocyte.core.errors import InputError
 from histocyte.core.instances import Labels
 from histocyte.core.taxonomy import CONSEP
 from histocyte.export.geoparquet import read_cells
-from histocyte.inference.embed import FeatureInfo
 from histocyte.inference.load import Model
 from histocyte.inference.plan import Settings
 from histocyte.results import Options, segment_to_folder
 from histocyte.testing.perfect import paint_truth
-
-
-class Places:
-    """The perfect runtime, whose features are the colours of the pixels themselves."""
-
-    features = FeatureInfo("colour", 3)
-
-    def __init__(self, inner: object) -> None:
-        self._inner = inner
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._inner, name)
-
-    def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return self._inner.predict(images)  # type: ignore[attr-defined]
-
-    def predict_with_features(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float16]]:
-        return self.predict(images), images.astype(np.float16)
 
 
 def picture(path: Path) -> NDArray[np.int32]:
@@ -50,14 +30,13 @@ def picture(path: Path) -> NDArray[np.int32]:
     return labels
 
 
-def test_every_cell_has_its_vector_whatever_the_blocks(tmp_path: Path, perfect_model: Model) -> None:
+def test_every_cell_has_its_vector_whatever_the_blocks(tmp_path: Path, colourful: Model) -> None:
     image = tmp_path / "slide.png"
     labels = picture(image)
-    model = replace(perfect_model, runtime=Places(perfect_model.runtime))
     found = []
     for block_px in (400, 128):
         options = Options(mpp=0.25, settings=Settings(block_px=block_px, halo_px=48, embeddings=True))
-        record = segment_to_folder(image, tmp_path / str(block_px), model, options)
+        record = segment_to_folder(image, tmp_path / str(block_px), colourful, options)
         vectors = np.load(record["outputs"]["embeddings"], mmap_mode="r")
         cells = read_cells(record["outputs"]["parquet"])
         assert cells.embeddings is None

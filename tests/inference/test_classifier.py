@@ -26,7 +26,6 @@ from histocyte.inference.classifier import (
     load_classifier,
     save_classifier,
 )
-from histocyte.inference.embed import FeatureInfo
 from histocyte.inference.load import Model
 from histocyte.model.zoo import find_model
 from histocyte.pipeline import instances_on, instances_with_vectors, segment_image
@@ -134,29 +133,6 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     assert model is not None
     with pytest.raises(ModelError, match="pass it as the model"):
         load_classifier(model)
-
-
-class Colours:
-    """The perfect runtime, whose features are the colours of the pixels themselves."""
-
-    features = FeatureInfo("colour", 3)
-
-    def __init__(self, inner: object) -> None:
-        self._inner = inner
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._inner, name)
-
-    def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return self._inner.predict(images)  # type: ignore[attr-defined]
-
-    def predict_with_features(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float16]]:
-        return self.predict(images), images.astype(np.float16)
-
-
-@pytest.fixture(scope="module")
-def colourful(perfect_model: Model) -> Model:
-    return replace(perfect_model, runtime=Colours(perfect_model.runtime))
 
 
 def by_red(model: Model, tmp_path: Path, *, sign: float = 1.0) -> CellClassifier:

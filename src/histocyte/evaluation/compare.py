@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -19,12 +18,11 @@ from histocyte.evaluation.class_summary import class_scores, states_probabilitie
 from histocyte.evaluation.image_json import StoredReport
 from histocyte.evaluation.image_scores import ImageScores
 from histocyte.evaluation.paired import PairedResamples, holm
-from histocyte.evaluation.summary import CLASS_SCORES, SCORES, STRATUM_SCORES, scores_of, stratum_scores
+from histocyte.evaluation.score_titles import Kind, title_of
+from histocyte.evaluation.summary import scores_of, stratum_scores
 from histocyte.files.csv_file import write_rows
 
 __all__ = ["Comparison", "Difference", "SourceComparison", "compare_reports"]
-
-Kind = Literal["all", "class", "stratum"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +52,7 @@ class Difference:
     @property
     def title(self) -> str:
         """For people."""
-        if self.kind == "all":
-            return SCORES[self.key][0]
-        return f"{self.subject}: {(CLASS_SCORES if self.kind == 'class' else STRATUM_SCORES)[self.key]}"
+        return title_of(self.kind, self.subject, self.key)
 
     def to_json(self) -> dict[str, object]:
         """The fields, with None for NaN."""

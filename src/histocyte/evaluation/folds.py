@@ -24,13 +24,13 @@ from histocyte.evaluation.bootstrap import Estimate, Score, bootstrap_weights, e
 from histocyte.evaluation.class_summary import class_scores
 from histocyte.evaluation.image_json import StoredReport
 from histocyte.evaluation.image_scores import ImageScores
-from histocyte.evaluation.summary import CLASS_SCORES, SCORES, STRATUM_SCORES, scores_of, stratum_scores
+from histocyte.evaluation.score_titles import Kind, title_of
+from histocyte.evaluation.summary import scores_of, stratum_scores
 from histocyte.files.csv_file import write_rows
 from histocyte.metrics.averages import nan_mean
 
 __all__ = ["Deviation", "FoldScore", "Folds", "merge_folds"]
 
-Kind = Literal["all", "class", "stratum"]
 Deviation = Literal["sample", "population"]
 
 
@@ -59,9 +59,7 @@ class FoldScore:
     @property
     def title(self) -> str:
         """For people."""
-        if self.kind == "all":
-            return SCORES[self.key][0]
-        return f"{self.subject}: {(CLASS_SCORES if self.kind == 'class' else STRATUM_SCORES)[self.key]}"
+        return title_of(self.kind, self.subject, self.key)
 
     def to_json(self) -> dict[str, object]:
         """The fields, with None for NaN."""
