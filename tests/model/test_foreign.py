@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -14,31 +13,15 @@ from histocyte.model.build import build_segmenter
 from histocyte.model.foreign import cellvit_weights, load_cellvit, load_exactly, read_pth
 from histocyte.model.segmenter import Segmenter
 from histocyte.recipes.cellvit import cellvit
+from histocyte.testing.regenerated import read_shapes, regenerated
 
 torch.set_num_threads(1)
 ORACLES = Path(__file__).parents[2].parent / "shared" / "oracles" / "networks"
 needs_oracles = pytest.mark.skipif(not ORACLES.is_dir(), reason="the published outputs are not here")
 
 
-def regenerated(key: str, shape: tuple[int, ...]) -> np.ndarray:
-    """A weight by the rules in the oracles' README."""
-    z = np.asarray(np.random.default_rng(zlib.crc32(key.encode())).standard_normal(shape))
-    if key.endswith("num_batches_tracked"):
-        z = np.zeros(shape)
-    elif key.endswith("running_var"):
-        z = 1 + 0.1 * np.abs(z)
-    elif key.endswith("running_mean"):
-        z = 0.1 * z
-    elif z.ndim <= 1:
-        z = 1 + 0.1 * z if key.endswith("weight") else 0.05 * z
-    else:
-        z = z / np.sqrt(z.size / shape[0])
-    return z.astype(np.float32)
-
-
 def published_weights(name: str) -> dict[str, torch.Tensor]:
-    rows = (line.split("\t") for line in (ORACLES / f"{name}.keys.tsv").read_text().splitlines())
-    shapes = {key: tuple(int(n) for n in shape.split("x") if n) for key, shape in rows}
+    shapes = read_shapes(ORACLES / f"{name}.keys.tsv")
     return {key: torch.from_numpy(regenerated(key, shape)) for key, shape in shapes.items()}
 
 
@@ -91,8 +74,8 @@ def test_logits_are_those_of_the_published_code(name: str) -> None:
 @needs_oracles
 def test_every_published_name_has_a_place() -> None:
     for name, shared in (("cellvit_256", False), ("cellvit_256_shared", True)):
-        rows = (line.split("\t") for line in (ORACLES / f"{name}.keys.tsv").read_text().splitlines())
-        weights = {key: torch.empty([int(n) for n in shape.split("x") if n], device="meta") for key, shape in rows}
+        shapes = read_shapes(ORACLES / f"{name}.keys.tsv")
+        weights = {key: torch.empty(shape, device="meta") for key, shape in shapes.items()}
         ours = cellvit_weights(weights)
         state = empty_model(shared=shared).state_dict()
         assert {k: v.shape for k, v in ours.items()} == {k: v.shape for k, v in state.items()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from histocyte.model.foreign import load_exactly
 from histocyte.model.foreign_sam import sam_weights
 from histocyte.model.segmenter import Segmenter
 from histocyte.recipes.cellvit import cellvit
+from histocyte.testing.regenerated import read_shapes, regenerated
 
 torch.set_num_threads(1)
 ORACLES = Path(__file__).parents[2].parent / "shared" / "oracles" / "networks"
@@ -22,24 +22,7 @@ MAPS = ("nuclei_binary_map", "hv_map", "nuclei_type_map")
 
 
 def published_shapes() -> dict[str, tuple[int, ...]]:
-    rows = (line.split("\t") for line in (ORACLES / "cellvit_sam_b.keys.tsv").read_text().splitlines())
-    return {key: tuple(int(n) for n in shape.split("x") if n) for key, shape in rows}
-
-
-def regenerated(key: str, shape: tuple[int, ...]) -> torch.Tensor:
-    """A weight by the rules in the oracles' README."""
-    z = np.asarray(np.random.default_rng(zlib.crc32(key.encode())).standard_normal(shape))
-    if key.endswith("num_batches_tracked"):
-        z = np.zeros(shape)
-    elif key.endswith("running_var"):
-        z = 1 + 0.1 * np.abs(z)
-    elif key.endswith("running_mean"):
-        z = 0.1 * z
-    elif z.ndim <= 1:
-        z = 1 + 0.1 * z if key.endswith("weight") else 0.05 * z
-    else:
-        z = z / np.sqrt(z.size / shape[0])
-    return torch.from_numpy(z.astype(np.float32))
+    return read_shapes(ORACLES / "cellvit_sam_b.keys.tsv")
 
 
 def empty_model(encoder: str) -> Segmenter:
@@ -64,7 +47,11 @@ def test_every_published_name_has_a_place() -> None:
 @needs_oracles
 def test_logits_are_those_of_the_published_code() -> None:
     model = build_segmenter(cellvit("sam-b", compatible=True)).eval()
-    load_exactly(model, sam_weights({k: regenerated(k, s) for k, s in published_shapes().items()}), where="oracle")
+    load_exactly(
+        model,
+        sam_weights({k: torch.from_numpy(regenerated(k, s)) for k, s in published_shapes().items()}),
+        where="oracle",
+    )
     # 320 px: 20 tokens a side, so that windows of 14 are padded and positions cropped.
     noise = np.random.default_rng(320).standard_normal((1, 3, 320, 320)).astype("float32")
     image = (torch.from_numpy(noise) * 0.5 + 0.5) * 255

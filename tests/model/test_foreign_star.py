@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from histocyte.model.segmenter import Segmenter
 from histocyte.model.spec import ModelSpec, Part
 from histocyte.recipes.cellvit_cppnet import cellvit_cppnet
 from histocyte.recipes.cellvit_stardist import cellvit_stardist
+from histocyte.testing.regenerated import read_shapes, regenerated
 
 torch.set_num_threads(1)
 ORACLES = Path(__file__).parents[2].parent / "shared" / "oracles" / "networks"
@@ -23,25 +23,8 @@ needs_oracles = pytest.mark.skipif(not ORACLES.is_dir(), reason="the published o
 RECIPES = {"cellvit_256_stardist": cellvit_stardist, "cellvit_256_cppnet": cellvit_cppnet}
 
 
-def regenerated(key: str, shape: tuple[int, ...]) -> torch.Tensor:
-    """A weight by the rules in the oracles' README."""
-    z = np.asarray(np.random.default_rng(zlib.crc32(key.encode())).standard_normal(shape))
-    if key.endswith("num_batches_tracked"):
-        z = np.zeros(shape)
-    elif key.endswith("running_var"):
-        z = 1 + 0.1 * np.abs(z)
-    elif key.endswith("running_mean"):
-        z = 0.1 * z
-    elif z.ndim <= 1:
-        z = 1 + 0.1 * z if key.endswith("weight") else 0.05 * z
-    else:
-        z = z / np.sqrt(z.size / shape[0])
-    return torch.from_numpy(z.astype(np.float32))
-
-
 def published_shapes(name: str) -> dict[str, tuple[int, ...]]:
-    rows = (line.split("\t") for line in (ORACLES / f"{name}.keys.tsv").read_text().splitlines())
-    return {key: tuple(int(n) for n in shape.split("x") if n) for key, shape in rows}
+    return read_shapes(ORACLES / f"{name}.keys.tsv")
 
 
 def empty_model(spec: ModelSpec) -> Segmenter:
@@ -67,7 +50,7 @@ def outputs(model: Segmenter) -> dict[str, np.ndarray]:
 @needs_oracles
 @pytest.mark.parametrize("name", RECIPES)
 def test_logits_are_those_of_the_published_code(name: str) -> None:
-    published = {key: regenerated(key, shape) for key, shape in published_shapes(name).items()}
+    published = {key: torch.from_numpy(regenerated(key, shape)) for key, shape in published_shapes(name).items()}
     spec = RECIPES[name](compatible=True)
     model = build_segmenter(spec).eval()
     load_exactly(model, cellvit_star_weights(published), where=name)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,6 +30,7 @@ from histocyte.recipes.published import KINDS
 from histocyte.recipes.published_facts import MONUSAC, Facts, taxonomy_of
 from histocyte.representations.hover import Hover
 from histocyte.representations.star import Star
+from histocyte.testing.regenerated import read_shapes, regenerated
 
 torch.set_num_threads(1)
 ORACLES = Path(__file__).parents[2].parent / "shared" / "oracles" / "networks"
@@ -40,24 +40,7 @@ Weights = dict[str, torch.Tensor]
 
 
 def shapes(name: str) -> dict[str, tuple[int, ...]]:
-    rows = (line.split("\t") for line in (ORACLES / f"{name}.keys.tsv").read_text().splitlines())
-    return {key: tuple(int(n) for n in shape.split("x") if n) for key, shape in rows}
-
-
-def regenerated(key: str, shape: tuple[int, ...]) -> torch.Tensor:
-    """A weight by the rules in the oracles' README."""
-    z = np.asarray(np.random.default_rng(zlib.crc32(key.encode())).standard_normal(shape))
-    if key.endswith("num_batches_tracked"):
-        z = np.zeros(shape)
-    elif key.endswith("running_var"):
-        z = 1 + 0.1 * np.abs(z)
-    elif key.endswith("running_mean"):
-        z = 0.1 * z
-    elif z.ndim <= 1:
-        z = 1 + 0.1 * z if key.endswith("weight") else 0.05 * z
-    else:
-        z = z / np.sqrt(z.size / shape[0])
-    return torch.from_numpy(z.astype(np.float32))
+    return read_shapes(ORACLES / f"{name}.keys.tsv")
 
 
 def hollow(name: str) -> Weights:
@@ -66,7 +49,7 @@ def hollow(name: str) -> Weights:
 
 
 def published(name: str) -> Weights:
-    weights = {key: regenerated(key, shape) for key, shape in shapes(name).items()}
+    weights = {key: torch.from_numpy(regenerated(key, shape)) for key, shape in shapes(name).items()}
     if DOUBLING in weights:
         weights[DOUBLING] = torch.ones(2, 2)  # as in every real file; see `doubling`
     return weights
@@ -74,7 +57,7 @@ def published(name: str) -> Weights:
 
 def doubling(name: str) -> Callable[[torch.Tensor], torch.Tensor]:
     """The oracle's doubling: its weights, these 2 × 2 included, are noise; real files double by ones."""
-    factors = regenerated(DOUBLING, shapes(name)[DOUBLING])
+    factors = torch.from_numpy(regenerated(DOUBLING, shapes(name)[DOUBLING]))
 
     def double(x: torch.Tensor) -> torch.Tensor:
         return torch.kron(x, factors)
