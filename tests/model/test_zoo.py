@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from histocyte.core.errors import InputError, ModelError, UnknownNameError
-from histocyte.model.checkpoint import read_spec
-from histocyte.model.zoo import DEFAULT_MODEL, find_model
+from histocyte.datasets.cards import DATASETS
+from histocyte.model.checkpoint import load_model, read_spec, save_model
+from histocyte.model.onnx_metadata import read_onnx_spec
+from histocyte.model.zoo import DEFAULT_MODEL, bundled_models, find_model
 
 
 def test_a_bundled_model_is_found_by_name() -> None:
@@ -37,3 +39,34 @@ def test_a_file_of_another_kind_is_not_to_be_converted(tmp_path: Path) -> None:
 def test_a_checkpoint_that_is_not_there_is_no_name_of_a_model(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"There is no file '.*gone\.pth'"):
         find_model(tmp_path / "gone.pth")
+
+
+@pytest.mark.parametrize("name", bundled_models())
+def test_a_bundled_model_is_small_whole_and_honest_about_its_data(name: str) -> None:
+    files = find_model(name)
+    assert files.onnx is not None
+    assert files.safetensors is not None
+    assert files.card is not None
+    assert max(files.onnx.stat().st_size, files.safetensors.stat().st_size) < 25e6
+    spec, card = read_spec(files.safetensors), files.card.read_text(encoding="utf-8")
+    assert spec == read_onnx_spec(files.onnx)
+    assert spec.name == name
+    sets = {str(entry["name"]) for entry in spec.data}
+    assert sets
+    for entry in spec.data:
+        assert all(str(entry[key]) in card for key in ("name", "licence", "citation"))
+    assert f"Licence: {spec.licence}" in card
+    assert not any(DATASETS[source].external for source in sets)
+    assert ("permit commercial use" in spec.licence) == all(DATASETS[source].commercial for source in sets)
+    for source, names in spec.training["held_out"].items():
+        assert source in sets
+        assert all(image in card for image in names)
+
+
+def test_a_saved_model_can_be_read_by_whom_any_new_file_can(tmp_path: Path) -> None:
+    source = find_model("hover-small-consep").safetensors
+    assert source is not None
+    spec, network = load_model(source)
+    save_model(tmp_path / "model.safetensors", spec, network.state_dict())
+    (tmp_path / "other").touch()
+    assert (tmp_path / "model.safetensors").stat().st_mode == (tmp_path / "other").stat().st_mode

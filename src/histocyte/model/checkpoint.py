@@ -39,7 +39,10 @@ def save_model(path: str | Path, spec: ModelSpec, weights: Mapping[str, Tensor])
     temporary = path.with_suffix(".part")
     tensors = {k: v.detach().cpu().contiguous().clone() for k, v in weights.items()}
     try:
+        temporary.touch()
+        mode = temporary.stat().st_mode  # of any new file; safetensors makes one that only its owner may read
         save_file(tensors, temporary, metadata={SPEC_KEY: spec.model_dump_json()})
+        temporary.chmod(mode)
         os.replace(temporary, path)
     except (OSError, SafetensorError) as error:
         temporary.unlink(missing_ok=True)
