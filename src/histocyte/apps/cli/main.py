@@ -98,7 +98,8 @@ def run() -> None:
         # Typer's own boxes take five lines to say it.
         where = error.ctx.command_path if error.ctx else "histocyte"
         if message := error.format_message().strip():  # empty where nothing was asked, and the help has been shown
-            _say_once(f"histocyte: {message} See: {where} --help")
+            end = "" if message[-1] in ".?!" else "."
+            _say_once(f"histocyte: {message}{end} See: {where} --help")
         sys.exit(2)
     except (KeyboardInterrupt, typer.Abort):
         _say_once("histocyte: interrupted. Run the same command again to go on.")
@@ -111,5 +112,6 @@ def run() -> None:
 
 
 def _say_once(text: str) -> None:
+    """One line, also where a file name or another program's message in it has several."""
     if speaks_for_all():
-        typer.echo(text, err=True)
+        typer.echo(" ".join(text.splitlines()), err=True)
