@@ -8,7 +8,7 @@ from histocyte.datasets.cards import DATASETS
 from histocyte.datasets.sample import Sample
 from histocyte.model.spec import ModelSpec
 
-__all__ = ["data_facts", "facts_through", "held_out_through", "names_by_set"]
+__all__ = ["data_facts", "facts_through", "held_out_through", "names_by_set", "not_for_commerce"]
 
 
 def names_by_set(samples: Sequence[Sample]) -> dict[str, list[str]]:
@@ -70,3 +70,13 @@ def held_out_through(
             if source not in own:
                 merged[source] = [n for n in names if n in merged.get(source, names)]
     return merged
+
+
+def not_for_commerce(facts: Sequence[Mapping[str, object]]) -> list[str]:
+    """Sets whose licence forbids commercial use of what learnt from them, each with its licence; as far as known.
+
+    Args:
+        facts: As `data_facts` gives them.
+    """
+    cards = [DATASETS[name] for entry in facts if (name := str(entry["name"])) in DATASETS]
+    return [f"{card.name} ({card.licence})" for card in cards if not card.commercial]

@@ -41,7 +41,7 @@ from histocyte.model.segmenter import Segmenter
 from histocyte.pipeline import instances_on
 from histocyte.recipes.plan import TrainingPlan
 from histocyte.recipes.plans import OURS, find_plan
-from histocyte.recipes.provenance import names_by_set
+from histocyte.recipes.provenance import names_by_set, not_for_commerce
 from histocyte.recipes.registry import RECIPES
 from histocyte.recipes.resolved import ResolvedRecipe
 from histocyte.recipes.training import OUR_CROPS, crop_sampler, with_class_weights
@@ -320,6 +320,8 @@ class TrainingRun:
         path = self.folder / "model.safetensors"
         save_model(path, spec, model.state_dict() if delta is None else delta)
         say(f"Wrote {path} ({path.stat().st_size / 1e6:.1f} MB). Next: histocyte segment SLIDE --model {path}")
+        if restricted := not_for_commerce(spec.data):
+            say(f"Not for commercial use: it has learnt from {', '.join(restricted)}.")
         if delta is not None and spec.encoder_weights is not None:
             say(
                 f"It does not hold the encoder's published weights: keep {spec.encoder_weights.file} beside it, or in "
