@@ -28,3 +28,15 @@ def test_wrong_input_is_told_in_one_line(
     assert told.count("\n") == 1
     assert says in told
     assert ".." not in told
+
+
+def test_ctrl_c_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("histocyte.model.zoo.find_model", interrupted)
+    monkeypatch.setattr(sys, "argv", ["histocyte", "models", "show", "a"])
+    with pytest.raises(SystemExit) as ended:
+        run()
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "histocyte: interrupted. Run the same command again to go on.\n"

@@ -34,6 +34,10 @@ __all__ = ["app", "run"]
 _UsageError: Any = typer.BadParameter.__base__
 
 
+class _Interrupted(Exception):
+    """Ctrl-C in a command; newer typers would end with its exit code and no word."""
+
+
 class _Commands(TyperGroup):
     """Commands of one word, and those of two ("train classifier") that begin with the name of another."""
 
@@ -41,6 +45,13 @@ class _Commands(TyperGroup):
         """The command that arguments begin with, the longer name first."""
         two = " ".join(args[:2])
         return super().resolve_command(ctx, [two, *args[2:]] if len(args) > 1 and two in self.commands else args)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise _Interrupted from error
 
 
 app = typer.Typer(
@@ -101,7 +112,7 @@ def run() -> None:
             end = "" if message[-1] in ".?!" else "."
             _say_once(f"histocyte: {message}{end} See: {where} --help")
         sys.exit(2)
-    except (KeyboardInterrupt, typer.Abort):
+    except (_Interrupted, KeyboardInterrupt, typer.Abort):
         _say_once("histocyte: interrupted. Run the same command again to go on.")
         sys.exit(130)
     except BrokenPipeError:
