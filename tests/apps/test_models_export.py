@@ -21,6 +21,9 @@ def test_wrong_options_are_named(tmp_path: Path) -> None:
         export(DEFAULT_MODEL, calibrate=[tmp_path])
     with pytest.raises(InputError, match="--full-precision contradict"):
         export(DEFAULT_MODEL, int8=True, full_precision=True, calibrate=[tmp_path])
+    for option in ({"tiles": 9}, {"mpp": 0.5}, {"seed": 0}):
+        with pytest.raises(InputError, match=f"--{next(iter(option))} is for models in 8-bit"):
+            export(DEFAULT_MODEL, **option)  # type: ignore[arg-type]
     with pytest.raises(InputError, match=r"must end in \.onnx"):
         export(DEFAULT_MODEL, tmp_path / "model.safetensors")
     (tmp_path / "own-int8.onnx").touch()

@@ -205,7 +205,7 @@ def test_a_plan_trains_and_goes_on_exactly(tmp_path: Path) -> None:
 
 def test_what_is_not_published_is_said() -> None:
     assert find_plan("cellvit", "ours") is None
-    with pytest.raises(InputError, match="For the recipe 'hover_unet' no published training is known"):
+    with pytest.raises(InputError, match="There is no plan 'published' for the recipe 'hover_unet'"):
         find_plan("hover_unet", "published")
     with pytest.raises(UnknownNameError, match="No plan for 'cellvit' called 'publised'. Did you mean 'published'"):
         find_plan("cellvit", "publised")

@@ -274,7 +274,10 @@ def find_plan(recipe: str, name: str) -> TrainingPlan | None:
         return None
     plans = PLANS.get(recipe, {})
     if not plans:
-        raise InputError(f"For the recipe '{recipe}' no published training is known; train it with --plan {OURS}.")
+        raise InputError(
+            f"There is no plan '{name}' for the recipe '{recipe}', of which no published training is known; train it "
+            f"with --plan {OURS}."
+        )
     if name not in plans:
         raise UnknownNameError(f"plan for '{recipe}'", name, (OURS, *plans))
     return plans[name]

@@ -31,9 +31,13 @@ def export(
         list[Path] | None,
         typer.Option(help="With --int8: slides, images or folders of the tissue it will see; may be repeated."),
     ] = None,
-    tiles: Annotated[int, typer.Option(min=1, help="With --int8: tiles to calibrate on.")] = 300,
+    tiles: Annotated[
+        int | None, typer.Option(min=1, help="With --int8: tiles to calibrate on, 300 where not given.")
+    ] = None,
     mpp: Annotated[float | None, typer.Option(help="With --int8: µm/px of files that do not state it.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="With --int8: the same seed draws the same tiles.")] = 0,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="With --int8: the same seed draws the same tiles; 0 where not given.")
+    ] = None,
 ) -> None:
     """Make the ONNX file that runs without torch.
 
@@ -50,10 +54,11 @@ def export(
     if int8 and full_precision:
         raise InputError("--int8 and --full-precision contradict each other: choose one of them.")
     if int8:
-        _export_int8(model, files, out, calibrate or [], tiles, mpp, seed, features)
+        _export_int8(model, files, out, calibrate or [], tiles or 300, mpp, seed or 0, features)
         return
-    if calibrate:
-        raise InputError("--calibrate is for models in 8-bit integers: pass --int8 too.")
+    for option, value in (("--calibrate", calibrate or None), ("--tiles", tiles), ("--mpp", mpp), ("--seed", seed)):
+        if value is not None:
+            raise InputError(f"{option} is for models in 8-bit integers: pass --int8 too.")
     _export(model, files, out, features, full_precision)
 
 

@@ -169,7 +169,7 @@ def train(
         wishes: dict[str, object] = {}
     else:
         again, beginning = None, Start.of(recipe, encoder, encoder_weights, start_from, model_mpp)
-        chosen = find_plan(beginning.spec.recipe, plan or OURS)
+        chosen = find_plan(beginning.spec.recipe, OURS if plan is None else plan)
         how = adapt or (beginning.way_to_adapt if chosen is None else chosen.adapt)
         ways = Adaptation(how, lora_rank or 8, lora_mlp, cache, cache_passes or 8, delta)
         share, wishes = validation or 0.2, {**fitting, "loss_weights": loss_weight or []}
