@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import sys
@@ -48,7 +47,7 @@ from histocyte.recipes.training import OUR_CROPS, crop_sampler, with_class_weigh
 from histocyte.training.crops import BatchSource, CropSampler
 from histocyte.training.feature_cache import CachedSampler, FeatureCache
 from histocyte.training.fit import TrainingOptions, fit, prepare
-from histocyte.training.journal import write_json
+from histocyte.training.images import check_same_images
 from histocyte.training.ranks import joined, launched
 from histocyte.training.state import load_moving
 from histocyte.training.terms import TISSUE_TERM
@@ -169,27 +168,9 @@ class TrainingRun:
             options = training_options(self.spec, self.plan, sampler, self.ways, **given)
         options = replace(options, device=str(self.device))
         with joined(self.device) as self.ranks, FolderLock(self.folder) if self.ranks.leads else nullcontext():
-            self._check_same_split()
+            mine = {"learnt": names_by_set(self.training), "held_out": names_by_set(self.validation)}
+            check_same_images(self.folder, mine, write=self.ranks.leads)
             self._fit(model, sampler, options)
-
-    def _check_same_split(self) -> None:
-        """Write data.json, or see that the run learns from the same images as before.
-
-        Raises:
-            InputError: The folder holds a run on other images.
-        """
-        mine = {"learnt": names_by_set(self.training), "held_out": names_by_set(self.validation)}
-        path = self.folder / "data.json"
-        if path.exists():
-            theirs = json.loads(path.read_text(encoding="utf-8"))
-            other = sorted({s for k in mine for s in {*mine[k], *theirs[k]} if mine[k].get(s) != theirs[k].get(s)})
-            if other:
-                raise InputError(
-                    f"'{self.folder}' holds a run that learns from, or holds out, other images of {', '.join(other)}. "
-                    "Give it the same data, --seed and --validation or --fold, or another folder."
-                )
-        elif self.ranks.leads:
-            write_json(path, mine)
 
     def _resolved(self, options: TrainingOptions) -> ResolvedRecipe:
         return ResolvedRecipe(
