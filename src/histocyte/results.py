@@ -32,7 +32,7 @@ from histocyte.export.manifest import write_manifest
 from histocyte.export.overview import draw_overview
 from histocyte.export.summary import Summary
 from histocyte.files.atomic import write_atomically
-from histocyte.inference.choice import better_fitting
+from histocyte.inference.choice import nearest_in_resolution
 from histocyte.inference.embed import feature_runtime
 from histocyte.inference.load import Model
 from histocyte.inference.plan import Plan, Settings, check_resolution
@@ -320,12 +320,12 @@ def _findings(
     notes, stats = [], list(stats)
     upsampled = reader.mpp / model.spec.mpp
     if upsampled > 1.1:
-        other = better_fitting(reader.mpp, model.spec)
+        other = nearest_in_resolution(reader.mpp, model.spec)
         notes.append(
             f"The slide has {reader.mpp:g} µm/px and was enlarged {upsampled:.1f} times for a model of "
             f"{model.spec.mpp:g} µm/px; "
             "expect coarser outlines and missed small nuclei."
-            + (f" --model {other.name} works at {other.mpp:g} µm/px." if other is not None else "")
+            + (f" Quicker: --model {other.name}, which works at {other.mpp:g} µm/px." if other is not None else "")
         )
     if record["cells"] == 0:
         width, height = reader.size

@@ -1,4 +1,4 @@
-"""Which bundled model is named for a slide that another fits better."""
+"""Which bundled model is named for a slide of another resolution."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def specs(monkeypatch: pytest.MonkeyPatch) -> dict[str, ModelSpec]:
 
 
 @pytest.mark.parametrize(
-    ("mpp", "model", "better"),
+    ("mpp", "model", "nearest"),
     [
         (0.5, "fine", "coarse"),
         (0.46, "fine", "coarse"),
@@ -37,7 +37,7 @@ def specs(monkeypatch: pytest.MonkeyPatch) -> dict[str, ModelSpec]:
     ],
 )
 def test_the_nearest_model_of_the_same_classes_is_named_where_it_is_clearly_nearer(
-    mpp: float, model: str, better: str | None, specs: dict[str, ModelSpec]
+    mpp: float, model: str, nearest: str | None, specs: dict[str, ModelSpec]
 ) -> None:
-    found = choice.better_fitting(mpp, specs[model])
-    assert (found and found.name) == better
+    found = choice.nearest_in_resolution(mpp, specs[model])
+    assert (found and found.name) == nearest

@@ -1,4 +1,4 @@
-"""Which bundled model fits a slide better."""
+"""Which bundled model works at a slide's resolution."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from histocyte.inference.load import spec_of
 from histocyte.model.spec import ModelSpec
 from histocyte.model.zoo import bundled_models
 
-__all__ = ["better_fitting"]
+__all__ = ["nearest_in_resolution"]
 
 _CLEARLY = 1.5
 """Resolutions nearer to each other than by this factor are as good as the same."""
 
 
-def better_fitting(mpp: float, spec: ModelSpec) -> ModelSpec | None:
+def nearest_in_resolution(mpp: float, spec: ModelSpec) -> ModelSpec | None:
     """The bundled model of the same classes that works at a slide's resolution, where the one in use does not.
 
     Args:
