@@ -50,7 +50,7 @@ def list_models(
             name + (" (default)" if name == DEFAULT_MODEL else ""),
             f"{spec.mpp:g}",
             ", ".join(spec.classes.names),
-            spec.licence,
+            spec.licence.partition(" (")[0],  # the rest is on the card
         )
         for name, (_, spec) in found.items()
     ]
