@@ -60,9 +60,8 @@ ABOUT = {
         U_NET,
         RESNET,
         f"{FEW}\nIts images were scanned at 0.25 µm/px and made smaller: a scanner's own are a little less sharp.\n"
-        "On images of 0.5 µm/px the default model, which enlarges them, is more exact (bPQ .490 against .422 on\n"
-        "consep, .558 against .542 on monuseg, .672 against .639 on tnbc) and this one 3.8 times as quick\n"
-        "(`benchmarks/coarse_slides.py`).",
+        "On images of 0.5 µm/px the default model, which enlarges them, is more exact and this one quicker:\n"
+        "by how much, `benchmarks/coarse_slides.py` measures.",
     ),
     "hover-unet-consep-open": About(
         "Outlines and four classes of nuclei on H&E at 0.25 µm/px, from data that all permit commercial use.",

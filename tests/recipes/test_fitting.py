@@ -43,3 +43,13 @@ def test_constants_of_a_trained_model_are_scaled_and_all_else_stays() -> None:
     }
     assert refitted(hover_unet(), 0.5) == hover_unet(mpp=0.5)
     assert refitted(spec, 0.25) == spec
+
+
+def test_numbers_that_are_read_as_published_stay_as_published() -> None:
+    spec = fitting_part("flow", 0.25, classes=2, compat=True)
+    model = hover_unet().with_changes(representation=spec)
+    coarse = refitted(model, 0.5).representation.options
+    expected = Flow.at(0.5, classes=2, compat=True)
+    assert {k: coarse.get(k, getattr(expected, k)) for k in ("seed_points", "min_area_px", "steps", "max_area_px")} == {
+        k: getattr(expected, k) for k in ("seed_points", "min_area_px", "steps", "max_area_px")
+    }

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import math
 from typing import Any
 
+from histocyte.model.build import REPRESENTATIONS
 from histocyte.model.spec import ModelSpec, Part
-from histocyte.representations.distance import Distance
-from histocyte.representations.flow import Flow
-from histocyte.representations.hover import Hover
-from histocyte.representations.star import Star
 
 __all__ = ["fitting_part", "refitted"]
-
-_KINDS: dict[str, Any] = {"distance": Distance, "flow": Flow, "hover": Hover, "star": Star}
 
 
 def fitting_part(name: str, mpp: float, **options: Any) -> Part:
@@ -23,7 +19,7 @@ def fitting_part(name: str, mpp: float, **options: Any) -> Part:
     Its options are those given, and those constants that are others at this resolution than by default.
 
     Args:
-        name: "distance", "flow", "hover" or "star".
+        name: Of a representation with an `at` and a default for every option: "distance", "flow", "hover", "star".
         mpp: Resolution of the maps, µm/px.
         options: Of the representation's `at`.
 
@@ -33,7 +29,7 @@ def fitting_part(name: str, mpp: float, **options: Any) -> Part:
     >>> fitting_part("hover", 0.5, classes=4).options
     {'classes': 4, 'min_area_px': 3, 'smoothing_px': 0.4, 'sobel_px': 11}
     """
-    kind = _KINDS[name]
+    kind: Any = REPRESENTATIONS[name]
     usual = dataclasses.asdict(kind())
     fitting = dataclasses.asdict(kind.at(mpp, **options))
     return Part(name=name, options=options | {k: v for k, v in fitting.items() if v != usual[k]})
@@ -51,9 +47,12 @@ def refitted(spec: ModelSpec, mpp: float) -> ModelSpec:
     Raises:
         ResolutionError: The resolution is not finite or outside 0.05–10 µm/px.
     """
-    kind, given = _KINDS.get(spec.representation.name), dict(spec.representation.options)
-    if kind is not None:
-        usual, fitting = (dataclasses.asdict(kind.at(at)) for at in (spec.mpp, mpp))
+    kind: Any = REPRESENTATIONS[spec.representation.name]
+    given = dict(spec.representation.options)
+    if hasattr(kind, "at"):  # another package's representation may have nothing that follows the resolution
+        takes = inspect.signature(kind.at).parameters
+        chosen = {name: value for name, value in given.items() if name in takes}
+        usual, fitting = (dataclasses.asdict(kind.at(at, **chosen)) for at in (spec.mpp, mpp))
         for name, value in fitting.items():
             if value == usual[name]:
                 continue
