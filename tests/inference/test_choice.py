@@ -29,7 +29,8 @@ def specs(monkeypatch: pytest.MonkeyPatch) -> dict[str, ModelSpec]:
         (0.46, "fine", "coarse"),
         (0.9, "fine", "coarse"),
         (0.25, "fine", None),
-        (0.35, "fine", None),  # nearly as near
+        (0.35, "fine", None),
+        (0.37, "fine", None),  # the other is nearer, but hardly
         (0.5, "coarse", None),
         (0.25, "coarse", "fine"),
         (1.0, "coarse", None),  # the one that is nearer has other classes
