@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 from pathlib import Path
 
 import cv2
@@ -19,7 +20,7 @@ from histocyte.core.errors import InputError
 from histocyte.core.taxonomy import CONSEP
 from histocyte.inference.load import Model
 from histocyte.model.build import build_segmenter
-from histocyte.model.checkpoint import save_model
+from histocyte.model.checkpoint import load_model, save_model
 from histocyte.recipes.hover_unet import hover_unet
 from histocyte.testing.perfect import paint_truth
 from histocyte.testing.scenes import packed_ellipses
@@ -68,6 +69,32 @@ def run(*arguments: object) -> Result:
     return CliRunner().invoke(APP, [*map(str, arguments)])
 
 
+def test_a_test_is_of_images_that_neither_taught_nor_chose(data: Path, model_file: Path, tmp_path: Path) -> None:
+    common = ("--runtime", "torch", "--device", "cpu", "--split", "test", "--json")
+    answer = run(model_file, data, *common)
+    assert isinstance(answer.exception, InputError)
+    assert "'tiny' was trained or chosen on all: none was left out" in str(answer.exception)
+    spec, model = load_model(model_file)
+    training = {"held_out": {"consep": ["i0", "i2"]}, "left_out": {"consep": ["i2"]}}
+    path = tmp_path / "apart.safetensors"
+    save_model(path, spec.with_changes(training=training), model.state_dict())
+    table = tmp_path / "images.csv"
+    facts = json.loads(run(path, data, *common, "--csv", table).stdout)
+    assert (facts["split"], facts["trained_on_and_left_out"]) == ("test", 2)
+    with table.open(newline="") as file:
+        assert [row["name"] for row in csv.DictReader(file)] == ["i2"]
+
+
+def test_an_image_without_labels_is_passed_over_and_said(data: Path, model_file: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "consep"
+    shutil.copytree(data, folder)
+    (folder / "i1.npz").unlink()
+    answer = run(model_file, folder, "--runtime", "torch", "--device", "cpu", "--json")
+    assert json.loads(answer.stdout)["sources"]["consep"]["n_images"] == 2
+    said = " ".join(answer.stderr.split())
+    assert "1 file is an image without labels or labels without an image, e.g. 'i1.png'" in said
+
+
 def test_a_model_file_is_scored_into_a_page_a_table_and_json(data: Path, model_file: Path, tmp_path: Path) -> None:
     page, table = tmp_path / "report.html", tmp_path / "images.csv"
     answer = run(model_file, data, "--runtime", "torch", "--device", "cpu", "--html", page, "--csv", table, "--json")
@@ -83,7 +110,7 @@ def test_a_model_file_is_scored_into_a_page_a_table_and_json(data: Path, model_f
     assert html.endswith("</html>")
     assert not re.search(r"<script|https?://(?!www\.w3\.org)", html)
     assert facts["model_sha256"] in html
-    assert "unseen; 1 images the model was trained on left out" in html
+    assert "unseen; 1 images the model was trained on were left out" in html
     for value in (source["scores"]["dice"]["value"], source["scores"]["dice"]["low"]):
         assert f"{value:.3f}" in html
     assert all(f"{t}, n = 1 image" in html for t in ("Colon", "Skin"))

@@ -100,7 +100,7 @@ def test_what_is_read_is_what_was_written(recipe: str, name: str, tmp_path: Path
     crops = OUR_CROPS if plan is None else plan.crops
     sampler = crop_sampler(spec, [sample], seed=3, crops=crops)
     options = training_options(spec, plan, sampler, Adaptation("last-2"), batch=3)
-    written = ResolvedRecipe(model=spec, training=options, crops=crops, plan=name, fold=(2, 3))
+    written = ResolvedRecipe(model=spec, training=options, crops=crops, plan=name, fold=(2, 3), left_out=("b",))
     write_json(tmp_path / "recipe.json", written.to_json())
     read = ResolvedRecipe.read(tmp_path / "recipe.json")
     assert read == written
@@ -144,6 +144,17 @@ def test_a_fold_is_held_out_again(data: Path, tmp_path: Path) -> None:
     odd = changed(out / "recipe.json", tmp_path / "odd.json", lambda f: f["model"].update(multiple=10))
     with pytest.raises(InputError, match="works in steps of 16 px and the recipe 'hover_unet' in steps of 10"):
         again(data, tmp_path / "odd", odd)
+
+
+def test_what_was_left_out_is_left_out_again(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "test.txt").write_text(f"{sorted(p.stem for p in data.glob('*.npz'))[0]}\n")
+    out = tmp_path / "first"
+    train([data], out, "hover_unet", encoder=SMALL, leave_out=tmp_path / "test.txt", **SHORT)
+    once_more = again(data, tmp_path / "again", out / "recipe.json")
+    assert len(json.loads((once_more / "data.json").read_text())["left_out"][data.name]) == 1
+    assert (out / "data.json").read_text() == (once_more / "data.json").read_text()
+    before = changed(out / "recipe.json", tmp_path / "before.json", lambda f: (f.pop("left_out"), f.pop("fold")))
+    assert ResolvedRecipe.read(before).left_out == ()
 
 
 def test_cached_features_need_their_folder(data: Path, weights: Path, first: Path, tmp_path: Path) -> None:
@@ -203,6 +214,7 @@ def test_the_encoders_weights_are_the_same_or_refused(data: Path, first: Path, t
         ({"encoder": SMALL, "adapt": "full", "lora_mlp": True}, "--encoder and --adapt and --lora-mlp"),
         ({"loss_weight": ["hover_mse=1"], "validation": 0.2, "validate_every": 3}, "--loss-weight and --validation"),
         ({"fold": "1/2"}, "--fold too"),
+        ({"leave_out": Path("test.txt")}, "--leave-out too"),
         ({"start_from": "hover-unet-consep"}, "does not begin so. Leave out --start-from"),
     ],
 )
@@ -242,6 +254,7 @@ def test_options_that_the_recipe_has_are_refused(
         (lambda f: f.update(crops=[]), "crops: Input should be"),
         (lambda f: f.update(validation=2), "validation is 2"),
         (lambda f: f.update(fold=[3, 2]), "fold is [3, 2]"),
+        (lambda f: f.update(left_out="a"), "left_out: Input should be"),
         (lambda f: f.update(started_from={"name": "x"}), "started_from has a name and a sha256"),
         (lambda f: f.update(code="import os"), "No entry of a recipe called 'code'"),
         (lambda f: f.pop("crops"), "does not say crops; an earlier version"),

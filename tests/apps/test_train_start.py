@@ -115,6 +115,64 @@ def test_folds_hold_out_every_image_once(data: Path, tmp_path: Path) -> None:
     assert sorted(held) == ["i0", "i1", "i2", "i3"]
 
 
+def listed(path: Path, *names: str) -> Path:
+    path.write_text("\n".join(names))
+    return path
+
+
+def test_what_is_left_out_is_neither_learnt_from_nor_chosen_by(
+    data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    apart = listed(tmp_path / "test.txt", "i3.png", "i0")
+    path = run(data, tmp_path / "run", encoder=SMALL, leave_out=apart)
+    images = json.loads((tmp_path / "run" / "data.json").read_text())
+    assert images["left_out"] == {data.name: ["i0", "i3"]}
+    assert sorted(images["learnt"][data.name] + images["held_out"][data.name]) == ["i1", "i2"]
+    spec = read_spec(path)
+    assert spec.training["left_out"] == {data.name: ["i0", "i3"]}
+    assert sorted(spec.training["held_out"][data.name]) == sorted(["i0", "i3", *images["held_out"][data.name]])
+    assert spec.data[0]["images"] == 2
+    assert "1 images to train on, 1 held out, 2 left out for a test" in " ".join(capfd.readouterr().err.split())
+    with pytest.raises(InputError, match=f"other images of {data.name}"):
+        run(data, tmp_path / "run", encoder=SMALL, steps=2)
+
+
+def test_what_was_left_out_stays_left_out_of_a_model_that_goes_on(data: Path, tmp_path: Path) -> None:
+    first = run(data, tmp_path / "first", encoder=SMALL, leave_out=listed(tmp_path / "test.txt", "i0"))
+    held = [n for n in read_spec(first).training["held_out"][data.name] if n != "i0"]
+    second = read_spec(run(data, tmp_path / "second", start_from=str(first)))
+    assert second.training["left_out"] == {data.name: ["i0"]}
+    assert sorted(second.training["held_out"][data.name]) == sorted(["i0", *held])
+    assert "left_out" not in second.training["started_from"]["training"]
+    learnt = next(n for n in ("i1", "i2", "i3") if n not in held)
+    with pytest.raises(InputError, match=f"has learnt from 1 of the images to leave out .e.g. '{learnt}'"):
+        run(data, tmp_path / "third", start_from=str(first), leave_out=listed(tmp_path / "more.txt", learnt))
+
+
+def test_a_patient_is_left_out_whole(tmp_path: Path) -> None:
+    def sample(name: str, group: str) -> Sample:
+        return Sample(name, np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8), np.int32), None, 0.25, "new", group)
+
+    samples = [sample("a1", "a"), sample("a2", "a"), sample("b1", "b"), sample("c1", "c")]
+    beginning = Start(first_spec("hover_unet", SMALL))
+    with pytest.raises(InputError, match="'a2' is of the same patient or slide .'a'. as an image to leave out"):
+        beginning.leave_out(samples, ["a1"])
+    rest, apart = beginning.leave_out(samples, ["a2", "a1"])
+    assert [s.name for s in rest] == ["b1", "c1"]
+    assert [s.name for s in apart] == ["a1", "a2"]
+
+
+@pytest.mark.parametrize("name", ["data.json", "options.json"])
+@pytest.mark.parametrize("content", ["{", "[]", '{"learnt": 3, "held_out": [], "steps": null}'])
+def test_a_run_whose_files_were_damaged_is_refused_in_a_line(
+    name: str, content: str, data: Path, tmp_path: Path
+) -> None:
+    run(data, tmp_path, encoder=SMALL)
+    (tmp_path / name).write_text(content)
+    with pytest.raises(InputError, match=r"is damaged|holds a run"):
+        run(data, tmp_path, encoder=SMALL, validate_every=1, learning_rate=1e-6)
+
+
 @pytest.mark.parametrize("fold", ["0/5", "6/5", "1/1", "2", "a/b", "-1/3", "1/5/2"])
 def test_a_wrong_fold_is_refused(fold: str, data: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="e.g. 2/5"):

@@ -11,7 +11,7 @@ import pytest
 from histocyte.core.errors import InputError
 from histocyte.core.taxonomy import CONSEP
 from histocyte.datasets.cards import DATASETS
-from histocyte.datasets.folder import load_folder, load_folders
+from histocyte.datasets.folder import load_folder, load_folders, unpaired
 from histocyte.datasets.sample import Sample
 from histocyte.datasets.splits import split_by_group
 
@@ -212,3 +212,10 @@ def test_two_patients_of_one_image_are_refused(tmp_path: Path) -> None:
     (tmp_path / "mine" / "images.csv").write_text("name,patient\na,P1\na.png,P2\n")
     with pytest.raises(InputError, match="two values of patient of 'a': 'P1' and 'P2'"):
         load_folder(tmp_path / "mine", mpp=0.25)
+
+
+def test_images_without_labels_and_labels_without_an_image_are_told(tmp_path: Path) -> None:
+    for name in ("a.png", "a.npz", "b.webp", "c.npz", "images.csv", "SOURCE.md"):
+        (tmp_path / name).touch()
+    (tmp_path / "d.png").mkdir()
+    assert unpaired(tmp_path) == [tmp_path / "b.webp", tmp_path / "c.npz"]

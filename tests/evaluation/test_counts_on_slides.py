@@ -365,3 +365,11 @@ def test_r_squared_of_few_or_of_one_that_has_any_has_no_interval() -> None:
     ten = r_squared_of(first, second, replicates=100, seed=0)
     assert 0.5 < ten.low < ten.value < ten.high < 1
     assert np.isnan(r_squared_of(np.eye(30)[0], np.eye(30)[0], replicates=100, seed=0).low)
+
+
+@pytest.mark.parametrize("content", ["{", "[1]", '{"type": "FeatureCollection"}'])
+def test_a_damaged_tissue_file_of_our_own_is_said_to_be_so(tmp_path: Path, content: str) -> None:
+    folder = result(tmp_path / "s", scattered(4))
+    (folder / "tissue.geojson").write_text(content)
+    with pytest.raises(InputError, match=r"tissue\.geojson' is damaged: it is not what 'histocyte segment' wrote"):
+        read_located(folder)

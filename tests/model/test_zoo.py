@@ -41,6 +41,19 @@ def test_a_checkpoint_that_is_not_there_is_no_name_of_a_model(tmp_path: Path) ->
         find_model(tmp_path / "gone.pth")
 
 
+def test_a_training_runs_folder_is_its_model(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is a folder and no training run. Pass a .safetensors or .onnx file"):
+        find_model(tmp_path)
+    (tmp_path / "mine.onnx").touch()
+    with pytest.raises(InputError, match=r"Name one of its files: mine\.onnx"):
+        find_model(tmp_path)
+    (tmp_path / "last.safetensors").touch()
+    with pytest.raises(InputError, match="has not ended"):
+        find_model(tmp_path)
+    (tmp_path / "model.safetensors").touch()
+    assert find_model(str(tmp_path)).safetensors == tmp_path / "model.safetensors"
+
+
 @pytest.mark.parametrize("name", bundled_models())
 def test_a_bundled_model_is_small_whole_and_honest_about_its_data(name: str) -> None:
     files = find_model(name)

@@ -21,7 +21,7 @@ from histocyte.datasets.label_arrays import read_label_arrays, whole_ids
 from histocyte.datasets.pictures import decode_picture, picture_content
 from histocyte.datasets.sample import Sample
 
-__all__ = ["card_for", "load_folder", "load_folders", "refuse_twice"]
+__all__ = ["card_for", "load_folder", "load_folders", "refuse_external", "refuse_twice", "unpaired"]
 
 MOST_IDS = 1 << 24
 """Tables are looked up by id; more would be an id gone wrong, and fill the memory."""
@@ -91,6 +91,18 @@ def load_folders(
     return [sample for folder in folders for sample in load_folder(folder, taxonomy=taxonomy, mpp=mpp)]
 
 
+def refuse_external(folders: Sequence[str | Path]) -> None:
+    """An external test set is never trained or selected on.
+
+    Raises:
+        InputError: One is among the folders.
+    """
+    for folder in folders:
+        card = DATASETS.get(Path(folder).resolve().name)
+        if card is not None and card.external:
+            raise InputError(f"'{folder}' is an external test set, never trained or selected on. Leave it out.")
+
+
 def refuse_twice(folders: Sequence[str | Path]) -> None:
     """A folder that is given twice would count its images twice.
 
@@ -111,6 +123,13 @@ def _pairs(folder: Path) -> Iterator[tuple[Path, Path]]:
             if image.exists():
                 yield image, labels
                 break
+
+
+def unpaired(folder: str | Path) -> list[Path]:
+    """Images without labels and labels without an image, which `load_folder` passes over, sorted by name."""
+    pairs = {path for pair in _pairs(Path(folder)) for path in pair}
+    kinds = (*IMAGE_SUFFIXES, ".npz")
+    return sorted(p for p in Path(folder).iterdir() if p.suffix in kinds and p.is_file() and p not in pairs)
 
 
 def _load(pair: tuple[Path, Path], card: DatasetCard, taxonomy: Taxonomy, table: ImageTable) -> Sample:

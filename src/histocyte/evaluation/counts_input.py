@@ -107,7 +107,7 @@ def read_located(path: Path | str, *, mpp: float | None = None, fallback_mpp: fl
     if mpp is not None and abs(check_mpp(mpp) / used_mpp - 1) > SAME_MPP:
         raise InputError(f"'{file}' says {used_mpp:g} µm/px, --mpp says {mpp:g}. Leave --mpp out.")
     tissue = file.with_name("tissue.geojson")
-    searched = read_polygons(tissue).geometry if run and tissue.is_file() else None
+    searched = _searched(tissue) if run and tissue.is_file() else None
     size = run.get("size_px")
     return LocatedCells(
         str(run.get("name") or _stem(file)),
@@ -122,6 +122,13 @@ def read_located(path: Path | str, *, mpp: float | None = None, fallback_mpp: fl
         str(run.get("signature", {}).get("slide", "")),
         table.notes,
     )
+
+
+def _searched(tissue: Path) -> BaseGeometry:
+    try:
+        return read_polygons(tissue).geometry
+    except InputError as error:
+        raise InputError(f"'{tissue}' is damaged: it is not what 'histocyte segment' wrote. Run it again.") from error
 
 
 _CELL_FILES = ("cells.parquet", "cells.geojson.gz")

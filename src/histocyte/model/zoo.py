@@ -43,7 +43,8 @@ def bundled_models() -> dict[str, ModelFiles]:
 def find_model(name: str | Path) -> ModelFiles:
     """A bundled model by name, or a model file by path.
 
-    Beside an .onnx file the .safetensors file of the same name belongs to it, and the other way round.
+    Beside an .onnx file the .safetensors file of the same name belongs to it, and the other way round. The folder of a
+    training run stands for the model that it ended in.
 
     Raises:
         UnknownNameError: Neither a bundled model nor a path.
@@ -55,6 +56,8 @@ def find_model(name: str | Path) -> ModelFiles:
     if text in bundled:
         return bundled[text]
     path = Path(text)
+    if path.is_dir():
+        path = _model_of_run(path)
     if path.suffix not in (".onnx", ".safetensors"):
         if path.is_file():
             way_out = convert_first(path) or "Pickled checkpoints (.pth, .pt) are not opened."
@@ -65,6 +68,17 @@ def find_model(name: str | Path) -> ModelFiles:
     if not path.is_file():
         raise InputError(f"There is no model file '{path}'. Bundled models: {', '.join(bundled) or 'none'}.")
     return _at(path.with_suffix(""))
+
+
+def _model_of_run(folder: Path) -> Path:
+    path = folder / "model.safetensors"
+    if path.is_file():
+        return path
+    if (folder / "last.safetensors").is_file():
+        raise InputError(f"The training run in '{folder}' has not ended: it holds no {path.name} yet.")
+    there = sorted(p.name for p in folder.iterdir() if p.suffix in (".onnx", ".safetensors"))
+    hint = f" Name one of its files: {', '.join(there[:5])}." if there else " Pass a .safetensors or .onnx file."
+    raise InputError(f"'{folder}' is a folder and no training run.{hint}")
 
 
 def convert_first(path: Path) -> str:

@@ -61,6 +61,7 @@ class ResolvedRecipe:
         plan: By which name it was asked for.
         validation: Share of the patients or slides held out.
         fold: Number of the part of them that is held out instead, and number of parts.
+        left_out: Names of the images kept for a test at the end.
         started_from: Name and SHA-256 of the model file it goes on from; empty where from none.
     """
 
@@ -71,6 +72,7 @@ class ResolvedRecipe:
     validation: float = 0.2
     started_from: Mapping[str, str] = field(default_factory=dict)
     fold: tuple[int, int] | None = None
+    left_out: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """In plain values, as `read` takes them."""
@@ -83,6 +85,7 @@ class ResolvedRecipe:
             "plan": self.plan,
             "validation": self.validation,
             "fold": self.fold,
+            "left_out": list(self.left_out),
             "started_from": dict(self.started_from),
         }
 
@@ -102,11 +105,11 @@ class ResolvedRecipe:
         training = _part(TrainingOptions, data, "training", path)
         if any(name.startswith("distil_") for name in training.loss_weights):
             raise InputError(f"'{path}' was written by `histocyte distil`, which is to be called as it was then.")
-        missing = [name for name in known if name not in data and name != "fold"]
+        missing = [name for name in known if name not in data and name not in ("fold", "left_out")]
         if missing:
             raise InputError(f"'{path}' does not say {', '.join(missing)}; an earlier version may have written it.")
         model = ModelSpec.parse(json.dumps(data["model"]), where=str(path))
-        rest = _typed(_Rest, {f.name: data.get(f.name) for f in fields(_Rest)}, "", path)
+        rest = _typed(_Rest, {f.name: data[f.name] for f in fields(_Rest) if f.name in data}, "", path)
         recipe = cls(
             model=model.with_changes(histocyte=__version__),
             training=training,
@@ -115,6 +118,7 @@ class ResolvedRecipe:
             validation=rest.validation,
             started_from=rest.started_from,
             fold=rest.fold,
+            left_out=rest.left_out,
         )
         recipe._check(path)
         return recipe
@@ -173,7 +177,8 @@ class _Rest:
     plan: str
     validation: float
     started_from: dict[str, str]
-    fold: tuple[int, int] | None
+    fold: tuple[int, int] | None = None
+    left_out: tuple[str, ...] = ()
 
 
 def _plain(path: Path) -> dict[str, Any]:

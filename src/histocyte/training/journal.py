@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from histocyte.core.errors import DiskError
+from histocyte.core.errors import DiskError, InputError
 from histocyte.files.atomic import write_atomically
 
-__all__ = ["Table", "write_json"]
+__all__ = ["Table", "read_json", "write_json"]
 
 
 class Table:
@@ -89,6 +89,25 @@ class Table:
         whole = text[: text.rfind("\n") + 1]
         columns, *rows = csv.reader(io.StringIO(whole)) if whole else [[]]
         return [row for row in rows if len(row) == len(columns) and row[0].isdecimal()]
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """What a run wrote of itself, to go on by.
+
+    Raises:
+        InputError: The file is damaged or cannot be read.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(found, dict):
+            return found
+        reason = "no JSON object"
+    except (OSError, ValueError, RecursionError) as error:
+        reason = str(error)
+    raise InputError(
+        f"'{path}' is damaged ({reason}), so it cannot be told whether what is in its folder may be gone on with. Use "
+        "another folder; a model.safetensors in this one stays of use."
+    )
 
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:

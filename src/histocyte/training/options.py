@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from histocyte.core.errors import InputError
 from histocyte.model.adapters import ATTENTION
-from histocyte.training.journal import write_json
+from histocyte.training.journal import read_json, write_json
 from histocyte.training.precision import Precision
 
 __all__ = ["TrainingOptions", "check_same_run"]
@@ -97,7 +97,7 @@ def check_same_run(run: Path, options: TrainingOptions, loss_weights: Mapping[st
     mine["loss_weights"] = dict(options.loss_weights or loss_weights)
     if path.exists():
         # A run of an earlier version was done by what are the defaults now.
-        theirs = {**json.loads(json.dumps(asdict(TrainingOptions()))), **json.loads(path.read_text())}
+        theirs = {**json.loads(json.dumps(asdict(TrainingOptions()))), **read_json(path)}
         theirs["loss_weights"] = theirs["loss_weights"] or dict(loss_weights)
         other = [k for k in mine if k not in _FREE and mine[k] != theirs[k]]
         if other:

@@ -91,7 +91,7 @@ def load_state(
             metadata = file.metadata()
             progress: dict[str, Any] = json.loads(metadata["progress"])
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
-    except (SafetensorError, KeyError, TypeError, OSError) as error:
+    except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
         raise ModelError(f"'{path}' is no checkpoint of a training run ({error}).") from error
     if metadata.get("fixed_sha256", fixed.sha256) != fixed.sha256:
         raise ModelError(

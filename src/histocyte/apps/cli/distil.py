@@ -104,6 +104,7 @@ def distil(
     from histocyte.apps.cli.distil_data import DistilData
     from histocyte.apps.cli.distil_run import DistilRun, DistilSettings
     from histocyte.apps.cli.distil_teacher import Source
+    from histocyte.apps.cli.labelled import say_unpaired
     from histocyte.apps.cli.output import print_json, say
     from histocyte.apps.cli.stopping import ending_with_a_word
     from histocyte.files.writable import check_folder
@@ -131,6 +132,7 @@ def distil(
         read = DistilData.read(
             data, taxonomy=spec.classes, teachers=specs, fraction=validation, seed=seed, least_um=least_um, mpp=mpp
         )
+        say_unpaired(data)
         read.add_images(images or (), least_um=least_um, mpp=images_mpp)
         finest = min(spec.mpp, *(each.mpp for each in specs))
         read.add_slides(slide or (), mpp=finest, count=places, seed=seed)

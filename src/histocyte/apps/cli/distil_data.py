@@ -10,7 +10,7 @@ from pathlib import Path
 from histocyte.core.errors import InputError
 from histocyte.core.taxonomy import Taxonomy
 from histocyte.datasets.cards import DATASETS
-from histocyte.datasets.folder import load_folder, refuse_twice
+from histocyte.datasets.folder import load_folder, refuse_external, refuse_twice
 from histocyte.datasets.own_classes import classes_of, load_for_taxonomy
 from histocyte.datasets.sample import Sample
 from histocyte.datasets.splits import split_by_group
@@ -65,10 +65,7 @@ class DistilData:
         Raises:
             InputError: No labelled images, a folder given twice, or a set that is never to be trained on.
         """
-        for folder in folders:
-            card = DATASETS.get(folder.resolve().name)
-            if card is not None and card.external:
-                raise InputError(f"'{folder}' is an external test set, never trained or selected on. Leave it out.")
+        refuse_external(folders)
         refuse_twice(folders)
         samples: list[Sample] = []
         strange: list[str] = []

@@ -20,13 +20,20 @@ class Split(StrEnum):
     """Which images of a set are scored."""
 
     UNSEEN = "unseen"
+    TEST = "test"
     ALL = "all"
 
 
 def evaluate(
     model: Annotated[str, typer.Argument(help="Name of a bundled model, or a model file.", show_default=False)],
     data: Annotated[list[Path], typer.Argument(help="Folders of labelled images.", show_default=False)],
-    split: Annotated[Split, typer.Option(help="unseen leaves out the images the model was trained on.")] = Split.UNSEEN,
+    split: Annotated[
+        Split,
+        typer.Option(
+            help="unseen: what the model was not trained on. test: of that, what it was not chosen by either (`train "
+            "--leave-out`, and sets it has nothing of). all: every image."
+        ),
+    ] = Split.UNSEEN,
     mpp: Annotated[float | None, typer.Option(help="µm/px of images of a set that is not known by name.")] = None,
     runtime: Annotated[str, typer.Option(help="auto, openvino, torch, onnxruntime.")] = "auto",
     device: Annotated[str, typer.Option(help="For torch: auto, cpu, cuda, mps.")] = "auto",
@@ -58,6 +65,7 @@ def evaluate(
 
     Example: histocyte evaluate hover-unet-consep data/monuseg --json
     """
+    from histocyte.apps.cli.labelled import say_unpaired
     from histocyte.apps.cli.output import precision_name, print_json, print_table, progress_bar, runtime_name, say
     from histocyte.core.errors import InputError
     from histocyte.datasets.folder import load_folders
@@ -85,7 +93,8 @@ def evaluate(
         loaded = loaded.classified_by(other)
         names = None if classes is None else classes.split(",")
         samples = load_for_taxonomy(data, loaded.taxonomy, names=names, mpp=mpp)
-    chosen = samples if split is Split.ALL else _unseen(samples, loaded)
+    say_unpaired(data)
+    chosen = samples if split is Split.ALL else _unseen(samples, loaded, test=split is Split.TEST)
     left_out = len(samples) - len(chosen)
     gallery = Gallery()
     with progress_bar("images", hidden=as_json) as bar:
@@ -103,7 +112,7 @@ def evaluate(
     if html is not None:
         from histocyte.evaluation.html_report import write_html
 
-        seen = f"{split}; {left_out} images the model was trained on left out"
+        seen = f"{split}; {_left_out(left_out, split)}"
         shown = {"Model": loaded.spec.name, "SHA-256": loaded.sha256, "Runtime": loaded.runtime.name, "Images": seen}
         if views > 1:
             shown["Views of each tile"] = str(views)
@@ -126,11 +135,25 @@ def evaluate(
     columns = ("data set", "score", "value", "95 % interval", "images")
     print_table(f"{loaded.spec.name}, {split} images", columns, [tuple(row) for row in report.table()])
     if left_out:
-        say(f"{left_out} images the model was trained on were left out (--split all scores them too).")
+        say(f"{_left_out(left_out, split)} (--split all scores them too).")
 
 
-def _unseen(samples: list[Sample], model: Model) -> list[Sample]:
-    """Images that neither model nor classifier was trained on: the held-out ones of their sets, all of any other."""
+def _left_out(count: int, split: Split) -> str:
+    """How many images were not scored, and why."""
+    return f"{count} images the model was trained {'or chosen on' if split is Split.TEST else 'on'} were left out"
+
+
+def _unseen(samples: list[Sample], model: Model, *, test: bool = False) -> list[Sample]:
+    """Images that neither model nor classifier was trained on: the held-out ones of their sets, all of any other.
+
+    Args:
+        samples: All there are.
+        model: With its classifier.
+        test: Of the held-out ones those alone that chose no weights.
+
+    Raises:
+        InputError: There are none.
+    """
     from histocyte.core.errors import InputError
 
     trainings = [(model.spec.data, model.spec.training)]
@@ -139,9 +162,14 @@ def _unseen(samples: list[Sample], model: Model) -> list[Sample]:
         trainings.append((tuple(facts.get("data", ())), facts))
     chosen = samples
     for data, training in trainings:
-        sets, held_out = {str(entry["name"]) for entry in data}, training.get("held_out", {})
-        chosen = [s for s in chosen if s.source not in sets or s.name in held_out.get(s.source, ())]
+        sets, kept = {str(entry["name"]) for entry in data}, training.get("left_out" if test else "held_out", {})
+        chosen = [s for s in chosen if s.source not in sets or s.name in kept.get(s.source, ())]
     if not chosen:
         name = f"'{model.spec.name}'{' or its classifier' if model.classifier else ''}"
+        if test:
+            raise InputError(
+                f"Of these {len(samples)} images {name} was trained or chosen on all: none was left out of its "
+                "training (`histocyte train --leave-out`). Those it was not trained on: --split unseen."
+            )
         raise InputError(f"{name} was trained on all of these {len(samples)} images. Score them anyway: --split all.")
     return chosen

@@ -104,6 +104,14 @@ def train(
         str | None,
         typer.Option(metavar="K/N", help="Hold out the K-th of N parts of the patients or slides: cross-validation."),
     ] = None,
+    leave_out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Text file with a name of an image in each line, as published test sets are given: the run neither "
+            "learns from them nor chooses by them. `histocyte evaluate --split test` scores them.",
+        ),
+    ] = None,
     validate_every: Annotated[
         int | None, typer.Option(min=1, help="Steps between validations: 500 where not given, or the plan's.")
     ] = None,
@@ -141,6 +149,7 @@ def train(
     from histocyte.apps.cli.training_options import Adaptation, parse_fold, refuse_beside_a_recipe
     from histocyte.apps.cli.training_run import TrainingRun
     from histocyte.apps.cli.training_start import Start
+    from histocyte.datasets.name_list import read_name_list
     from histocyte.files.writable import check_folder
     from histocyte.recipes.plans import OURS, find_plan
     from histocyte.recipes.resolved import ResolvedRecipe
@@ -157,7 +166,7 @@ def train(
             **{"--encoder": encoder, "--adapt": adapt, "--lora-rank": lora_rank, "--lora-mlp": lora_mlp},
             **{"--cache-passes": cache_passes, "--delta": delta or None, "--whole": delta is False, "--plan": plan},
             **{"--loss-weight": loss_weight, "--seed": seed, "--validation": validation, "--fold": fold},
-            **{"--model-mpp": model_mpp},
+            **{"--model-mpp": model_mpp, "--leave-out": leave_out},
             **{f"--{option.replace('_', '-')}": value for option, value in fitting.items()},
         }
         refuse_beside_a_recipe(file, others)
@@ -165,9 +174,10 @@ def train(
         beginning = Start.again(again, file, encoder_weights, start_from)
         ways = Adaptation.again(again, file, cache)
         seed, share, plan, name = again.training.seed, again.validation, again.plan, name or again.model.name
-        part = again.fold
+        part, left_out = again.fold, again.left_out
         wishes: dict[str, object] = {}
     else:
+        left_out = () if leave_out is None else read_name_list(leave_out)
         again, beginning = None, Start.of(recipe, encoder, encoder_weights, start_from, model_mpp)
         chosen = find_plan(beginning.spec.recipe, OURS if plan is None else plan)
         how = adapt or (beginning.way_to_adapt if chosen is None else chosen.adapt)
@@ -175,5 +185,5 @@ def train(
         share, wishes = validation or 0.2, {**fitting, "loss_weights": loss_weight or []}
     with ending_with_a_word():
         run = TrainingRun(out, beginning, name or "my-model", ways, seed or 0, device, threads, plan or OURS, again)
-        run.load_data(data, validation=share, mpp=mpp, fold=part)
+        run.load_data(data, share=share, mpp=mpp, fold=part, left_out=left_out)
         run.fit(**wishes)

@@ -15,15 +15,14 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from histocyte.apps.cli.labelled import say_unpaired
 from histocyte.apps.cli.output import progress_bar, say
 from histocyte.apps.cli.stopping import Stopping
 from histocyte.apps.cli.training_curves import Curves
+from histocyte.apps.cli.training_data import TrainingData
 from histocyte.apps.cli.training_options import Adaptation, training_options
 from histocyte.apps.cli.training_start import Start
 from histocyte.core.errors import InputError
-from histocyte.datasets.cards import DATASETS
-from histocyte.datasets.folder import load_folders
-from histocyte.datasets.sample import Sample
 from histocyte.encoders.fingerprint import tensor_sha256
 from histocyte.encoders.protocol import EncoderInfo
 from histocyte.evaluation.protocol import evaluate
@@ -40,7 +39,7 @@ from histocyte.model.segmenter import Segmenter
 from histocyte.pipeline import instances_on
 from histocyte.recipes.plan import TrainingPlan
 from histocyte.recipes.plans import OURS, find_plan
-from histocyte.recipes.provenance import names_by_set, not_for_commerce
+from histocyte.recipes.provenance import not_for_commerce
 from histocyte.recipes.registry import RECIPES
 from histocyte.recipes.resolved import ResolvedRecipe
 from histocyte.recipes.training import OUR_CROPS, crop_sampler, with_class_weights
@@ -88,8 +87,7 @@ class TrainingRun:
         ways.check(beginning)
         self.folder, self.beginning, self.seed, self.ways, self.recipe = folder, beginning, seed, ways, recipe
         self.spec = (beginning.spec if recipe is None else recipe.model).with_changes(name=name)
-        self.plan_name, self.share = plan, 0.2
-        self.fold: tuple[int, int] | None = None
+        self.plan_name = plan
         self.plan = find_plan(self.spec.recipe, plan) if recipe is None else None
         self.crops = recipe.crops if recipe is not None else OUR_CROPS if self.plan is None else self.plan.crops
         self.ranks = launched()
@@ -97,31 +95,30 @@ class TrainingRun:
         if self.ranks.world > 1 and str(self.device) == "cuda":
             self.device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.set_num_threads(threads or max(1, available_cpus() // self.ranks.world))
-        self.training: list[Sample] = []
-        self.validation: list[Sample] = []
+        self.data = TrainingData((), ())
 
     def load_data(
-        self, folders: Sequence[Path], *, validation: float, mpp: float | None, fold: tuple[int, int] | None = None
+        self,
+        folders: Sequence[Path],
+        *,
+        share: float,
+        mpp: float | None,
+        fold: tuple[int, int] | None = None,
+        left_out: Sequence[str] = (),
     ) -> None:
-        """Read the data and hold out whole groups: a share of them, or one fold.
-
-        Raises:
-            InputError: A folder without labelled images, or one whose data is never to be trained on.
-        """
-        for folder in folders:
-            card = DATASETS.get(folder.resolve().name)
-            if card is not None and card.external:
-                raise InputError(f"'{folder}' is an external test set, never trained or selected on. Leave it out.")
-        samples = load_folders(folders, taxonomy=self.spec.classes, mpp=mpp)
-        self.share, self.fold = validation, fold
-        self.training, self.validation = self.beginning.split(samples, fraction=validation, seed=self.seed, fold=fold)
-        self._say(f"{len(self.training)} images to train on, {len(self.validation)} held out.")
+        """Read the data and part it, as `TrainingData.read` says."""
+        self.data = TrainingData.read(
+            folders, self.beginning, share=share, seed=self.seed, mpp=mpp, fold=fold, left_out=left_out
+        )
+        if self.ranks.leads:
+            say_unpaired(folders)
+            say(self.data.describe())
         if self.plan is not None:
             self._follow(self.plan)
 
     def _follow(self, plan: TrainingPlan) -> None:
         """What a plan changes of the network: weights of classes, and a head for tissues where there are some."""
-        self.spec = with_class_weights(self.spec, plan, self.training)
+        self.spec = with_class_weights(self.spec, plan, self.data.training)
         if plan.frozen_epochs and not self.beginning.pretrained:
             self._say(
                 f"The plan leaves the encoder as it is for {plan.frozen_epochs} epochs, and without --encoder-weights "
@@ -129,7 +126,7 @@ class TrainingRun:
             )
         if TISSUE_TERM in plan.losses and self.beginning.model is None:
             tissues = RECIPES[self.spec.recipe]().tissues
-            if any(s.tissue for s in self.training):
+            if any(s.tissue for s in self.data.training):
                 self.spec = self.spec.with_changes(tissues=tissues)
             else:
                 self._say("No image states its tissue (images.csv), so the plan's loss for tissues is left out.")
@@ -141,7 +138,9 @@ class TrainingRun:
 
     def _sampler(self, threads: int) -> CropSampler:
         share = self.ranks.rank, self.ranks.world
-        return crop_sampler(self.spec, self.training, seed=self.seed, crops=self.crops, share=share, threads=threads)
+        return crop_sampler(
+            self.spec, self.data.training, seed=self.seed, crops=self.crops, share=share, threads=threads
+        )
 
     def fit(self, **given: Any) -> None:
         """Train, then write model.safetensors with the best weights and their scores.
@@ -168,8 +167,7 @@ class TrainingRun:
             options = training_options(self.spec, self.plan, sampler, self.ways, **given)
         options = replace(options, device=str(self.device))
         with joined(self.device) as self.ranks, FolderLock(self.folder) if self.ranks.leads else nullcontext():
-            mine = {"learnt": names_by_set(self.training), "held_out": names_by_set(self.validation)}
-            check_same_images(self.folder, mine, write=self.ranks.leads)
+            check_same_images(self.folder, self.data.names, write=self.ranks.leads)
             self._fit(model, sampler, options)
 
     def _resolved(self, options: TrainingOptions) -> ResolvedRecipe:
@@ -178,9 +176,10 @@ class TrainingRun:
             training=options,
             crops=self.crops,
             plan=self.plan_name,
-            validation=self.share,
+            validation=self.data.share,
             started_from=self.beginning.named,
-            fold=self.fold,
+            fold=self.data.fold,
+            left_out=self.data.left_out_names,
         )
 
     def _fit(self, model: Segmenter, crops: CropSampler, options: TrainingOptions) -> None:
@@ -270,7 +269,7 @@ class TrainingRun:
         model = Model(self.spec, runtime, build_representation(self.spec.representation), "")
         names = self.spec.classes.names
         return evaluate(
-            lambda image, mpp: instances_on(image, model, mpp=mpp), self.validation, names, replicates=replicates
+            lambda image, mpp: instances_on(image, model, mpp=mpp), self.data.validation, names, replicates=replicates
         )
 
     def _validate(self, network: nn.Module) -> dict[str, float]:
@@ -284,9 +283,10 @@ class TrainingRun:
         merge_adapters(model)
         report = self._report(model.eval(), replicates=1000).to_json()
         arguments = [a if not Path(a).exists() else Path(a).name for a in sys.argv[1:]]
-        seen = self.beginning.seen(self.training, self.validation)
+        seen = self.beginning.seen(self.data.training, self.data.validation, self.data.left_out)
+        data = seen.pop("data")
         spec = self.spec.with_changes(
-            data=seen["data"],
+            data=data,
             metrics=report["sources"],
             training={
                 "command": f"histocyte {shlex.join(arguments)}",
@@ -295,7 +295,7 @@ class TrainingRun:
                 "adapt": self.ways.how,
                 "plan": self.plan_name,
                 **self.beginning.record,
-                "held_out": seen["held_out"],
+                **seen,
             },
         )
         path = self.folder / "model.safetensors"

@@ -10,6 +10,7 @@ from typing import Any
 
 from histocyte.apps.cli.output import say
 from histocyte.core.errors import InputError
+from histocyte.datasets.name_list import named_samples
 from histocyte.datasets.sample import Sample
 from histocyte.datasets.splits import split_by_group
 from histocyte.model.checkpoint import load_model, read_spec
@@ -110,7 +111,7 @@ class Start:
         """What the spec of the trained model says of its beginning: the model before, and how that one was trained."""
         if self.model is None:
             return {}
-        how = {k: v for k, v in self.spec.training.items() if k != "held_out"}
+        how = {k: v for k, v in self.spec.training.items() if k not in ("held_out", "left_out")}
         return {"started_from": {**self.named, "training": how}}
 
     @property
@@ -144,13 +145,22 @@ class Start:
         """The model it goes on from, as it was trained; none where there is none."""
         return () if self.model is None else (read_spec(self.model),)
 
-    def seen(self, training: Sequence[Sample], validation: Sequence[Sample]) -> dict[str, Any]:
-        """What the spec of the trained model says of its data: its own, and what the model before it has seen."""
+    def seen(
+        self, training: Sequence[Sample], validation: Sequence[Sample], left_out: Sequence[Sample] = ()
+    ) -> dict[str, Any]:
+        """What the spec of the trained model says of its data: its own, and what the model before it has seen.
+
+        Under "held_out" is all that it has not learnt from, so what was left out too; that stands apart once more.
+        """
         own = {s.source for s in (*training, *validation)}
-        return {
+        facts: dict[str, Any] = {
             "data": facts_through(data_facts([*training, *validation]), self.before),
-            "held_out": held_out_through(names_by_set(validation), own, self.before),
+            "held_out": held_out_through(names_by_set([*validation, *left_out]), own, self.before),
         }
+        before = {k: v for k, v in self._training_before.get("left_out", {}).items() if k not in own}
+        if apart := {**names_by_set(left_out), **before}:
+            facts["left_out"] = apart
+        return facts
 
     def split(
         self, samples: Sequence[Sample], *, fraction: float, seed: int, fold: tuple[int, int] | None = None
@@ -163,8 +173,7 @@ class Start:
         Raises:
             InputError: A set of a single group or of fewer than there are folds.
         """
-        past = self.spec.training.get("held_out", {}) if self.model is not None else {}
-        learnt = {*past, *(str(entry["name"]) for entry in self.spec.data)} if self.model is not None else set()
+        past, learnt = self._past, self._sets_learnt
         known = [s for s in samples if s.source in learnt]
         validation = {id(s) for s in known if s.name in past.get(s.source, ())}
         groups = {(s.source, s.group) for s in known if id(s) in validation}
@@ -182,6 +191,53 @@ class Start:
             )
         validation |= {id(s) for s in known if (s.source, s.group) in groups}
         return [s for s in samples if id(s) not in validation], [s for s in samples if id(s) in validation]
+
+    def leave_out(self, samples: Sequence[Sample], names: Sequence[str]) -> tuple[list[Sample], list[Sample]]:
+        """The samples to learn from and to choose by, and those kept for a test of the model at the end.
+
+        What was kept so from the model before stays kept.
+
+        Args:
+            samples: From one or more data sets.
+            names: Of the images to keep (`datasets.name_list`).
+
+        Raises:
+            InputError: No such image, one that the model before has learnt from, or a patient or slide on both sides.
+        """
+        kept = {id(s) for s in named_samples(samples, names, where="The list of images to leave out")}
+        seen = [s.name for s in samples if id(s) in kept and s.source in self._sets_learnt and not self._unseen(s)]
+        if seen:
+            raise InputError(
+                f"The model '{self.spec.name}' has learnt from {len(seen)} of the images to leave out (e.g. "
+                f"'{seen[0]}'), so no score on them would be honest. Begin with another."
+            )
+        before = self._training_before.get("left_out", {})
+        kept |= {id(s) for s in samples if s.name in before.get(s.source, ())}
+        groups = {(s.source, s.group) for s in samples if id(s) in kept}
+        torn = [s for s in samples if id(s) not in kept and (s.source, s.group) in groups]
+        if torn:
+            raise InputError(
+                f"'{torn[0].name}' is of the same patient or slide ('{torn[0].group}') as an image to leave out, and "
+                f"is not left out itself; so are {len(torn)} images in all. Add them to the list."
+            )
+        return [s for s in samples if id(s) not in kept], [s for s in samples if id(s) in kept]
+
+    @property
+    def _training_before(self) -> Mapping[str, Any]:
+        return {} if self.model is None else self.spec.training
+
+    @property
+    def _past(self) -> Mapping[str, Sequence[str]]:
+        """Names, by set, that the model before has not learnt from."""
+        past: Mapping[str, Sequence[str]] = self._training_before.get("held_out", {})
+        return past
+
+    @property
+    def _sets_learnt(self) -> set[str]:
+        return set() if self.model is None else {*self._past, *(str(entry["name"]) for entry in self.spec.data)}
+
+    def _unseen(self, sample: Sample) -> bool:
+        return sample.name in self._past.get(sample.source, ())
 
 
 def _same_model(recipe: ResolvedRecipe, path: Path, start_from: str | None) -> Path:

@@ -1,0 +1,79 @@
+"""The labelled images of a training run: what it learns from, chooses by, and leaves out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from histocyte.apps.cli.training_start import Start
+from histocyte.datasets.folder import load_folders, refuse_external
+from histocyte.datasets.sample import Sample
+from histocyte.recipes.provenance import names_by_set
+
+__all__ = ["TrainingData"]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingData:
+    """Images of a run, no patient or slide in two parts of them.
+
+    Attributes:
+        training: To learn from.
+        validation: To choose weights by.
+        left_out: For a test at the end.
+        share: Share of the patients or slides held out.
+        fold: Number of the part of them that is held out instead, and number of parts.
+        left_out_names: As they were given.
+    """
+
+    training: Sequence[Sample]
+    validation: Sequence[Sample]
+    left_out: Sequence[Sample] = ()
+    share: float = 0.2
+    fold: tuple[int, int] | None = None
+    left_out_names: tuple[str, ...] = ()
+
+    @classmethod
+    def read(
+        cls,
+        folders: Sequence[Path],
+        beginning: Start,
+        *,
+        share: float,
+        seed: int,
+        mpp: float | None,
+        fold: tuple[int, int] | None = None,
+        left_out: Sequence[str] = (),
+    ) -> TrainingData:
+        """Read folders and hold out whole groups: a share of them, or one fold; of what is not left out altogether.
+
+        Args:
+            folders: Of labelled images.
+            beginning: The model it goes on from, if any, has seen some of them.
+            share: Of the patients or slides of each set.
+            seed: Of the choice.
+            mpp: Of images of a set that is not known by name.
+            fold: In place of the share.
+            left_out: Names of images (`datasets.name_list`).
+
+        Raises:
+            InputError: A folder without labelled images, one whose data is never to be trained on, or images to leave
+                out that there are not.
+        """
+        refuse_external(folders)
+        samples = load_folders(folders, taxonomy=beginning.spec.classes, mpp=mpp)
+        rest, apart = beginning.leave_out(samples, left_out)
+        training, validation = beginning.split(rest, fraction=share, seed=seed, fold=fold)
+        return cls(training, validation, apart, share, fold, tuple(left_out))
+
+    def describe(self) -> str:
+        """One line for people."""
+        apart = f", {len(self.left_out)} left out for a test" if self.left_out else ""
+        return f"{len(self.training)} images to train on, {len(self.validation)} held out{apart}."
+
+    @property
+    def names(self) -> Mapping[str, Mapping[str, Sequence[str]]]:
+        """Names by set of each part, as data.json keeps them."""
+        parts = {"learnt": self.training, "held_out": self.validation, "left_out": self.left_out}
+        return {part: names_by_set(samples) for part, samples in parts.items()}
