@@ -42,3 +42,13 @@ def test_the_nearest_model_of_the_same_classes_is_named_where_it_is_clearly_near
 ) -> None:
     found = choice.nearest_in_resolution(mpp, specs[model])
     assert (found and found.name) == nearest
+
+
+def test_of_models_at_one_resolution_the_default_is_named(
+    specs: dict[str, ModelSpec], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choice, "DEFAULT_MODEL", "usual")
+    specs["usual"] = hover_unet().with_changes(name="usual")
+    found = choice.nearest_in_resolution(0.25, specs["coarse"])
+    assert found is not None
+    assert found.name == "usual"
