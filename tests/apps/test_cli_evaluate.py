@@ -95,6 +95,18 @@ def test_an_image_without_labels_is_passed_over_and_said(data: Path, model_file:
     assert "1 file is an image without labels or labels without an image, e.g. 'i1.png'" in said
 
 
+def test_a_list_of_images_is_scored_alone(data: Path, model_file: Path, tmp_path: Path) -> None:
+    names, table = tmp_path / "names.txt", tmp_path / "images.csv"
+    names.write_text("i2.png\ni1\n")
+    common = (model_file, data, "--runtime", "torch", "--device", "cpu", "--images", names, "--json")
+    facts = json.loads(run(*common, "--csv", table).stdout)
+    assert facts["trained_on_and_left_out"] == 1
+    with table.open(newline="") as file:
+        assert [row["name"] for row in csv.DictReader(file)] == ["i2"]
+    names.write_text("i9")
+    assert "names.txt' names 'i9', and there is no such image in consep" in str(run(*common).exception)
+
+
 def test_a_model_file_is_scored_into_a_page_a_table_and_json(data: Path, model_file: Path, tmp_path: Path) -> None:
     page, table = tmp_path / "report.html", tmp_path / "images.csv"
     answer = run(model_file, data, "--runtime", "torch", "--device", "cpu", "--html", page, "--csv", table, "--json")

@@ -34,6 +34,10 @@ def evaluate(
             "--leave-out`, and sets it has nothing of). all: every image."
         ),
     ] = Split.UNSEEN,
+    images: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Text file with a name of an image in each line: these alone are scored."),
+    ] = None,
     mpp: Annotated[float | None, typer.Option(help="µm/px of images of a set that is not known by name.")] = None,
     runtime: Annotated[str, typer.Option(help="auto, openvino, torch, onnxruntime.")] = "auto",
     device: Annotated[str, typer.Option(help="For torch: auto, cpu, cuda, mps.")] = "auto",
@@ -69,6 +73,7 @@ def evaluate(
     from histocyte.apps.cli.output import precision_name, print_json, print_table, progress_bar, runtime_name, say
     from histocyte.core.errors import InputError
     from histocyte.datasets.folder import load_folders
+    from histocyte.datasets.name_list import named_samples, read_name_list
     from histocyte.datasets.own_classes import load_for_taxonomy
     from histocyte.evaluation.gallery import Gallery, watched
     from histocyte.evaluation.protocol import evaluate as score
@@ -84,6 +89,7 @@ def evaluate(
         check_html(html)
     if classes is not None and classifier is None:
         raise InputError("--classes names the data's classes for a classifier: pass --classifier FILE with it.")
+    listed = None if images is None else read_name_list(images)
     other = None if classifier is None else load_classifier(classifier)
     runtime = "torch" if other and runtime == "auto" else runtime
     loaded = load(model, runtime=runtime_name(runtime), device=device, precision=precision_name(precision), views=views)
@@ -94,19 +100,21 @@ def evaluate(
         names = None if classes is None else classes.split(",")
         samples = load_for_taxonomy(data, loaded.taxonomy, names=names, mpp=mpp)
     say_unpaired(data)
+    if listed is not None:
+        samples = named_samples(samples, listed, where=f"'{images}'")
     chosen = samples if split is Split.ALL else _unseen(samples, loaded, test=split is Split.TEST)
     left_out = len(samples) - len(chosen)
     gallery = Gallery()
     with progress_bar("images", hidden=as_json) as bar:
         task = bar.add_task("scoring", total=len(chosen), note="")
-        predict, images, see = watched(gallery, lambda image, mpp: instances_on(image, loaded, mpp=mpp), chosen)
+        predict, shown_one_by_one, see = watched(gallery, lambda i, mpp: instances_on(i, loaded, mpp=mpp), chosen)
 
         def on_image(scores: ImageScores) -> None:
             if html is not None:
                 see(scores)
             bar.advance(task)
 
-        report = score(predict, images, loaded.taxonomy.names, on_image=on_image)
+        report = score(predict, shown_one_by_one, loaded.taxonomy.names, on_image=on_image)
     if csv is not None:
         report.write_csv(csv)
     if html is not None:
