@@ -107,6 +107,8 @@ def done(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_student_with_its_card_comes_out(done: Path, world: Path) -> None:
     spec = read_spec(done / "model.safetensors")
+    assert spec.description.startswith("A student of ")
+    assert spec.licence.startswith("as all that it learnt from allows (")
     assert spec.classes.names == CONSEP.names
     assert spec.training["distilled_from"][0]["name"] == "small-hover"
     assert spec.training["learnt_from"] == "maps nucleus, hover, types"

@@ -92,9 +92,13 @@ def test_what_the_model_before_has_seen_is_known_to_the_new_one(data: Path, mode
     spec, network = load_model(model)
     past = {"name": "old", "licence": "CC BY-NC-SA 4.0", "citation": "someone", "images": 3, "nuclei": 9}
     trained = {"held_out": {"old": ["b"]}}
-    save_model(tmp_path / "old.safetensors", spec.with_changes(data=(past,), training=trained), network.state_dict())
+    free = {"licence": "free for all", "description": "What everyone may use."}
+    before = spec.with_changes(data=(past,), training=trained, **free)
+    save_model(tmp_path / "old.safetensors", before, network.state_dict())
     after = read_spec(run(data, tmp_path / "run", start_from=str(tmp_path / "old.safetensors")))
     assert [entry["name"] for entry in after.data] == [data.name, "old"]
+    assert after.licence == f"as all that it learnt from allows ({data.name}: not stated; old: CC BY-NC-SA 4.0)"
+    assert after.description == f"first, trained on {data.name}."
     assert after.data[1] == {"through": "first", **past}
     assert after.training["held_out"]["old"] == ["b"]
     assert len(after.training["held_out"][data.name]) == 1
@@ -147,6 +151,13 @@ def test_what_was_left_out_stays_left_out_of_a_model_that_goes_on(data: Path, tm
     learnt = next(n for n in ("i1", "i2", "i3") if n not in held)
     with pytest.raises(InputError, match=f"has learnt from 1 of the images to leave out .e.g. '{learnt}'"):
         run(data, tmp_path / "third", start_from=str(first), leave_out=listed(tmp_path / "more.txt", learnt))
+
+
+def test_something_has_to_be_left_to_learn_from(data: Path, tmp_path: Path) -> None:
+    for names, says in ((("i0", "i1", "i2", "i3"), "Every image is to be left out"), (("i0", "i1", "i2"), "one group")):
+        with pytest.raises(InputError, match=says):
+            run(data, tmp_path / "run", encoder=SMALL, leave_out=listed(tmp_path / "test.txt", *names))
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_patient_is_left_out_whole(tmp_path: Path) -> None:

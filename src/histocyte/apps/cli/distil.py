@@ -108,6 +108,7 @@ def distil(
     from histocyte.apps.cli.output import print_json, say
     from histocyte.apps.cli.stopping import ending_with_a_word
     from histocyte.files.writable import check_folder
+    from histocyte.recipes.provenance import not_for_commerce
     from histocyte.training.distil_lessons import Way
     from histocyte.training.distil_losses import DistilOptions, Features, Reading
 
@@ -143,6 +144,8 @@ def distil(
         answers = run.ask(cache, most_bytes=round(cache_limit * 1e9))
         path = run.train(answers, steps=steps, batch=batch, validate_every=validate_every, learning_rate=learning_rate)
         card = run.result(path).card(cost=cost)
+        if restricted := not_for_commerce(run.spec, specs):
+            say(f"Not for commercial use, as what it learnt from is not: {', '.join(restricted)}.")
         say(f"Wrote {path} ({path.stat().st_size / 1e6:.1f} MB) and {out / 'card.md'}.")
         if path.with_suffix(".onnx").exists():
             say(f"Next: histocyte segment SLIDE --model {path.with_suffix('.onnx')}")

@@ -31,6 +31,7 @@ from histocyte.model.build import build_representation
 from histocyte.model.checkpoint import save_model
 from histocyte.model.segmenter import Segmenter
 from histocyte.model.spec import ModelSpec
+from histocyte.recipes.provenance import licence_of
 from histocyte.recipes.training import SHARES, augmentation, origin, start
 from histocyte.training.distil_cache import TeacherCache
 from histocyte.training.distil_crops import DistilSampler
@@ -259,6 +260,9 @@ class DistilRun:
                 "held_out": self.data.held_out([t.spec for t in self.teachers]),
             },
         )
+        taught = [t.spec for t in self.teachers]
+        description = f"A student of {', '.join(t.name for t in taught)}."
+        self.spec = self.spec.with_changes(description=description, licence=licence_of(self.spec, taught))
         path = self.folder / "model.safetensors"
         save_model(path, self.spec, model.state_dict())
         return path

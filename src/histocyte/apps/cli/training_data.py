@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from histocyte.apps.cli.training_start import Start
+from histocyte.core.errors import InputError
 from histocyte.datasets.folder import load_folders, refuse_external
 from histocyte.datasets.sample import Sample
 from histocyte.recipes.provenance import names_by_set
@@ -64,6 +65,8 @@ class TrainingData:
         refuse_external(folders)
         samples = load_folders(folders, taxonomy=beginning.spec.classes, mpp=mpp)
         rest, apart = beginning.leave_out(samples, left_out)
+        if not rest:
+            raise InputError("Every image is to be left out, so none is left to learn from. Shorten the list.")
         training, validation = beginning.split(rest, fraction=share, seed=seed, fold=fold)
         return cls(training, validation, apart, share, fold, tuple(left_out))
 

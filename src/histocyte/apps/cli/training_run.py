@@ -39,7 +39,7 @@ from histocyte.model.segmenter import Segmenter
 from histocyte.pipeline import instances_on
 from histocyte.recipes.plan import TrainingPlan
 from histocyte.recipes.plans import OURS, find_plan
-from histocyte.recipes.provenance import not_for_commerce
+from histocyte.recipes.provenance import licence_of, not_for_commerce
 from histocyte.recipes.registry import RECIPES
 from histocyte.recipes.resolved import ResolvedRecipe
 from histocyte.recipes.training import OUR_CROPS, crop_sampler, with_class_weights
@@ -278,13 +278,17 @@ class TrainingRun:
         scores = {f"{name}_{key}": s.scores[key].value for name, s in sources.items() for key in ("bpq", "f1")}
         return {"bpq": sum(s.scores["bpq"].value for s in sources.values()) / len(sources), **scores}
 
+    def _description(self) -> str:
+        sets = ", ".join(sorted(self.data.names["learnt"]))
+        return f"{self.beginning.named.get('name', self.spec.recipe)}, trained on {sets}."
+
     def _finish(self, model: Segmenter, steps: int, published: Mapping[str, str] | None) -> None:
         delta = None if published is None else delta_of(model, published)
         merge_adapters(model)
         report = self._report(model.eval(), replicates=1000).to_json()
         arguments = [a if not Path(a).exists() else Path(a).name for a in sys.argv[1:]]
         seen = self.beginning.seen(self.data.training, self.data.validation, self.data.left_out)
-        data = seen.pop("data")
+        data, before = seen.pop("data"), self.beginning.before
         spec = self.spec.with_changes(
             data=data,
             metrics=report["sources"],
@@ -298,11 +302,13 @@ class TrainingRun:
                 **seen,
             },
         )
+        # Those of a model that it goes on from may not hold any more.
+        spec = spec.with_changes(description=self._description(), licence=licence_of(spec, before))
         path = self.folder / "model.safetensors"
         save_model(path, spec, model.state_dict() if delta is None else delta)
         say(f"Wrote {path} ({path.stat().st_size / 1e6:.1f} MB). Next: histocyte segment SLIDE --model {path}")
-        if restricted := not_for_commerce(spec.data):
-            say(f"Not for commercial use: it has learnt from {', '.join(restricted)}.")
+        if restricted := not_for_commerce(spec, before):
+            say(f"Not for commercial use, as what it learnt from is not: {', '.join(restricted)}.")
         if delta is not None and spec.encoder_weights is not None:
             say(
                 f"It does not hold the encoder's published weights: keep {spec.encoder_weights.file} beside it, or in "
