@@ -21,6 +21,7 @@ NEED_TORCH = (
     "histocyte.apps.cli.study_encoders_run",
     "histocyte.apps.cli.training_options",
     "histocyte.apps.cli.training_data",
+    "histocyte.apps.cli.training_result",
     "histocyte.apps.cli.training_run",
     "histocyte.apps.cli.training_start",
     "histocyte.decoders.",

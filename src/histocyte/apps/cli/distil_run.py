@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,6 +18,7 @@ from histocyte.apps.cli.distil_teacher import Source, ask_of
 from histocyte.apps.cli.output import progress_bar, say
 from histocyte.apps.cli.stopping import Stopping
 from histocyte.apps.cli.training_curves import Curves
+from histocyte.apps.cli.training_result import command_as_typed
 from histocyte.core.errors import InputError
 from histocyte.datasets.augment import Augmentation, dihedral
 from histocyte.files.atomic import write_atomically
@@ -250,7 +249,7 @@ class DistilRun:
         self.spec = self.spec.with_changes(
             data=self.data.facts([t.spec for t in self.teachers]),
             training={
-                "command": _command(),
+                "command": command_as_typed(),
                 "steps": steps,
                 "seed": self.settings.seed,
                 "adapt": "full",
@@ -276,11 +275,6 @@ class DistilRun:
             "learnt from": f"{self.lessons.describe()}; features: {how.features}",
             "loss": f"T = {how.temperature:g}, α = {how.alpha:g}, β = {how.beta:g}, reading {how.reading}",
             "images": self.data.describe(),
-            "made by": _command(),
+            "made by": command_as_typed(),
         }
         return DistilResult(path, self.sources, self.data, facts, self.device, self.threads)
-
-
-def _command() -> str:
-    arguments = [a if not Path(a).exists() else Path(a).name for a in sys.argv[1:]]
-    return f"histocyte {shlex.join(arguments)}"

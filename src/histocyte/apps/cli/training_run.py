@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -21,6 +19,7 @@ from histocyte.apps.cli.stopping import Stopping
 from histocyte.apps.cli.training_curves import Curves
 from histocyte.apps.cli.training_data import TrainingData
 from histocyte.apps.cli.training_options import Adaptation, training_options
+from histocyte.apps.cli.training_result import finished_spec, write_result
 from histocyte.apps.cli.training_start import Start
 from histocyte.core.errors import InputError
 from histocyte.encoders.fingerprint import tensor_sha256
@@ -33,13 +32,11 @@ from histocyte.inference.load import Model
 from histocyte.inference.torch_runtime import TorchRuntime, pick_device
 from histocyte.model.adapters import merge_adapters
 from histocyte.model.build import build_representation
-from histocyte.model.checkpoint import save_model
-from histocyte.model.delta import FOLDER_VARIABLE, delta_of
+from histocyte.model.delta import delta_of
 from histocyte.model.segmenter import Segmenter
 from histocyte.pipeline import instances_on
 from histocyte.recipes.plan import TrainingPlan
 from histocyte.recipes.plans import OURS, find_plan
-from histocyte.recipes.provenance import licence_of, not_for_commerce
 from histocyte.recipes.registry import RECIPES
 from histocyte.recipes.resolved import ResolvedRecipe
 from histocyte.recipes.training import OUR_CROPS, crop_sampler, with_class_weights
@@ -278,39 +275,12 @@ class TrainingRun:
         scores = {f"{name}_{key}": s.scores[key].value for name, s in sources.items() for key in ("bpq", "f1")}
         return {"bpq": sum(s.scores["bpq"].value for s in sources.values()) / len(sources), **scores}
 
-    def _description(self) -> str:
-        sets = ", ".join(sorted(self.data.names["learnt"]))
-        return f"{self.beginning.named.get('name', self.spec.recipe)}, trained on {sets}."
-
     def _finish(self, model: Segmenter, steps: int, published: Mapping[str, str] | None) -> None:
         delta = None if published is None else delta_of(model, published)
         merge_adapters(model)
-        report = self._report(model.eval(), replicates=1000).to_json()
-        arguments = [a if not Path(a).exists() else Path(a).name for a in sys.argv[1:]]
-        seen = self.beginning.seen(self.data.training, self.data.validation, self.data.left_out)
-        data, before = seen.pop("data"), self.beginning.before
-        spec = self.spec.with_changes(
-            data=data,
-            metrics=report["sources"],
-            training={
-                "command": f"histocyte {shlex.join(arguments)}",
-                "steps": steps,
-                "seed": self.seed,
-                "adapt": self.ways.how,
-                "plan": self.plan_name,
-                **self.beginning.record,
-                **seen,
-            },
-        )
-        # Those of a model that it goes on from may not hold any more.
-        spec = spec.with_changes(description=self._description(), licence=licence_of(spec, before))
+        scores = cast(Mapping[str, Any], self._report(model.eval(), replicates=1000).to_json()["sources"])
+        how = {"steps": steps, "seed": self.seed, "adapt": self.ways.how, "plan": self.plan_name}
+        spec = finished_spec(self.spec, self.beginning, self.data, scores=scores, how=how)
+        weights = model.state_dict() if delta is None else delta
         path = self.folder / "model.safetensors"
-        save_model(path, spec, model.state_dict() if delta is None else delta)
-        say(f"Wrote {path} ({path.stat().st_size / 1e6:.1f} MB). Next: histocyte segment SLIDE --model {path}")
-        if restricted := not_for_commerce(spec, before):
-            say(f"Not for commercial use, as what it learnt from is not: {', '.join(restricted)}.")
-        if delta is not None and spec.encoder_weights is not None:
-            say(
-                f"It does not hold the encoder's published weights: keep {spec.encoder_weights.file} beside it, or in "
-                f"the folder that {FOLDER_VARIABLE} names."
-            )
+        write_result(path, spec, self.beginning, weights, delta=delta is not None)
