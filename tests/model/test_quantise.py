@@ -63,7 +63,7 @@ def test_every_output_channel_has_a_scale_of_its_own(int8: tuple[Any, tuple[str,
 
 
 def test_the_last_layers_are_those_that_give_the_maps(graph: Any) -> None:
-    assert len(layers_with_weights(graph)) == 25
+    assert len(layers_with_weights(graph)) == 29
     heads = [n.name for n in graph.graph.node if any("heads" in i for i in n.input)]
     assert read_out_layers(graph) == set(heads)
     assert len(heads) == 3

@@ -72,21 +72,30 @@ class UNet(nn.Module):
             steps.append(nn.Sequential(*layers))
             below = width
         self.steps = nn.ModuleList(steps)
+        self.from_below = (levels[-1], *widths[:-1])
+        """Channels that come from below, by step; they stand before the skip's."""
+        self.repeats = tuple(self.exact or number < fewest for number in range(len(widths)))
+        """Whether a step enlarges these by repeating pixels; else they are brought to the skip's size."""
         self.width = below
         self.stride = 1 if self.to_image else strides[0]
 
     def forward(self, features: Features, image: Tensor) -> Tensor:
         """Decode; `image` is the normalised one that the encoder saw."""
-        levels = features.pyramid if self.spread is None else self.spread(features.pyramid)
-        *skips, x = levels
-        seen = self._seen(image)
-        for number, (skip, step) in enumerate(zip([*skips[::-1], *seen[::-1]], self.steps, strict=True)):
-            if self.exact or number < len(skips):
-                x = F.interpolate(x, scale_factor=2.0, mode="nearest")
-            else:
-                x = resized_like(x, skip)
-            x = step(torch.cat([x, skip], dim=1))
+        x, skips = self.levels(features, image)
+        for step, skip, repeats in zip(self.steps, skips, self.repeats, strict=True):
+            x = step(self.joined(x, skip, repeats=repeats))
         return x
+
+    def levels(self, features: Features, image: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """The deepest level, and the skip of each step."""
+        *skips, deepest = features.pyramid if self.spread is None else self.spread(features.pyramid)
+        return deepest, [*skips[::-1], *self._seen(image)[::-1]]
+
+    @staticmethod
+    def joined(x: Tensor, skip: Tensor, *, repeats: bool) -> Tensor:
+        """What comes from below, enlarged, and the skip's channels behind it."""
+        enlarged = F.interpolate(x, scale_factor=2.0, mode="nearest") if repeats else resized_like(x, skip)
+        return torch.cat([enlarged, skip], dim=1)
 
     def _seen(self, image: Tensor) -> list[Tensor]:
         """What is worked out of the image, at its size, half of it, and so on."""

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from histocyte.core.errors import require
+from histocyte.decoders.unet import UNet
+from histocyte.decoders.unet_merged import MergedUNet
 from histocyte.model.onnx_bicubic import bicubic_translations
 from histocyte.model.onnx_file import write_onnx
 from histocyte.model.onnx_metadata import FEATURES_KEY
@@ -31,7 +33,9 @@ class Deployed(nn.Module):
 
     def __init__(self, segmenter: Segmenter, *, features: bool = False) -> None:
         super().__init__()
-        self.segmenter, self.features = segmenter, features
+        decoder = segmenter.decoder
+        self.segmenter = segmenter.with_decoder(MergedUNet(decoder)) if isinstance(decoder, UNet) else segmenter
+        self.features = features
 
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         """Predict."""

@@ -64,6 +64,14 @@ class Segmenter(nn.Module):
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1) * 255, persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1) * 255, persistent=False)
 
+    def with_decoder(self, decoder: nn.Module) -> Segmenter:
+        """The same network with another decoder; this one stays as it is, and all else is shared."""
+        other = Segmenter(
+            self.encoder, decoder, self.heads, self.specs, mean=(0, 0, 0), std=(1, 1, 1), tissue=self.tissue
+        )
+        other.mean, other.std = self.mean, self.std
+        return other
+
     def forward(self, image: Tensor) -> Tensor:
         """Raw channels of all maps; `activate` turns them into maps."""
         normalised = self.normalise(image)
