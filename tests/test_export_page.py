@@ -45,4 +45,5 @@ def test_the_smallest_recipes_export(recipe: str, script: dict[str, Any]) -> Non
     found = script["export"](recipe, paint_tissue((96, 64), seed=1).image)
     # As the table claims; rays in px of an untrained star network on so small an image differ by 2e-3 in both runtimes.
     assert max(found.differences[:2]) < 1e-2
-    assert found.megabytes < 1.2 * 2 * found.parameters / 1e6
+    # Two bytes a weight; a merged step of a U-Net has 16 for 9 (decoders/unet_merged.py).
+    assert found.megabytes < 1.4 * 2 * found.parameters / 1e6
