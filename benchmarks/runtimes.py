@@ -105,10 +105,9 @@ def runtimes(
     spec: ModelSpec, network: Segmenter, folder: Path, tiles: Sequence[NDArray[np.uint8]]
 ) -> dict[str, Predict]:
     """What there is on this machine, torch in 32 bits first."""
-    graph = onnx_graph(spec, network)
     plain, int8 = folder / "f32.onnx", folder / "int8.onnx"
-    write_onnx(quantise(graph, tiles)[0], spec, int8)
-    write_onnx(graph, spec, plain)
+    write_onnx(quantise(onnx_graph(spec, network, merged=False), tiles)[0], spec, int8)  # as models export --int8
+    write_onnx(onnx_graph(spec, network), spec, plain)
     by_torch = TorchRuntime(network, device="cpu", threads=1)
 
     def torch_bf16(images: NDArray[np.uint8]) -> NDArray[np.float32]:

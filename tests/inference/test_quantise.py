@@ -57,6 +57,16 @@ def test_the_file_says_that_it_is_int8_and_what_it_was_calibrated_on(int8_file: 
     assert int8_file.stat().st_size < 0.6 * source.onnx.stat().st_size
 
 
+def test_steps_of_a_unet_stay_whole_in_8_bits(slide: Path, tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("torch")
+    files = bundled_models()["hover-small-consep"]
+    assert files.onnx is not None
+    export_int8(files, tmp_path / "quick.onnx", [slide.parent], count=1)
+    kinds = [{n.op_type for n in onnx.load(str(f)).graph.node} for f in (files.onnx, tmp_path / "quick.onnx")]
+    assert ["ConvTranspose" in each for each in kinds] == [True, False]
+
+
 @pytest.mark.parametrize("runtime", ["openvino", "onnxruntime"])
 def test_cells_are_those_of_the_model_in_float(runtime: str, int8_file: Path, image: np.ndarray) -> None:
     one, other = load(runtime="openvino", workers=1), load(int8_file, runtime=runtime, workers=1)  # type: ignore[arg-type]

@@ -6,7 +6,7 @@ import json
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -29,12 +29,14 @@ class Deployed(nn.Module):
     Args:
         segmenter: The network.
         features: Give the deepest features (B, h, w, D) float32 too, brought to the range of half precision.
+        merged: Do a U-Net's steps with fewer operations (`decoders.unet_merged`).
     """
 
-    def __init__(self, segmenter: Segmenter, *, features: bool = False) -> None:
+    def __init__(self, segmenter: Segmenter, *, features: bool = False, merged: bool = True) -> None:
         super().__init__()
         decoder = segmenter.decoder
-        self.segmenter = segmenter.with_decoder(MergedUNet(decoder)) if isinstance(decoder, UNet) else segmenter
+        merges = merged and isinstance(decoder, UNet)
+        self.segmenter = segmenter.with_decoder(MergedUNet(cast(UNet, decoder))) if merges else segmenter
         self.features = features
 
     def forward(self, images: Tensor) -> Tensor | tuple[Tensor, Tensor]:
@@ -78,8 +80,14 @@ def export_onnx(
     write_onnx(graph, spec, Path(path), facts=facts, full_precision=full_precision)
 
 
-def onnx_graph(spec: ModelSpec, segmenter: Segmenter, *, features: bool = False) -> Any:
+def onnx_graph(spec: ModelSpec, segmenter: Segmenter, *, features: bool = False, merged: bool = True) -> Any:
     """The network as an `onnx.ModelProto` with float32 weights, not yet a model file.
+
+    Args:
+        spec: What the model is.
+        segmenter: Its network.
+        features: Give the deepest features as a second output.
+        merged: As for `Deployed`.
 
     Raises:
         MissingExtraError: onnx is not installed.
@@ -92,7 +100,7 @@ def onnx_graph(spec: ModelSpec, segmenter: Segmenter, *, features: bool = False)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns about itself
         program = torch.onnx.export(
-            Deployed(segmenter, features=features).eval(),
+            Deployed(segmenter, features=features, merged=merged).eval(),
             (images,),
             input_names=["images"],
             output_names=["maps", "features"] if features else ["maps"],
