@@ -13,19 +13,18 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
 
 from histocyte.inference.load import load
 from histocyte.inference.runtime import Precision
-from histocyte.model import onnx_export
 from histocyte.model.checkpoint import load_model
+from histocyte.model.onnx_export import onnx_graph
+from histocyte.model.onnx_file import write_onnx
 from histocyte.model.zoo import DEFAULT_MODEL, find_model
 
 MEMORY = """
@@ -54,20 +53,16 @@ def main() -> None:
     if source is None:
         parser.error(f"'{arguments.model}' has no .safetensors file")
     spec, network = load_model(source)
-    tile = tile_of(arguments.image, spec.tile_px)
     with tempfile.TemporaryDirectory() as folder:
-        np.save(Path(folder) / "tile.npy", tile)
+        tile = Path(folder) / "tile.npy"
+        np.save(tile, tile_of(arguments.image, spec.tile_px))
         files = {"plain": Path(folder) / "plain.onnx", "merged": Path(folder) / "merged.onnx"}
-        onnx_export.export_onnx(spec, network, files["merged"])
-        merged = onnx_export.MergedUNet
-        unchanged: Callable[[nn.Module], Any] = lambda decoder: decoder  # noqa: E731
-        setattr(onnx_export, "MergedUNet", unchanged)  # noqa: B010 (a name that mypy holds for a class)
-        onnx_export.export_onnx(spec, network, files["plain"])
-        setattr(onnx_export, "MergedUNet", merged)  # noqa: B010
+        for name, path in files.items():
+            write_onnx(onnx_graph(spec, network, merged=name == "merged"), spec, path)
         print(f"{spec.name}, {spec.tile_px} px a side, one thread: plain, merged, ratio; largest difference of maps")
         for runtime, precision in WAYS:
             try:
-                row = measured(files, tile, runtime, precision, arguments.repeats, Path(folder) / "tile.npy")
+                row = measured(files, tile, runtime, precision, arguments.repeats)
             except Exception as error:  # noqa: BLE001 (a runtime that is not here, or a CPU without bfloat16)
                 row = f"not measured ({error})"
             print(f"{runtime} {precision or ''}: {row}")
@@ -84,15 +79,9 @@ def tile_of(path: Path | None, side: int) -> NDArray[np.uint8]:
     return np.ascontiguousarray(np.pad(image, pads, mode="symmetric")[None])
 
 
-def measured(
-    files: dict[str, Path],
-    tile: NDArray[np.uint8],
-    runtime: str,
-    precision: Precision | None,
-    repeats: int,
-    saved: Path,
-) -> str:
+def measured(files: dict[str, Path], saved: Path, runtime: str, precision: Precision | None, repeats: int) -> str:
     """A row of the table."""
+    tile = np.load(saved)
     loaded: dict[str, Any] = {
         name: load(str(path), runtime=runtime, precision=precision, workers=1).runtime for name, path in files.items()
     }

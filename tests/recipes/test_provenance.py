@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from histocyte.datasets.sample import Sample
 from histocyte.model.spec import EncoderWeights, ModelSpec
 from histocyte.recipes.hover_unet import hover_unet
 from histocyte.recipes.provenance import (
+    bound_by,
     data_facts,
     facts_through,
     held_out_through,
@@ -44,10 +47,11 @@ def test_what_models_before_have_seen_is_kept() -> None:
     assert held == {"tnbc": ["b"], "monuseg": ["y"]}
 
 
-def made_of(*sets: str, encoder: str = "", **changes: object) -> ModelSpec:
+def made_of(*sets: str, encoder: str = "", before: Sequence[ModelSpec] = (), **changes: object) -> ModelSpec:
     weights = EncoderWeights(sha256="0" * 64, file="w", source=encoder) if encoder else None
     data = data_facts([sample(s, "a") for s in sets])
-    return hover_unet().with_changes(data=data, encoder_weights=weights, **changes)
+    spec = hover_unet().with_changes(data=data, encoder_weights=weights, **changes)
+    return spec.with_changes(training={"bound_by": bound_by(spec, before)})
 
 
 def test_what_forbids_commercial_use_is_named() -> None:
@@ -55,13 +59,17 @@ def test_what_forbids_commercial_use_is_named() -> None:
     assert not_for_commerce(made_of("consep", "mine")) == []
     (uni,) = not_for_commerce(made_of("tnbc", encoder="uni"))
     assert uni.startswith("uni (")
-    assert not_for_commerce(made_of("tnbc"), [made_of("tnbc", encoder="uni")]) == [uni]
+    student = made_of("tnbc", before=[made_of("tnbc", encoder="uni")])
+    assert not_for_commerce(student) == [uni]
+    assert not_for_commerce(made_of("tnbc", before=[student])) == [uni]
 
 
 def test_a_licence_names_all_that_a_model_is_made_of() -> None:
     open_one = made_of("tnbc", name="open", licence="all may use it")
     converted = made_of(name="theirs", licence="as its publishers state")
-    text = licence_of(made_of("monuseg", "tnbc", encoder="uni"), [open_one, converted])
-    for part in ("monuseg: CC BY-NC-SA 4.0", "tnbc: CC BY 4.0", "encoder uni: ", "theirs: as its publishers state"):
-        assert part in text
-    assert "all may use it" not in text
+    first = made_of("monuseg", "tnbc", encoder="uni", before=[open_one, converted])
+    for model in (first, made_of("monuseg", "tnbc", before=[first])):
+        text = licence_of(model)
+        for part in ("monuseg: CC BY-NC-SA 4.0", "tnbc: CC BY 4.0", "encoder uni: ", "theirs: as its publishers state"):
+            assert part in text
+        assert "all may use it" not in text

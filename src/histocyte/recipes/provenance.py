@@ -6,11 +6,20 @@ from collections.abc import Collection, Mapping, Sequence
 
 from histocyte.datasets.cards import DATASETS
 from histocyte.datasets.sample import Sample
-from histocyte.encoders.card import EncoderCard
 from histocyte.encoders.catalog import CARDS
 from histocyte.model.spec import ModelSpec
 
-__all__ = ["data_facts", "facts_through", "held_out_through", "licence_of", "names_by_set", "not_for_commerce"]
+__all__ = [
+    "bound_by",
+    "data_facts",
+    "facts_through",
+    "held_out_through",
+    "licence_of",
+    "names_by_set",
+    "not_for_commerce",
+]
+
+_ENCODER = "encoder "
 
 
 def names_by_set(samples: Sequence[Sample]) -> dict[str, list[str]]:
@@ -74,35 +83,46 @@ def held_out_through(
     return merged
 
 
-def licence_of(spec: ModelSpec, before: Sequence[ModelSpec] = ()) -> str:
-    """What a trained model may be used for is what all that it is made of allows; this names each and its licence.
+def bound_by(spec: ModelSpec, before: Sequence[ModelSpec] = ()) -> dict[str, str]:
+    """What binds a trained model beside its data, with its licence: encoders' published weights, and models of others.
+
+    A spec keeps it under `training`, so that it binds the models that come after too.
 
     Args:
-        spec: With its training data (`facts_through`) and the encoder weights that it began with.
+        spec: With the encoder weights that it began with.
         before: Models that it began with or was taught by.
     """
-    parts = [f"{entry['name']}: {entry['licence']}" for entry in spec.data]
-    parts += [f"encoder {card.name}: {card.licence}" for card in _encoders(spec, before)]
-    # What another program's model learnt from is not known; its publishers' licence stands for it.
-    parts += [f"model {model.name}: {model.licence}" for model in before if not model.data]
-    return f"as all that it learnt from allows ({'; '.join(dict.fromkeys(parts))})"
+    found: dict[str, str] = {}
+    for model in before:
+        found |= model.training.get("bound_by", {})
+        if not model.data:  # what it learnt from is not known: its publishers' licence stands for it
+            found[f"model {model.name}"] = model.licence
+    sources = [m.encoder_weights.source for m in (spec, *before) if m.encoder_weights is not None]
+    return found | {f"{_ENCODER}{s}": CARDS[s].licence for s in sources if s in CARDS}
 
 
-def not_for_commerce(spec: ModelSpec, before: Sequence[ModelSpec] = ()) -> list[str]:
+def licence_of(spec: ModelSpec) -> str:
+    """What a trained model may be used for is what all that it learnt from allows; this names each and its licence.
+
+    Args:
+        spec: With its training data (`facts_through`) and what binds it beside them (`bound_by`).
+    """
+    parts = {str(entry["name"]): entry["licence"] for entry in spec.data} | spec.training.get("bound_by", {})
+    return f"as all that it learnt from allows ({'; '.join(f'{name}: {text}' for name, text in parts.items())})"
+
+
+def not_for_commerce(spec: ModelSpec) -> list[str]:
     """What a model learnt from or began with whose licence forbids its commercial use, each with its licence.
 
     As far as it is known: of a set or weights that are no known ones nothing is said.
 
     Args:
         spec: As for `licence_of`.
-        before: Likewise.
     """
     sets = [DATASETS[name] for entry in spec.data if (name := str(entry["name"])) in DATASETS]
-    found = [f"{card.name} ({card.licence})" for card in sets if not card.commercial]
-    return found + [f"{card.name} ({card.licence})" for card in _encoders(spec, before) if card.commercial == "no"]
-
-
-def _encoders(spec: ModelSpec, before: Sequence[ModelSpec]) -> list[EncoderCard]:
-    """Cards of the known encoders whose published weights it began with, by itself or through models before it."""
-    sources = [m.encoder_weights.source for m in (spec, *before) if m.encoder_weights is not None]
-    return [CARDS[source] for source in dict.fromkeys(sources) if source in CARDS]
+    names = [name.removeprefix(_ENCODER) for name in spec.training.get("bound_by", {}) if name.startswith(_ENCODER)]
+    encoders = [CARDS[name] for name in names if name in CARDS]
+    return [
+        *(f"{card.name} ({card.licence})" for card in sets if not card.commercial),
+        *(f"{card.name} ({card.licence})" for card in encoders if card.commercial == "no"),
+    ]

@@ -144,7 +144,7 @@ def distil(
         answers = run.ask(cache, most_bytes=round(cache_limit * 1e9))
         path = run.train(answers, steps=steps, batch=batch, validate_every=validate_every, learning_rate=learning_rate)
         card = run.result(path).card(cost=cost)
-        if restricted := not_for_commerce(run.spec, specs):
+        if restricted := not_for_commerce(run.spec):
             say(f"Not for commercial use, as what it learnt from is not: {', '.join(restricted)}.")
         say(f"Wrote {path} ({path.stat().st_size / 1e6:.1f} MB) and {out / 'card.md'}.")
         if path.with_suffix(".onnx").exists():

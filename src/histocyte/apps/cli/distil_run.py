@@ -30,7 +30,7 @@ from histocyte.model.build import build_representation
 from histocyte.model.checkpoint import save_model
 from histocyte.model.segmenter import Segmenter
 from histocyte.model.spec import ModelSpec
-from histocyte.recipes.provenance import licence_of
+from histocyte.recipes.provenance import bound_by, licence_of
 from histocyte.recipes.training import SHARES, augmentation, origin, start
 from histocyte.training.distil_cache import TeacherCache
 from histocyte.training.distil_crops import DistilSampler
@@ -246,8 +246,9 @@ class DistilRun:
         return {"bpq": sum(s.scores["bpq"].value for s in sources.values()) / len(sources), **scores}
 
     def _write(self, model: Segmenter, steps: int) -> Path:
+        taught = [t.spec for t in self.teachers]
         self.spec = self.spec.with_changes(
-            data=self.data.facts([t.spec for t in self.teachers]),
+            data=self.data.facts(taught),
             training={
                 "command": command_as_typed(),
                 "steps": steps,
@@ -256,12 +257,12 @@ class DistilRun:
                 "distilled_from": [{"name": t.spec.name, "sha256": t.sha256, "views": t.views} for t in self.teachers],
                 "learnt_from": self.lessons.describe(),
                 "loss": asdict(self.settings.options),
-                "held_out": self.data.held_out([t.spec for t in self.teachers]),
+                "held_out": self.data.held_out(taught),
+                **({"bound_by": terms} if (terms := bound_by(self.spec, taught)) else {}),
             },
         )
-        taught = [t.spec for t in self.teachers]
         description = f"A student of {', '.join(t.name for t in taught)}."
-        self.spec = self.spec.with_changes(description=description, licence=licence_of(self.spec, taught))
+        self.spec = self.spec.with_changes(description=description, licence=licence_of(self.spec))
         path = self.folder / "model.safetensors"
         save_model(path, self.spec, model.state_dict())
         return path

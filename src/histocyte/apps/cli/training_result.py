@@ -16,7 +16,7 @@ from histocyte.apps.cli.training_start import Start
 from histocyte.model.checkpoint import save_model
 from histocyte.model.delta import FOLDER_VARIABLE
 from histocyte.model.spec import ModelSpec
-from histocyte.recipes.provenance import licence_of, not_for_commerce
+from histocyte.recipes.provenance import bound_by, licence_of, not_for_commerce
 
 __all__ = ["command_as_typed", "finished_spec", "write_result"]
 
@@ -34,6 +34,8 @@ def finished_spec(
         how: It was trained.
     """
     seen = beginning.seen(data.training, data.validation, data.left_out)
+    if terms := bound_by(spec, beginning.before):
+        seen["bound_by"] = terms
     spec = spec.with_changes(
         data=seen.pop("data"),
         metrics=scores,
@@ -43,7 +45,7 @@ def finished_spec(
     # Description and licence of a model that it goes on from may not hold any more.
     return spec.with_changes(
         description=f"{origin}, trained on {', '.join(sorted(data.names['learnt']))}.",
-        licence=licence_of(spec, beginning.before),
+        licence=licence_of(spec),
     )
 
 
@@ -62,7 +64,7 @@ def write_result(path: Path, spec: ModelSpec, beginning: Start, weights: Mapping
     """
     save_model(path, spec, weights)
     say(f"Wrote {path} ({path.stat().st_size / 1e6:.1f} MB). Next: histocyte segment SLIDE --model {path}")
-    if restricted := not_for_commerce(spec, beginning.before):
+    if restricted := not_for_commerce(spec):
         say(f"Not for commercial use, as what it learnt from is not: {', '.join(restricted)}.")
     if delta and spec.encoder_weights is not None:
         say(

@@ -111,7 +111,7 @@ class Start:
         """What the spec of the trained model says of its beginning: the model before, and how that one was trained."""
         if self.model is None:
             return {}
-        how = {k: v for k, v in self.spec.training.items() if k not in ("held_out", "left_out")}
+        how = {k: v for k, v in self.spec.training.items() if k not in ("held_out", "left_out", "bound_by")}
         return {"started_from": {**self.named, "training": how}}
 
     @property
