@@ -202,16 +202,17 @@ class Start:
             names: Of the images to keep (`datasets.name_list`).
 
         Raises:
-            InputError: No such image, one that the model before has learnt from, or a patient or slide on both sides.
+            InputError: No such image, one that the model before has learnt from or was chosen by, or a patient or slide
+                on both sides.
         """
         kept = {id(s) for s in named_samples(samples, names, where="The list of images to leave out")}
-        seen = [s.name for s in samples if id(s) in kept and s.source in self._sets_learnt and not self._unseen(s)]
+        before, known = self._training_before.get("left_out", {}), [s for s in samples if s.source in self._sets_learnt]
+        seen = [s.name for s in known if id(s) in kept and s.name not in before.get(s.source, ())]
         if seen:
             raise InputError(
-                f"The model '{self.spec.name}' has learnt from {len(seen)} of the images to leave out (e.g. "
-                f"'{seen[0]}'), so no score on them would be honest. Begin with another."
+                f"The model '{self.spec.name}' has learnt from or was chosen by {len(seen)} of the images to leave out "
+                f"(e.g. '{seen[0]}'), so no score on them would be honest. Begin with another."
             )
-        before = self._training_before.get("left_out", {})
         kept |= {id(s) for s in samples if s.name in before.get(s.source, ())}
         groups = {(s.source, s.group) for s in samples if id(s) in kept}
         torn = [s for s in samples if id(s) not in kept and (s.source, s.group) in groups]
@@ -235,9 +236,6 @@ class Start:
     @property
     def _sets_learnt(self) -> set[str]:
         return set() if self.model is None else {*self._past, *(str(entry["name"]) for entry in self.spec.data)}
-
-    def _unseen(self, sample: Sample) -> bool:
-        return sample.name in self._past.get(sample.source, ())
 
 
 def _same_model(recipe: ResolvedRecipe, path: Path, start_from: str | None) -> Path:
