@@ -1,0 +1,76 @@
+"""How long work tells of itself and is told to stop, whoever listens: the command line, a server, a notebook.
+
+Work takes a `Listener` to speak to and a `Stop` to look at between two steps:
+
+    with listener.task("training", steps, unit="steps", done=step) as task:
+        while step < steps and not stop():
+            step += 1
+            ...
+            task.advance(note=f"loss {loss:.2f}")
+
+Nothing below `apps` prints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Protocol
+
+__all__ = ["SILENT", "Listener", "Stop", "Stopped", "Task", "never"]
+
+Stop = Callable[[], bool]
+"""Whether work is to end before its next step; looked at between steps, and quick."""
+
+
+class Stopped(Exception):
+    """Work was told to stop and did, between two steps; the message says what stands, without a full stop."""
+
+
+class Task(Protocol):
+    """A piece of work that goes on in steps; ends with its `with` block."""
+
+    def advance(self, steps: int = 1, *, note: str | None = None) -> None:
+        """So many steps more are done.
+
+        Args:
+            steps: 0 to change the note alone.
+            note: What else is to be known now, in a few words, e.g. "1,234 cells"; the one before where None.
+        """
+
+
+class Listener(Protocol):
+    """Who is told how work goes on. All text is plain: no markup, no line breaks."""
+
+    def say(self, text: str) -> None:
+        """A sentence."""
+
+    def task(self, name: str, total: int | None, *, unit: str = "steps", done: int = 0) -> AbstractContextManager[Task]:
+        """Begin a piece of work.
+
+        Args:
+            name: Of the work, or of what it is done on.
+            total: Steps in all; None where nobody knows.
+            unit: What the steps are, in the plural.
+            done: Steps that were done before, in an earlier run; they do not count for the rate.
+        """
+
+
+class _Silent:
+    def say(self, text: str) -> None:
+        pass
+
+    def task(self, name: str, total: int | None, *, unit: str = "steps", done: int = 0) -> AbstractContextManager[Task]:
+        return nullcontext(self)
+
+    def advance(self, steps: int = 1, *, note: str | None = None) -> None:
+        pass
+
+
+SILENT: Listener = _Silent()
+"""Nobody listens."""
+
+
+def never() -> bool:
+    """The `Stop` of work that nobody stops."""
+    return False
