@@ -26,12 +26,13 @@ from histocyte.core.geometry import Box
 from histocyte.core.version import __version__
 from histocyte.export.cell_writer import CellWriter
 from histocyte.export.embeddings import EmbeddingsWriter
-from histocyte.export.geojson import GeoJsonWriter
 from histocyte.export.geoparquet import GeoParquetWriter
 from histocyte.export.manifest import write_manifest
 from histocyte.export.overview import draw_overview
 from histocyte.export.summary import Summary
 from histocyte.files.atomic import write_atomically
+from histocyte.formats.geojson.cells import GeoJsonWriter
+from histocyte.formats.geojson.regions import read_roi
 from histocyte.inference.choice import nearest_in_resolution
 from histocyte.inference.embed import feature_runtime
 from histocyte.inference.load import Model
@@ -39,7 +40,7 @@ from histocyte.inference.plan import Plan, Settings, check_resolution
 from histocyte.pipeline import Progress, finish_blocks, settled
 from histocyte.slides.open import open_slide
 from histocyte.slides.protocol import SlideReader
-from histocyte.slides.tissue import Region, find_tissue, read_roi
+from histocyte.slides.tissue import Region, find_tissue
 from histocyte.store.journal import Journal
 
 __all__ = ["FORMATS", "Options", "segment_to_folder"]

@@ -10,7 +10,7 @@ import histocyte as hc
 from histocyte.core.cells import CELL_FORMATS, Cells
 from histocyte.core.errors import UnknownNameError
 from histocyte.core.taxonomy import CONSEP
-from histocyte.export.geojson import read_geojson
+from histocyte.formats.geojson.cells import read_geojson
 
 
 @pytest.fixture

@@ -18,8 +18,8 @@ from histocyte.evaluation.counts import count_cells
 from histocyte.evaluation.counts_agreement import compare_counts, r_squared_of
 from histocyte.evaluation.counts_input import read_located
 from histocyte.evaluation.counts_squares import MAX_SQUARES, cut_into_squares, resampled_sums
-from histocyte.export.geojson import write_geojson
 from histocyte.export.geoparquet import write_parquet
+from histocyte.formats.geojson.cells import write_geojson
 from histocyte.metrics.agreement import bland_altman, concordance
 from histocyte.metrics.counts import r_squared
 

@@ -15,13 +15,13 @@ from histocyte.core.instances import Instances, Labels
 from histocyte.core.labels import clean_instances, instance_statistics
 from histocyte.core.outlines import trace_outlines
 from histocyte.core.taxonomy import CONSEP
-from histocyte.datasets.cell_files.open import open_cells
 from histocyte.datasets.sample import Sample
 from histocyte.evaluation.class_mapping import ClassMap
 from histocyte.evaluation.image_scores import ImageInfo, score_image
 from histocyte.evaluation.protocol import evaluate, report_of
 from histocyte.evaluation.score_files import score_file
 from histocyte.evaluation.score_pairs import class_names_of, pair_files, true_images
+from histocyte.formats.foreign.open import open_cells
 
 NAMES = CONSEP.names
 
@@ -214,8 +214,8 @@ def test_a_probability_of_one_class_is_kept_and_the_rest_shared() -> None:
 
 
 def open_cells_of(probabilities: list[float]):  # noqa: ANN201
-    from histocyte.datasets.cell_files.contents import CellFile
-    from histocyte.datasets.cell_files.contours import Contours
+    from histocyte.formats.foreign.contents import CellFile
+    from histocyte.formats.foreign.contours import Contours
 
     outline = np.array([[0, 0], [3, 0], [3, 3]], np.int32)
     count = len(probabilities)

@@ -16,7 +16,10 @@ __all__ = ["CELL_FORMATS", "Cells"]
 
 CELL_FORMATS: Registry[None] = Registry(
     "cell format",
-    {"geojson": "histocyte.export.geojson:write_geojson", "parquet": "histocyte.export.geoparquet:write_parquet"},
+    {
+        "geojson": "histocyte.formats.geojson.cells:write_geojson",
+        "parquet": "histocyte.export.geoparquet:write_parquet",
+    },
     group="histocyte.cell_formats",
 )
 """Format → function(path, cells) that writes it. Named and not imported: core knows no files. Others may add theirs."""
@@ -115,7 +118,7 @@ class Cells:
         CELL_FORMATS[format](Path(path), self)
 
     def to_geojson(self, path: str | Path) -> None:
-        """Write the cells for QuPath (see `export.geojson`); gzipped if the name ends in .gz."""
+        """Write the cells for QuPath (see `formats.geojson`); gzipped if the name ends in .gz."""
         self.write(path, "geojson")
 
     def to_parquet(self, path: str | Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from histocyte.core.errors import InputError
-from histocyte.datasets.cell_files.contents import CellFile
+from histocyte.formats.foreign.contents import CellFile
 
 __all__ = ["UNKNOWN", "ClassMap", "names_in"]
 

@@ -21,8 +21,8 @@ from shapely.geometry.base import BaseGeometry
 from histocyte.core.errors import InputError
 from histocyte.core.geometry import check_mpp
 from histocyte.core.taxonomy import Taxonomy
-from histocyte.datasets.cell_files.json_file import without_collection
-from histocyte.slides.region import read_polygons
+from histocyte.formats.foreign.json_file import without_collection
+from histocyte.formats.geojson.regions import read_polygons
 
 __all__ = ["SAME_MPP", "LocatedCells", "read_located"]
 

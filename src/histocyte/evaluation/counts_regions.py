@@ -10,7 +10,8 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from histocyte.core.errors import InputError
-from histocyte.slides.region import polygonal, read_polygons
+from histocyte.formats.geojson.regions import read_polygons
+from histocyte.slides.region import polygonal
 
 __all__ = ["SEARCHED", "Drawn", "drawn_on"]
 

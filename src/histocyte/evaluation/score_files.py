@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from histocyte.core.errors import InputError
 from histocyte.core.instances import Instances, Labels, relabel_sequential
-from histocyte.datasets.cell_files.contents import CellFile
 from histocyte.evaluation.class_mapping import ClassMap
 from histocyte.evaluation.image_scores import ClassScores, ImageScores, score_image
 from histocyte.evaluation.score_pairs import TrueImage, picture_size
+from histocyte.formats.foreign.contents import CellFile
 from histocyte.metrics.panoptic import PanopticCounts
 
 __all__ = ["FileScores", "score_file"]

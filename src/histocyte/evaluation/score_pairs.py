@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from histocyte.core.errors import InputError
 from histocyte.datasets.cards import DATASETS, DatasetCard
-from histocyte.datasets.cell_files.contents import CellFile
-from histocyte.datasets.cell_files.open import find_cells, open_cells
 from histocyte.datasets.folder import card_for
 from histocyte.datasets.image_table import IMAGE_SUFFIXES, ImageTable
 from histocyte.evaluation.class_mapping import names_in
 from histocyte.evaluation.image_scores import ImageInfo
+from histocyte.formats.foreign.contents import CellFile
+from histocyte.formats.foreign.open import find_cells, open_cells
 
 __all__ = ["TrueImage", "class_names_of", "pair_files", "picture_size", "read_picture", "true_images"]
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import gzip
 import json
-import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,11 +13,10 @@ import shapely
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
-from histocyte.core.errors import InputError
 from histocyte.core.geometry import Box
 from histocyte.slides.protocol import SlideReader
 
-__all__ = ["Region", "polygonal", "read_polygons", "read_roi"]
+__all__ = ["Region", "polygonal"]
 
 
 @dataclass(frozen=True)
@@ -97,98 +93,7 @@ class Region:
         return {"type": "FeatureCollection", "features": features}
 
 
-def read_polygons(path: str | Path) -> Region:
-    """Polygons of GeoJSON (also gzipped), as QuPath writes it, as they are drawn; empty if there is none.
-
-    A part's name is the annotation's name, else its class, else `region N`. Points and lines are passed over.
-
-    Raises:
-        InputError: Not such a file.
-    """
-    path = Path(path)
-    parts: list[BaseGeometry] = []
-    names: list[str] = []
-    for feature in _features(_load(path), path):
-        geometry = _polygons(feature, path)
-        if not geometry.is_empty:
-            parts.append(geometry)
-            names.append(_feature_name(feature) or f"region {len(parts)}")
-    return Region(tuple(parts), tuple(names))
-
-
-def read_roi(path: str | Path, reader: SlideReader) -> Region:
-    """Regions of interest from GeoJSON (see `read_polygons`): level-0 px of this slide.
-
-    What hangs over the slide's edge is cut off.
-
-    Raises:
-        InputError: Not such a file, no polygon in it, or none of them on the slide.
-    """
-    drawn = read_polygons(path)
-    if not drawn.parts:
-        raise InputError(
-            f"{path} holds no polygon. Draw an annotation with an area in QuPath and export it as GeoJSON."
-        )
-    slide = shapely.box(0, 0, *reader.size)
-    cut = [(polygonal(part.intersection(slide)), name) for part, name in zip(drawn.parts, drawn.names, strict=True)]
-    on_slide = [(part, name) for part, name in cut if not part.is_empty]
-    if not on_slide:
-        width, height = reader.size
-        raise InputError(
-            f"All regions of {path} lie outside slide {reader.name} ({width} × {height} px). Coordinates must be "
-            "full-resolution pixels of this slide: is it the region of another one?"
-        )
-    parts, names = zip(*on_slide, strict=True)
-    return Region(parts, names)
-
-
 def polygonal(geometry: BaseGeometry) -> BaseGeometry:
     """What of a geometry has an area: points and lines dropped."""
     polygons = [p for p in shapely.get_parts(shapely.get_parts([geometry])) if p.geom_type == "Polygon" and p.area > 0]
     return polygons[0] if len(polygons) == 1 else shapely.union_all(polygons)
-
-
-def _load(path: Path) -> object:
-    try:
-        data = path.read_bytes()
-        return json.loads(gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data)
-    except FileNotFoundError:
-        raise InputError(f"No such file: {path}.") from None
-    except (OSError, EOFError, ValueError, RecursionError, zlib.error) as error:
-        raise InputError(f"{path} is not GeoJSON ({error}). In QuPath: File > Export objects as GeoJSON.") from error
-
-
-def _features(data: object, path: Path) -> Iterator[Mapping[str, Any]]:
-    """Features of a FeatureCollection, a bare list, one Feature or a bare geometry."""
-    if isinstance(data, list):
-        for item in data:
-            yield from _features(item, path)
-    elif isinstance(data, dict) and data.get("type") == "FeatureCollection":
-        yield from _features(data.get("features"), path)
-    elif isinstance(data, dict) and data.get("type") == "Feature":
-        yield data
-    elif isinstance(data, dict) and "coordinates" in data:
-        yield {"type": "Feature", "geometry": data}
-    else:
-        raise InputError(f"{path} is not GeoJSON: a FeatureCollection or a list of Features is needed.")
-
-
-def _polygons(feature: Mapping[str, Any], path: Path) -> BaseGeometry:
-    if not feature.get("geometry"):
-        return shapely.Polygon()
-    try:
-        geometry = shapely.from_geojson(json.dumps(feature["geometry"]))
-        return polygonal(geometry if geometry.is_valid else shapely.make_valid(geometry))
-    except (shapely.GEOSException, ValueError, TypeError) as error:
-        raise InputError(f"{path} holds a geometry that cannot be read: {error}.") from error
-
-
-def _feature_name(feature: Mapping[str, Any]) -> str:
-    properties = feature.get("properties")
-    if not isinstance(properties, dict):
-        return ""
-    classification = properties.get("classification")
-    name = properties.get("name") or (
-        classification.get("name") if isinstance(classification, dict) else classification
-    )
-    return str(name or "")

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from histocyte.core.geometry import Box
 from histocyte.slides.protocol import SlideReader, working_size
-from histocyte.slides.region import Region, read_roi
+from histocyte.slides.region import Region
 
-__all__ = ["Region", "Tissue", "find_tissue", "read_roi"]
+__all__ = ["Region", "Tissue", "find_tissue"]
 
 _MAX_THUMBNAIL_PX = 4096
 _MIN_THUMBNAIL_PX = 512

@@ -97,11 +97,11 @@ def _score(
     quiet: bool,
 ) -> tuple[Report, list[FileScores]]:
     from histocyte.apps.cli.output import console, progress_bar
-    from histocyte.datasets.cell_files.open import open_cells
     from histocyte.evaluation.class_mapping import ClassMap
     from histocyte.evaluation.protocol import report_of
     from histocyte.evaluation.score_files import score_file
     from histocyte.evaluation.score_pairs import class_names_of, read_picture
+    from histocyte.formats.foreign.open import open_cells
 
     skipped: dict[str, list[str]] = {}
     for _, image in pairs:

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from histocyte.core.errors import InputError
-from histocyte.datasets.cell_files.contents import CellFile
-from histocyte.datasets.cell_files.contours import contours_of
+from histocyte.formats.foreign.contents import CellFile
+from histocyte.formats.foreign.contours import contours_of
 
 __all__ = ["is_json_outlines", "read_json_outlines"]
 

@@ -6,12 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from histocyte.core.errors import InputError
-from histocyte.datasets.cell_files.contents import CellFile
-from histocyte.datasets.cell_files.geojson import is_geojson, read_geojson_cells
-from histocyte.datasets.cell_files.json_file import load_json, without_collection
-from histocyte.datasets.cell_files.json_outlines import is_json_outlines, read_json_outlines
-from histocyte.datasets.cell_files.label_map import read_image, read_mat, read_npy, read_npz, read_tiff
-from histocyte.datasets.cell_files.parquet import read_parquet_cells
+from histocyte.formats.foreign.contents import CellFile
+from histocyte.formats.foreign.geojson import is_geojson, read_geojson_cells
+from histocyte.formats.foreign.json_file import load_json, without_collection
+from histocyte.formats.foreign.json_outlines import is_json_outlines, read_json_outlines
+from histocyte.formats.foreign.label_map import read_image, read_mat, read_npy, read_npz, read_tiff
+from histocyte.formats.foreign.parquet import read_parquet_cells
 
 __all__ = ["FORMATS", "find_cells", "open_cells"]
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from histocyte.core.errors import InputError
-from histocyte.datasets.cell_files.contents import MAX_COORDINATE, Drawn, empty_map, lost_cells
+from histocyte.formats.foreign.contents import MAX_COORDINATE, Drawn, empty_map, lost_cells
 
 __all__ = ["Contours", "contours_of"]
 

@@ -10,7 +10,7 @@ import shapely
 
 from histocyte.core.errors import DiskError, InputError, ResolutionError, UnknownNameError
 from histocyte.core.taxonomy import CONSEP, CellClass, Taxonomy
-from histocyte.export.geojson import GeoJsonWriter, read_geojson, write_geojson
+from histocyte.formats.geojson.cells import GeoJsonWriter, read_geojson, write_geojson
 
 
 def load(path):

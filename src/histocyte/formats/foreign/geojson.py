@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from histocyte.core.errors import InputError
-from histocyte.datasets.cell_files.contents import CellFile
-from histocyte.datasets.cell_files.polygons import Polygons
+from histocyte.formats.foreign.contents import CellFile
+from histocyte.formats.foreign.polygons import Polygons
 
 __all__ = ["is_geojson", "read_geojson_cells"]
 

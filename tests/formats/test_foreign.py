@@ -20,10 +20,10 @@ from histocyte.core.errors import InputError
 from histocyte.core.labels import instance_statistics
 from histocyte.core.outlines import trace_outlines
 from histocyte.core.taxonomy import CellClass, Taxonomy
-from histocyte.datasets.cell_files.contours import Contours
-from histocyte.datasets.cell_files.json_file import load_json
-from histocyte.datasets.cell_files.open import find_cells, open_cells
-from histocyte.datasets.cell_files.polygons import Polygons, fill_polygons, fill_polygons_plain
+from histocyte.formats.foreign.contours import Contours
+from histocyte.formats.foreign.json_file import load_json
+from histocyte.formats.foreign.open import find_cells, open_cells
+from histocyte.formats.foreign.polygons import Polygons, fill_polygons, fill_polygons_plain
 
 LABELS = np.zeros((40, 50), np.int32)
 LABELS[2:10, 3:12], LABELS[10:20, 3:9], LABELS[30:40, 45:50] = 1, 2, 3
@@ -342,7 +342,7 @@ def test_garbage_is_not_looked_for_while_json_is_read(
         looked_for.append(gc.isenabled())
         return load_json(path)
 
-    monkeypatch.setattr("histocyte.datasets.cell_files.open.load_json", load)
+    monkeypatch.setattr("histocyte.formats.foreign.open.load_json", load)
     (gc.enable if was_on else gc.disable)()
     try:
         open_cells(whole)

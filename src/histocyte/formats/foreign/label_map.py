@@ -15,8 +15,8 @@ from scipy import ndimage
 
 from histocyte.core.errors import InputError
 from histocyte.core.instances import relabel_sequential
-from histocyte.datasets.cell_files.contents import CellFile, Drawn
 from histocyte.datasets.label_arrays import read_label_arrays, whole_ids
+from histocyte.formats.foreign.contents import CellFile, Drawn
 
 __all__ = ["LabelMap", "read_image", "read_mat", "read_npy", "read_npz", "read_tiff"]
 

@@ -12,8 +12,8 @@ import shapely
 from numpy.typing import NDArray
 
 from histocyte.core.errors import InputError
-from histocyte.datasets.cell_files.contents import CellFile
-from histocyte.datasets.cell_files.polygons import Polygons
+from histocyte.formats.foreign.contents import CellFile
+from histocyte.formats.foreign.polygons import Polygons
 
 __all__ = ["read_parquet_cells"]
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from histocyte.core.compiled import compiled
 from histocyte.core.errors import InputError
-from histocyte.datasets.cell_files.contents import MAX_COORDINATE, Drawn, empty_map, lost_cells
+from histocyte.formats.foreign.contents import MAX_COORDINATE, Drawn, empty_map, lost_cells
 
 __all__ = ["Polygons", "fill_polygons", "fill_polygons_plain"]
 
