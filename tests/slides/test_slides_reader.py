@@ -157,3 +157,23 @@ def test_threads_read_the_same() -> None:
         thread.join()
     for i, pixels in enumerate(expected):
         np.testing.assert_array_equal(found[i], pixels)
+
+
+@pytest.mark.parametrize("size", [(0, 10), (10, 0), (1 << 31, 10)])
+def test_no_backend_brings_in_an_impossible_size(size: tuple[int, int]) -> None:
+    class Odd(Pyramid):
+        def __init__(self) -> None:
+            super().__init__()
+            self.sizes = (size,)
+
+    with pytest.raises(SlideError, match="an image of"):
+        PyramidReader(Odd, name="x")
+
+
+@pytest.mark.parametrize("error", [MemoryError(), ZeroDivisionError("division by zero"), AssertionError()])
+def test_whatever_a_backend_raises_is_a_reason_not_to_open(error: Exception) -> None:
+    def fail() -> Pyramid:
+        raise error
+
+    with pytest.raises(SlideError, match="damaged: "):
+        PyramidReader(fail, name="x")

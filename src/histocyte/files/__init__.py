@@ -1,1 +1,1 @@
-"""Files written whole or not at all, whatever stops us, in folders that one process at a time works in."""
+"""Files written whole or not at all, in folders of one process at a time; the guard around others' parsers."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from histocyte.core.errors import HistocyteError, ResolutionError, SlideError
 from histocyte.core.geometry import MPP_MAX, MPP_MIN, Box, check_mpp
+from histocyte.files.foreign import foreign_parser, reason_of, size_fault
 from histocyte.slides.protocol import Backend, Level, working_size
 from histocyte.slides.resample import resample, source_span
 
@@ -57,7 +58,7 @@ class PyramidReader:
         self._name = name
         self._path = path
         self._lock = threading.Lock()
-        backend = open_backend()
+        backend = _opened_by(open_backend)
         self._backend: Backend | None = backend
         self._backend_pid = os.getpid()
         try:
@@ -96,7 +97,8 @@ class PyramidReader:
     @property
     def fingerprint(self) -> str:
         """Hex SHA-256 that tells this slide from another."""
-        return self._opened().fingerprint
+        with foreign_parser(lambda why: SlideError(f"{self._place} cannot be read: {why}.")):
+            return self._opened().fingerprint
 
     def read(self, box: Box, *, mpp: float) -> NDArray[np.uint8]:
         """RGB pixels (box.height, box.width, 3) of a box in the working frame at `mpp`; white off the slide.
@@ -159,7 +161,7 @@ class PyramidReader:
             # A forked child shares file positions with its parent, so it opens its own handles.
             if self._backend is None or self._backend_pid != os.getpid():
                 try:
-                    self._backend = self._open_backend()
+                    self._backend = _opened_by(self._open_backend)
                 except SlideError as error:
                     raise SlideError(f"{self._place} cannot be opened again: {error}.") from error
                 self._backend_pid = os.getpid()
@@ -189,13 +191,23 @@ class PyramidReader:
         except (HistocyteError, MemoryError):
             raise
         except Exception as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
             raise SlideError(
                 f"{self._place} is damaged: level {index}, x {box.x}–{box.right}, y {box.y}–{box.bottom} px cannot be "
-                f"read ({reason[:200]}). Copy or export the file again."
+                f"read ({reason_of(error)}). Copy or export the file again."
             ) from error
         assert pixels.shape == (box.height, box.width, 3), (pixels.shape, box)
         return pixels
+
+
+def _opened_by(open_backend: Callable[[], Backend]) -> Backend:
+    """What a format makes of a file, if that is an image; whatever else comes of it is the short reason why not."""
+    with foreign_parser(lambda why: SlideError(f"damaged: {why}")):
+        backend = open_backend()
+        for size in backend.sizes:
+            if fault := size_fault(*size):
+                backend.close()
+                raise SlideError(fault)
+    return backend
 
 
 def _resolution(stated: float | None, given: float | None, *, what: str) -> float:

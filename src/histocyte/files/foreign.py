@@ -1,0 +1,121 @@
+"""Files that others wrote: whatever a parser makes of them ends in an error of ours, and none fills the memory.
+
+Libraries that read images, arrays, archives and slides raise whatever they stumble over in a broken or hostile file:
+`KeyError`, `struct.error`, `MemoryError`, classes of their own. A list of such types is never complete, so every call
+of theirs stands within `foreign_parser`, and what a file says of its own size is asked with `size_fault` before
+anything is made of that size.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from histocyte.core.errors import HistocyteError, require
+
+__all__ = ["MOST_PICTURE_PIXELS", "MOST_SIDE_PX", "foreign_parser", "reason_of", "size_fault", "unpacked"]
+
+MOST_SIDE_PX = 10_000_000
+"""No slide is wider or higher: 40 mm are 160,000 px at 0.25 µm per pixel."""
+
+MOST_PICTURE_PIXELS = 178_956_970
+"""Of an image that is held in memory as a whole: 13,377 × 13,377 px, the 512 MiB of RGB from which Pillow refuses."""
+
+_MOST_REASON_CHARACTERS = 200
+
+# It tells of every oddity of a header by itself, on standard error; what matters of that is in the errors and notes.
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
+
+
+@contextmanager
+def foreign_parser(error: Callable[[str], HistocyteError]) -> Iterator[None]:
+    """Turn whatever is raised within into an error of ours; one that is ours already passes as it is.
+
+    Args:
+        error: Makes the error from the reason, which is a line without a full stop.
+
+    Raises:
+        HistocyteError: The one that `error` made.
+        MissingExtraError: A compression needs a package that is not installed.
+
+    >>> from histocyte.core.errors import InputError
+    >>> with foreign_parser(lambda why: InputError(f"'a.npz' cannot be read: {why}.")):
+    ...     {}["inst"]
+    Traceback (most recent call last):
+        ...
+    histocyte.core.errors.InputError: 'a.npz' cannot be read: 'inst'.
+    """
+    try:
+        yield
+    except HistocyteError:
+        raise
+    except Exception as raised:
+        if "'imagecodecs' package" in str(raised):  # in tifffile's words
+            require("imagecodecs", extra="tiff")
+        raise error(reason_of(raised)) from raised
+
+
+def reason_of(error: Exception) -> str:
+    r"""What an exception of others says, as one line of bounded length.
+
+    >>> reason_of(ValueError("two\nlines")), reason_of(KeyError()), reason_of(MemoryError())
+    ('two lines', 'KeyError', 'it asks for more memory than there is')
+    """
+    if isinstance(error, MemoryError):
+        return "it asks for more memory than there is"
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    line = " ".join(said.split()).rstrip(".")
+    if len(line) > _MOST_REASON_CHARACTERS:
+        line = line[:_MOST_REASON_CHARACTERS] + "…"
+    return line or type(error).__name__
+
+
+def size_fault(width: int, height: int, *, most_pixels: int | None = None) -> str | None:
+    """What is wrong with the size that a file states, or None.
+
+    Args:
+        width: Of the image, px.
+        height: Likewise.
+        most_pixels: How many there may be, where it is to be held as a whole.
+
+    >>> size_fault(0, 5), size_fault(300, 200)
+    ('an image of 0 × 5 px', None)
+    """
+    if width < 1 or height < 1:
+        return f"an image of {width:,} × {height:,} px"
+    if max(width, height) > MOST_SIDE_PX:
+        return f"an image of {width:,} × {height:,} px, which no slide has"
+    if most_pixels is not None and width * height > most_pixels:
+        return f"{width:,} × {height:,} px, more than {most_pixels // 1_000_000} million, which are not held as a whole"
+    return None
+
+
+def unpacked(source: Path | bytes | IO[bytes], *, most_bytes: int) -> bytes:
+    """The content of a file that may be gzipped, whatever its name.
+
+    Args:
+        source: The file, what it holds, or an open binary file at its start.
+        most_bytes: How much it may unpack to.
+
+    Raises:
+        ValueError: It is more.
+        Exception: It cannot be read, or is not whole. Call it within `foreign_parser`.
+    """
+    if isinstance(source, Path):
+        with source.open("rb") as opened:
+            return unpacked(opened, most_bytes=most_bytes)
+    file = io.BytesIO(source) if isinstance(source, bytes) else source
+    packed = file.read(2) == b"\x1f\x8b"
+    file.seek(0)
+    content = gzip.GzipFile(fileobj=file).read(most_bytes + 1) if packed else file.read(most_bytes + 1)
+    if len(content) > most_bytes:
+        size = f"{most_bytes >> 30} GiB" if most_bytes >= 1 << 30 else f"{most_bytes >> 20} MiB"
+        raise ValueError(f"it holds more than {size}")
+    return content
