@@ -252,7 +252,7 @@ def test_an_interrupted_run_does_not_go_on_with_another_classifier(
 
     one, other = (colourful.classified_by(by_red(colourful, tmp_path, sign=sign)) for sign in (1, -1))
     with monkeypatch.context() as patched:
-        patched.setattr("histocyte.results._write", fail)  # all blocks are done and in the journal by then
+        patched.setattr("histocyte.results.folder.write_outputs", fail)  # all blocks are journalled by then
         with pytest.raises(KeyboardInterrupt):
             segment_to_folder(tmp_path / "slide.png", tmp_path / "out", one, Options(mpp=0.25))
     record = segment_to_folder(tmp_path / "slide.png", tmp_path / "out", other, Options(mpp=0.25))

@@ -33,15 +33,15 @@ OPTIONS = Options(mpp=0.25, settings=SETTINGS, workers=2)
 SCRIPT = """
 import sys, time
 from pathlib import Path
-sys.path.insert(0, sys.argv[3])
-import conftest, test_results
+sys.path[:0] = sys.argv[3:]
+import conftest, test_folder
 model = conftest.make_perfect_model()
 predict = model.runtime.predict
 def slow(images):
     time.sleep(0.02)
     return predict(images)
 model.runtime.predict = slow
-test_results.segment_to_folder(sys.argv[1], sys.argv[2], model, test_results.OPTIONS)
+test_folder.segment_to_folder(sys.argv[1], sys.argv[2], model, test_folder.OPTIONS)
 """
 
 
@@ -81,7 +81,7 @@ def test_the_folder_holds_what_is_promised(undisturbed: Path) -> None:
 def test_killed_at_any_moment_it_goes_on_to_the_same_files(
     attempt: int, picture: Path, undisturbed: Path, tmp_path: Path, perfect_model: Model
 ) -> None:
-    command = [sys.executable, "-c", SCRIPT, str(picture), str(tmp_path), str(Path(__file__).parent)]
+    command = [sys.executable, "-c", SCRIPT, str(picture), str(tmp_path), *map(str, Path(__file__).parents[:2])]
     blocks = tmp_path / "picture" / ".journal"
     chance = random.Random(attempt)
     for _ in range(2):

@@ -1,0 +1,71 @@
+"""What a user should know of a result, and what it took."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from histocyte.inference.choice import nearest_in_resolution
+from histocyte.inference.load import Model
+from histocyte.slides.protocol import SlideReader
+
+__all__ = ["findings", "peak_memory_mb", "seconds_by_stage"]
+
+USUAL_NUCLEUS_UM2 = (12.0, 150.0)
+"""A median nucleus outside this speaks for a wrongly stated resolution: a lymphocyte has about 30 µm²."""
+
+
+def findings(
+    record: Mapping[str, Any], stats: Iterable[Mapping[str, Any]], reader: SlideReader, model: Model
+) -> list[str]:
+    """What a user should know of this result: why nothing was found, or why it may be wrong."""
+    notes, stats = [], list(stats)
+    upsampled = reader.mpp / model.spec.mpp
+    if upsampled > 1.1:
+        other = nearest_in_resolution(reader.mpp, model.spec)
+        notes.append(
+            f"The slide has {reader.mpp:g} µm/px and was enlarged {upsampled:.1f} times for a model of "
+            f"{model.spec.mpp:g} µm/px; "
+            "expect coarser outlines and missed small nuclei."
+            + (f" Quicker: --model {other.name}, which works at {other.mpp:g} µm/px." if other is not None else "")
+        )
+    if record["cells"] == 0:
+        width, height = reader.size
+        share = 100 * record["tissue_mm2"] / max(1e-9, width * height * reader.mpp**2 / 1e6)
+        foreground = 100 * float(np.mean([s["foreground"] for s in stats])) if stats else 0.0
+        notes.append(
+            f"No cell was found: {share:.1f} % of the slide was searched ({record['tissue_mm2']:.3f} mm², "
+            f"{len(stats)} blocks), "
+            f"{foreground:.2f} % of it looked like nuclei, at {reader.mpp:g} µm/px. "
+            + (
+                "Nothing was taken for tissue; draw a region and pass it with --roi."
+                if not stats
+                else "Check stain and --mpp."
+            )
+        )
+    elif not USUAL_NUCLEUS_UM2[0] <= record["median_area_um2"] <= USUAL_NUCLEUS_UM2[1]:
+        notes.append(
+            f"The median nucleus has {record['median_area_um2']:g} µm², which is unusual: "
+            f"is {reader.mpp:g} µm/px right? (--mpp)"
+        )
+    return notes
+
+
+def seconds_by_stage(stats: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+    """Seconds by stage, summed over blocks and workers."""
+    rows = list(stats)
+    return {stage: round(sum(float(s[f"{stage}_s"]) for s in rows), 3) for stage in ("read", "forward", "decode")}
+
+
+def peak_memory_mb() -> float:
+    """Most memory that this process has had at any time; NaN where the system does not say."""
+    try:
+        import resource
+    except ModuleNotFoundError:  # Windows
+        return math.nan
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)

@@ -1,0 +1,177 @@
+"""Streams the settled cells of a slide into every file of its result, and draws what they look like."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from shapely.geometry.base import BaseGeometry
+
+from histocyte.core.cells import Cells
+from histocyte.core.geometry import Box
+from histocyte.export.cell_writer import CellWriter
+from histocyte.export.embeddings import EmbeddingsWriter
+from histocyte.export.geoparquet import GeoParquetWriter
+from histocyte.export.overview import draw_overview
+from histocyte.export.summary import Summary
+from histocyte.files.atomic import write_atomically
+from histocyte.formats.geojson.cells import GeoJsonWriter
+from histocyte.inference.embed import feature_runtime
+from histocyte.inference.load import Model
+from histocyte.inference.plan import Plan
+from histocyte.pipeline import settled
+from histocyte.slides.protocol import SlideReader
+from histocyte.slides.tissue import Region
+from histocyte.store.journal import Journal
+
+__all__ = ["FORMATS", "drawn_regions", "write_outputs"]
+
+FORMATS = ("parquet", "geojson")
+_DETAIL_UM = 160.0
+"""Side of the field shown large in the overview."""
+_DETAIL_BELOW_MPP = 0.7
+"""Where a pixel of the overview is wider than this, a nucleus is a few pixels and a field is shown large beside it."""
+
+_FILES = {
+    "parquet": "cells.parquet",
+    "geojson": "cells.geojson.gz",
+    "summary": "summary.csv",
+    "overview": "overview.png",
+    "tissue": "tissue.geojson",
+}
+
+
+def write_outputs(
+    folder: Path,
+    plan: Plan,
+    journal: Journal,
+    region: Region,
+    named: list[tuple[str, BaseGeometry, float]],
+    formats: tuple[str, ...],
+) -> dict[str, Any]:
+    """Stream the settled cells into every output, and draw what they look like."""
+    reader, model = plan.slide, plan.model
+    area_mm2 = region.area_mm2(reader.mpp)
+    outputs = {name: folder / file for name, file in _FILES.items() if name not in FORMATS or name in formats}
+    if plan.embeddings:
+        outputs["embeddings"] = folder / "embeddings.npy"
+    summary, glance = Summary(model.taxonomy, [("all", None, area_mm2), *named]), _Glance()
+    with ExitStack() as stack:
+        takers: list[Callable[[Cells], None]] = [summary.add, glance.add]
+        takers += [stack.enter_context(writer).write for writer in _writers(outputs, plan)]
+        if plan.embeddings:
+            width = feature_runtime(model.runtime).features.width
+            vectors = stack.enter_context(EmbeddingsWriter(outputs["embeddings"], width))
+        for part in settled(plan, journal):
+            if plan.embeddings:
+                vectors.write(part)
+                part = replace(part, embeddings=None)
+            for take in takers:
+                take(part)
+    summary.write(outputs["summary"])
+    with write_atomically(outputs["tissue"]) as file:
+        file.write(json.dumps(region.to_geojson()).encode())
+    counts = summary.counts()
+    with write_atomically(outputs["overview"]) as file:
+        # A second time through the cells, now that it is known how many there are and where to look.
+        file.write(_overview(reader, model, region, settled(plan, journal), counts, glance.densest))
+    return {
+        "name": reader.name,
+        "mpp": reader.mpp,
+        "size_px": list(reader.size),
+        "model": model.spec.name,
+        "classifier": None if model.classifier is None else model.classifier.where,
+        "tissue_mm2": round(area_mm2, 6),
+        "cells": glance.cells,
+        "classes": counts,
+        "median_area_um2": glance.median_area_um2(),
+        "outputs": {**{name: str(path) for name, path in outputs.items()}, "run": str(folder / "run.json")},
+    }
+
+
+def _writers(outputs: Mapping[str, Path], plan: Plan) -> Iterator[CellWriter]:
+    """Of the formats of cells that were asked for."""
+    reader, model = plan.slide, plan.model
+    if "parquet" in outputs:
+        facts = {"slide": reader.name, "model": model.spec.name, "model_sha256": model.sha256}
+        if model.classifier is not None:
+            facts["classifier_sha256"] = model.classifier.sha256
+        yield GeoParquetWriter(outputs["parquet"], model.taxonomy, reader.mpp, facts)
+    if "geojson" in outputs:
+        yield GeoJsonWriter(outputs["geojson"], model.taxonomy, seed=reader.fingerprint)
+
+
+class _Glance:
+    """What is noted of the cells as they stream by."""
+
+    def __init__(self) -> None:
+        self.cells = 0
+        self.densest: Cells | None = None
+        self._medians: list[tuple[int, float]] = []
+
+    def add(self, part: Cells) -> None:
+        if len(part):
+            self.cells += len(part)
+            self._medians.append((len(part), float(np.median(part.area_um2))))
+        if len(part) > (0 if self.densest is None else len(self.densest)):
+            self.densest = part
+
+    def median_area_um2(self) -> float | None:
+        """Mean of the parts' medians by their numbers of cells: near the median, with nothing held."""
+        return round(sum(n * m for n, m in self._medians) / self.cells, 2) if self.cells else None
+
+
+def drawn_regions(region: Region, mpp: float) -> list[tuple[str, BaseGeometry, float]]:
+    """Name, outline and mm² of each region that the user drew; names made distinct."""
+    rows: list[tuple[str, BaseGeometry, float]] = []
+    taken = {"all"}
+    for name, part in region.split():
+        unique, number = name, 1
+        while unique in taken:
+            number += 1
+            unique = f"{name} ({number})"
+        taken.add(unique)
+        rows.append((unique, part.geometry, part.area_mm2(mpp)))
+    return rows
+
+
+def _overview(
+    reader: SlideReader,
+    model: Model,
+    region: Region,
+    cells: Iterator[Cells],
+    counts: Mapping[str, int],
+    densest: Cells | None,
+) -> bytes:
+    thumbnail, downsample = reader.thumbnail(2000)
+    detail = None
+    if densest is not None and downsample * reader.mpp > _DETAIL_BELOW_MPP:
+        side = round(_DETAIL_UM / reader.mpp)
+        x, y = _crowd(densest.xy, side)
+        box = Box(round(x - side / 2), round(y - side / 2), side, side)
+        xmin, ymin, xmax, ymax = densest.bounds().T
+        inside = (xmax > box.x) & (xmin < box.right) & (ymax > box.y) & (ymin < box.bottom)
+        detail = (reader.read(box, mpp=reader.mpp), box, densest.take(inside))
+    title = f"{reader.name} · {model.spec.name}"
+    picture = draw_overview(
+        thumbnail, downsample, region.geometry, cells, model.taxonomy, reader.mpp, title, counts, detail=detail
+    )
+    return _png(picture)
+
+
+def _crowd(xy: NDArray[np.float64], side: int) -> NDArray[np.float64]:
+    """(2,) middle of the fullest of squares half as wide as `side`."""
+    square = np.floor(2 * xy / side)
+    _, which, sizes = np.unique(square, axis=0, return_inverse=True, return_counts=True)
+    return xy[which.ravel() == sizes.argmax()].mean(axis=0)
+
+
+def _png(picture: NDArray[np.uint8]) -> bytes:
+    return bytes(cv2.imencode(".png", picture[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 6])[1].tobytes())
