@@ -105,6 +105,12 @@ def done(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+def test_crops_that_the_student_does_not_take_are_refused_before_anyone_is_asked(world: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="takes steps of 8 px. Take a multiple of that: --crop-px 96"):
+        run(world, tmp_path / "run", crop_px=100)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_student_with_its_card_comes_out(done: Path, world: Path) -> None:
     spec = read_spec(done / "model.safetensors")
     assert spec.description.startswith("A student of ")

@@ -49,6 +49,15 @@ def _cut_unused_stages(body: Any) -> tuple[str, ...]:
     return unused
 
 
+def _joined_cells(body: nn.Module) -> int:
+    """Cells of the deepest map that a pyramid takes together along a side: MobileViTv2 joins them two by two.
+
+    A map of any other size it rounds up, without undoing that; so the image has to fit.
+    """
+    blocks = (module for module in body.modules() if type(module).__name__ == "MobileVitV2Block")
+    return max((int(side) for block in blocks for side in block.patch_size), default=1)  # type: ignore[union-attr]
+
+
 def check_sides(image: Tensor, multiple: int) -> None:
     """Refuse an image (B, C, H, W) whose sides are no multiples.
 
@@ -117,13 +126,13 @@ class TimmPyramid(nn.Module):
             raise InputError(
                 f"'{name}' at depths {list(depths)} has strides {strides}; a pyramid needs each twice the last."
             )
-        self.info = EncoderInfo(widths, strides, strides[-1])
+        self.info = EncoderInfo(widths, strides, strides[-1] * _joined_cells(self.body))
 
     def forward(self, image: Tensor) -> Features:
         """Feature maps, fine to coarse.
 
         Raises:
-            InputError: Height or width is no multiple of the coarsest stride.
+            InputError: Height or width is no multiple of the coarsest stride, or of what the network joins of it.
         """
         check_sides(image, self.info.multiple)
         levels = self.body(image)

@@ -90,7 +90,7 @@ class ModelSpec(BaseModel):
     margin_px: int = 32
     """Border of a tile whose predictions are not used where a neighbouring tile has better."""
     multiple: int = 16
-    """Image sides must be multiples of this: the coarsest stride of the encoder."""
+    """Image sides must be multiples of this: the coarsest stride of the encoder, or more where it joins its cells."""
     licence: str = "not stated"
     data: tuple[Mapping[str, Any], ...] = ()
     """Training data: name, licence, citation, number of images and nuclei."""

@@ -44,5 +44,5 @@ def lightweight_student(
         mpp=mpp,
         mean=mean,
         std=std,
-        multiple=32,
+        multiple=64,  # MobileViTv2 joins the cells of its deepest level two by two
     )

@@ -252,9 +252,11 @@ PLANS: Mapping[str, Mapping[str, TrainingPlan]] = {
     "lightweight_student": {
         "published": replace(
             _lightweight,
+            crop_px=256,
             readings=(
                 "by labels alone; the paper distils it from the teacher: histocyte distil",
-                *_lightweight.readings,
+                *_lightweight.readings[:-1],
+                "crops of 256 px, the encoder's own size; what it was trained with is not stated",
             ),
         )
     },

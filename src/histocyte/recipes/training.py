@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,11 +38,13 @@ __all__ = [
     "augmentation_of",
     "crop_sampler",
     "first_spec",
+    "fitting_crop_px",
     "image_weights",
     "options_of",
     "origin",
     "start",
     "with_class_weights",
+    "with_fitting_sides",
 ]
 
 SHARES: Mapping[str, float] = {"consep": 0.40, "monuseg": 0.38, "tnbc": 0.12, "nuinsseg": 0.10}
@@ -115,7 +118,7 @@ def crop_sampler(
         samples,
         build_representation(spec.representation),
         augmentation_of(crops.augmentation, mpp=spec.mpp),
-        crop_px=_fitting(crops.crop_px, spec),
+        crop_px=fitting_crop_px(crops.crop_px, spec),
         mpp=spec.mpp,
         zoom=crops.zoom,
         tissues=spec.tissues,
@@ -158,6 +161,40 @@ def with_class_weights(spec: ModelSpec, plan: TrainingPlan, samples: Sequence[Sa
     counts = [int(n) for n in _cells(samples, len(spec.classes)).sum(axis=0)]
     options = {**spec.representation.options, "class_weights": list(class_weights(counts))}
     return spec.with_changes(representation=Part(name=spec.representation.name, options=options))
+
+
+def with_fitting_sides(spec: ModelSpec) -> ModelSpec:
+    """A spec whose image sides are such as its encoder takes; seen on a network without memory.
+
+    Raises:
+        InputError: Its tiles do not fit them, or the encoder does not take images of every such size.
+    """
+    with torch.device("meta"):
+        network = build_segmenter(spec).eval()
+    step = int(network.encoder.info.multiple)  # type: ignore[union-attr, arg-type]
+    multiple = math.lcm(spec.multiple, step)
+    if spec.tile_px % multiple or 2 * spec.margin_px % multiple:
+        raise InputError(
+            f"This encoder works in steps of {step} px and the recipe '{spec.recipe}' in steps of {spec.multiple}, on "
+            f"tiles of {spec.tile_px} px. Choose an encoder whose patches fit, or another recipe."
+        )
+    spec = spec.with_changes(multiple=multiple)
+    odd = max(3, 128 // multiple | 1)
+    height, width = odd * multiple, (odd + 2) * multiple
+    channels = sum(each.channels for each in network.specs)
+    try:
+        with torch.inference_mode():
+            shape = tuple(network(torch.empty(1, 3, height, width, device="meta")).shape)
+        said = "" if shape == (1, channels, height, width) else f"maps of {shape[-2]} × {shape[-1]} px"
+    except Exception as error:  # noqa: BLE001 (an encoder of another package may fail in any way)
+        said = " ".join(str(error).split()) or type(error).__name__
+    if said:
+        name = spec.encoder.options.get("name", spec.encoder.name)
+        raise InputError(
+            f"The encoder '{name}' does not take images of every size in the recipe '{spec.recipe}': one of {height} × "
+            f"{width} px ends in: {said}. Choose another (histocyte encoders list)."
+        )
+    return spec
 
 
 def options_of(
@@ -206,7 +243,7 @@ def _cells(samples: Sequence[Sample], classes: int) -> NDArray[np.int64]:
     return counts
 
 
-def _fitting(crop_px: int, spec: ModelSpec) -> int:
+def fitting_crop_px(crop_px: int, spec: ModelSpec) -> int:
     """The largest side up to this one that the network takes."""
     return max(spec.multiple, crop_px // spec.multiple * spec.multiple)
 

@@ -35,7 +35,7 @@ from histocyte.model.segmenter import Segmenter
 from histocyte.model.spec import ModelSpec
 from histocyte.pipeline import instances_on
 from histocyte.recipes.frozen_encoder import frozen_encoder
-from histocyte.recipes.training import SHARES, augmentation, start
+from histocyte.recipes.training import SHARES, augmentation, start, with_fitting_sides
 from histocyte.training.crops import CropSampler
 
 __all__ = ["EncoderStudy", "study_parts", "study_spec"]
@@ -102,7 +102,7 @@ def study_parts(budget: Budget, device: str) -> Parts:
         return lambda image, mpp: instances_on(image, model, mpp=mpp)
 
     return Parts(
-        lambda card, taps: study_spec(card, taps, budget),
+        lambda card, taps: with_fitting_sides(study_spec(card, taps, budget)),
         network,
         sampler,
         predictor,

@@ -23,7 +23,6 @@ from histocyte.apps.cli.training_result import finished_spec, write_result
 from histocyte.apps.cli.training_start import Start
 from histocyte.core.errors import InputError
 from histocyte.encoders.fingerprint import tensor_sha256
-from histocyte.encoders.protocol import EncoderInfo
 from histocyte.evaluation.protocol import evaluate
 from histocyte.evaluation.report import Report
 from histocyte.files.lock import FolderLock
@@ -39,7 +38,7 @@ from histocyte.recipes.plan import TrainingPlan
 from histocyte.recipes.plans import OURS, find_plan
 from histocyte.recipes.registry import RECIPES
 from histocyte.recipes.resolved import ResolvedRecipe
-from histocyte.recipes.training import OUR_CROPS, crop_sampler, with_class_weights
+from histocyte.recipes.training import OUR_CROPS, crop_sampler, with_class_weights, with_fitting_sides
 from histocyte.training.crops import BatchSource, CropSampler
 from histocyte.training.feature_cache import CachedSampler, FeatureCache
 from histocyte.training.fit import TrainingOptions, fit, prepare
@@ -83,7 +82,7 @@ class TrainingRun:
     ) -> None:
         ways.check(beginning)
         self.folder, self.beginning, self.seed, self.ways, self.recipe = folder, beginning, seed, ways, recipe
-        self.spec = (beginning.spec if recipe is None else recipe.model).with_changes(name=name)
+        self.spec = with_fitting_sides((beginning.spec if recipe is None else recipe.model).with_changes(name=name))
         self.plan_name = plan
         self.plan = find_plan(self.spec.recipe, plan) if recipe is None else None
         self.crops = recipe.crops if recipe is not None else OUR_CROPS if self.plan is None else self.plan.crops
@@ -153,7 +152,6 @@ class TrainingRun:
             typer.Exit: Told to end between two steps; the same call goes on.
         """
         model = self.beginning.network(seed=self.seed)
-        self._check_sides(model)
         self._name_weights(model)
         # A network on a CPU keeps it busy by itself; before a GPU the processors are there to prepare batches.
         threads = 1 if self.device.type == "cpu" else max(1, available_cpus() // self.ranks.world - 1)
@@ -218,15 +216,6 @@ class TrainingRun:
     @property
     def _leaves_out(self) -> bool:
         return self.ways.leaves_out and self.beginning.model is None
-
-    def _check_sides(self, model: Segmenter) -> None:
-        """See that the recipe's crops and tiles are such as the encoder takes."""
-        step = cast(EncoderInfo, model.encoder.info).multiple
-        if self.spec.multiple % step:
-            raise InputError(
-                f"This encoder works in steps of {step} px and the recipe '{self.spec.recipe}' in steps of "
-                f"{self.spec.multiple}. Choose an encoder whose patches fit, or another recipe."
-            )
 
     def _name_weights(self, model: Segmenter) -> None:
         """Say in the spec which weights the encoder begins with; a recipe's are those that it names."""
