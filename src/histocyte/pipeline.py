@@ -173,7 +173,9 @@ def segment_block(plan: Plan, block: Block) -> StoredBlock:
 
 def settled(plan: Plan, journal: Journal) -> Iterator[Cells]:
     """The cells of all blocks in a journal, each once, in Hilbert order; what `segment_slide` ends with."""
-    return settle(journal, plan.grid, scale=plan.scale)
+    origin = plan.slide.bounds.corner
+    for part in settle(journal, plan.grid, scale=plan.scale):
+        yield replace(part, origin=origin)
 
 
 def segment(
@@ -197,7 +199,7 @@ def segment(
         return segment_image(slide, loaded, mpp=mpp)
     with open_slide(slide, mpp=mpp) as opened, _scratch_journal() as journal:
         parts = list(segment_slide(opened, loaded, journal, region=find_tissue(opened).region))
-    return Cells.concatenate(parts) if parts else Cells.empty(loaded.taxonomy, opened.mpp)
+    return Cells.concatenate(parts) if parts else Cells.empty(loaded.taxonomy, opened.mpp, opened.bounds.corner)
 
 
 def segment_image(image: NDArray[np.uint8], model: Model, *, mpp: float, settings: Settings | None = None) -> Cells:

@@ -68,7 +68,7 @@ def test_a_truncated_image_is_refused(tmp_path: Path, suffix: str) -> None:
 def test_a_decompression_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Image.fromarray(PIXELS).save(tmp_path / "x.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2000)
-    assert ImageBackend(tmp_path / "x.png").sizes == ((60, 40),)
+    assert ImageBackend(tmp_path / "x.png").levels[0].size == (60, 40)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     with pytest.raises(SlideError, match="pyramidal TIFF"):
         ImageBackend(tmp_path / "x.png")

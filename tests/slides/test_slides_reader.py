@@ -13,7 +13,7 @@ from histocyte.core.errors import InputError, ResolutionError, SlideError
 from histocyte.core.geometry import Box
 from histocyte.slides import reader as reader_module
 from histocyte.slides.array_reader import ArrayBackend, open_array
-from histocyte.slides.protocol import working_size
+from histocyte.slides.protocol import StoredLevel, working_size
 from histocyte.slides.reader import PyramidReader
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (60, 83, 3), dtype=np.uint8)
@@ -24,7 +24,7 @@ class Pyramid(ArrayBackend):
 
     def __init__(self, width: int = 333, height: int = 250, count: int = 3) -> None:
         super().__init__(PIXELS)
-        self.sizes = tuple((width >> i, height >> i) for i in range(count))
+        self.levels = tuple(StoredLevel((width >> i, height >> i)) for i in range(count))
         self.stated_mpp = 0.25
 
     def read_level(self, level: int, box: Box) -> np.ndarray:

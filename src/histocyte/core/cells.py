@@ -39,6 +39,9 @@ class Cells:
         scores: (N,) float32 in 0..1, detection score.
         taxonomy: The K classes.
         mpp: Level-0 resolution, µm/px.
+        embeddings: (N, D) float32 vectors, if there are any.
+        origin: (x, y) in level-0 px where the picture begins that viewers show (see `core.geometry`); GeoJSON counts
+            from there.
     """
 
     xy: NDArray[np.float64]
@@ -50,6 +53,7 @@ class Cells:
     taxonomy: Taxonomy
     mpp: float
     embeddings: NDArray[np.float32] | None = field(default=None)
+    origin: tuple[int, int] = (0, 0)
 
     def __len__(self) -> int:
         """Number of cells."""
@@ -106,6 +110,7 @@ class Cells:
             self.taxonomy,
             self.mpp,
             None if self.embeddings is None else self.embeddings[index],
+            self.origin,
         )
 
     def write(self, path: str | Path, format: str) -> None:
@@ -126,7 +131,7 @@ class Cells:
         self.write(path, "parquet")
 
     @classmethod
-    def empty(cls, taxonomy: Taxonomy, mpp: float) -> Cells:
+    def empty(cls, taxonomy: Taxonomy, mpp: float, origin: tuple[int, int] = (0, 0)) -> Cells:
         """No cells at all, with the columns in place."""
         return cls(
             np.empty((0, 2)),
@@ -137,11 +142,12 @@ class Cells:
             np.empty(0, np.float32),
             taxonomy,
             mpp,
+            origin=origin,
         )
 
     @classmethod
     def concatenate(cls, parts: Sequence[Cells]) -> Cells:
-        """One table of all parts' rows, in order; the parts share taxonomy and resolution.
+        """One table of all parts' rows, in order; the parts share taxonomy, resolution and origin.
 
         Raises:
             ValueError: No parts, or parts with different taxonomies.
@@ -161,4 +167,5 @@ class Cells:
             parts[0].taxonomy,
             parts[0].mpp,
             np.concatenate(embeddings) if len(embeddings) == len(parts) else None,
+            parts[0].origin,
         )

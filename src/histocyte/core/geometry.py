@@ -4,19 +4,25 @@ Arrays are indexed (row, column). Geometry is (x, y). A slide's own frame is lev
 pixels, origin at the top-left corner of the top-left pixel, so pixel (row r, column c) covers
 x in [c, c+1], y in [r, r+1]. The *working frame* is the same plane measured in pixels of the
 resolution at which a network works (`mpp`): work = level0 * slide_mpp / mpp.
+
+Some scanners state the part of level 0 that they scanned, and QuPath shows that part as if it were the image. The
+*viewer's frame* is level 0 counted from that part's corner, its `origin`: viewer = level0 - origin. GeoJSON is in the
+viewer's frame, all else in level 0. Without such a statement the origin is (0, 0) and the two are one.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from histocyte.core.errors import ResolutionError
 
-__all__ = ["MPP_MAX", "MPP_MIN", "Box", "check_mpp", "rows_cols_to_xy"]
+__all__ = ["MPP_MAX", "MPP_MIN", "Box", "check_mpp", "from_viewer", "rows_cols_to_xy", "stated_origin", "to_viewer"]
 
 MPP_MIN = 0.05
 """Below this a stated resolution is nonsense: no slide scanner resolves 0.05 µm."""
@@ -42,6 +48,11 @@ class Box:
     def bottom(self) -> int:
         """First y beyond the box."""
         return self.y + self.height
+
+    @property
+    def corner(self) -> tuple[int, int]:
+        """Its first x and y."""
+        return self.x, self.y
 
     @property
     def area(self) -> int:
@@ -85,6 +96,28 @@ def check_mpp(mpp: float, *, what: str = "the image", option: str = "--mpp") -> 
             f"Pass the true one with {option} (mpp=... in Python), e.g. {option} 0.25 for a 40x scan."
         )
     return float(mpp)
+
+
+def to_viewer(xy: NDArray[np.float64], origin: tuple[int, int]) -> NDArray[np.float64]:
+    """(N, 2) points in level-0 px → the same in the viewer's frame, whose corner is at `origin` (x, y) of level 0."""
+    return xy - np.asarray(origin, np.float64) if any(origin) else xy
+
+
+def from_viewer(xy: NDArray[np.float64], origin: tuple[int, int]) -> NDArray[np.float64]:
+    """(N, 2) points in the viewer's frame → the same in level-0 px; undoes `to_viewer`."""
+    return to_viewer(xy, (-origin[0], -origin[1]))
+
+
+def stated_origin(about: Mapping[str, Any]) -> tuple[int, int]:
+    """The `origin` that a result says of itself; (0, 0) where it says none, as results before version 0.2 do.
+
+    Raises:
+        ValueError: It is no pair of whole numbers.
+    """
+    match about.get("origin", [0, 0]):
+        case [int(x), int(y)]:
+            return x, y
+    raise ValueError(f"'origin' is {about['origin']!r}, not [x, y]")
 
 
 def rows_cols_to_xy(rows_cols: NDArray[np.floating]) -> NDArray[np.floating]:

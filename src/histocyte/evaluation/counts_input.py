@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from histocyte.core.errors import InputError
-from histocyte.core.geometry import check_mpp
+from histocyte.core.geometry import check_mpp, stated_origin, to_viewer
 from histocyte.core.taxonomy import Taxonomy
 from histocyte.formats.foreign.json_file import without_collection
 from histocyte.formats.geojson.regions import read_polygons
@@ -35,19 +35,19 @@ SAME_MPP = 0.01
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LocatedCells:
-    """Centres and classes of the N cells of one result.
+    """Centres and classes of the N cells of one result, in the viewer's frame (see `core.geometry`).
 
     Attributes:
         name: The slide's, or the file's.
         path: Where the cells were read from.
-        xy: (N, 2) centres, level-0 px.
+        xy: (N, 2) centres, px.
         kinds: (N,) index into `class_names`; -1 for a cell without a class.
         class_names: Classes that a cell may have.
         stated: Whether the result says which classes there are, so that one without cells was looked for; a GeoJSON
             file only has those that occur.
         mpp: Level-0 resolution, µm/px.
-        searched: Where cells were looked for, level-0 px; None if the result does not say.
-        size_px: Width and height of the slide; None if the result does not say.
+        searched: Where cells were looked for, px; None if the result does not say.
+        size_px: Width and height of what viewers show of the slide; None if the result does not say.
         fingerprint: Of the slide; empty if the result does not say.
         notes: What a reader should know, in sentences.
     """
@@ -108,7 +108,7 @@ def read_located(path: Path | str, *, mpp: float | None = None, fallback_mpp: fl
         raise InputError(f"'{file}' says {used_mpp:g} µm/px, --mpp says {mpp:g}. Leave --mpp out.")
     tissue = file.with_name("tissue.geojson")
     searched = _searched(tissue) if run and tissue.is_file() else None
-    size = run.get("size_px")
+    size = run["bounds_px"][2:] if run.get("bounds_px") else run.get("size_px")
     return LocatedCells(
         str(run.get("name") or _stem(file)),
         file,
@@ -172,6 +172,7 @@ def _read_parquet(file: Path) -> _Table:
         names = Taxonomy.from_json(about["taxonomy"]).names
         kinds = _codes(columns["class"], names)
         xy = np.column_stack([columns["x"].to_numpy(), columns["y"].to_numpy()]).astype(np.float64)
+        xy = to_viewer(xy, stated_origin(about))
         return _Table(xy, kinds, names, True, float(about["mpp"]))
     except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
         raise InputError(

@@ -28,7 +28,7 @@ class Subject:
 
     Attributes:
         name: Of the region; empty for a square.
-        x, y: Upper left corner, level-0 px (of a region's bounds).
+        x, y: Upper left corner, px (of a region's bounds), in the viewer's frame.
         searched_mm2: What of it both searched.
     """
 
@@ -113,7 +113,7 @@ def count_in_subjects(
 
     Args:
         pair: Two results.
-        common: What both searched, level-0 px; None if neither says.
+        common: What both searched, in the viewer's frame; None if neither says.
         roi: GeoJSON with polygons, or None for squares.
         grid_um: Side of squares.
         columns: For each result (N,) kind of each cell, 0..n_kinds-1.

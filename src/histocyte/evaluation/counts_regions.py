@@ -21,7 +21,7 @@ SEARCHED = "searched tissue"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Drawn:
-    """A region to count in: its name, all of it (None if unknown) and what of it was searched, level-0 px."""
+    """A region to count in: its name, all of it (None if unknown) and what of it was searched, in px of the picture that viewers show."""
 
     name: str
     whole: BaseGeometry | None
@@ -32,7 +32,7 @@ def drawn_on(searched: BaseGeometry | None, roi: Path | str | None) -> tuple[lis
     """The regions to count in, and notes on them.
 
     Args:
-        searched: Where cells were looked for, level-0 px; None if unknown: then all of each region.
+        searched: Where cells were looked for, in the viewer's frame; None if unknown: then all of each region.
         roi: GeoJSON with polygons; all of what was searched where None.
 
     Raises:

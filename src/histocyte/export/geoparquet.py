@@ -11,7 +11,8 @@ One row a cell:
     probabilities  of all classes in the order of the taxonomy; only of a model with classes
     score          0..1, how surely it is a cell
     embeddings     vector of the cell; only where there are any
-The file's metadata has a JSON text under "histocyte": version, mpp (level-0, µm/px), taxonomy with colours.
+The file's metadata has a JSON text under "histocyte": version, mpp (level-0, µm/px), taxonomy with colours, frame
+("level 0") and origin, the level-0 x and y that viewers such as QuPath count from (see `core.geometry`).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -30,6 +31,7 @@ from numpy.typing import NDArray
 
 from histocyte.core.cells import Cells
 from histocyte.core.errors import DiskError, InputError
+from histocyte.core.geometry import stated_origin
 from histocyte.core.taxonomy import Taxonomy
 from histocyte.core.version import __version__
 from histocyte.export.cell_writer import CellWriter
@@ -65,17 +67,30 @@ class GeoParquetWriter(CellWriter):
         taxonomy: Classes of the cells.
         mpp: Level-0 resolution, µm/px.
         metadata: More to say under the file's "histocyte" key, JSON-like.
+        origin: Of the cells (`Cells.origin`).
 
     Raises:
         DiskError: The file cannot be written.
     """
 
     def __init__(
-        self, path: Path, taxonomy: Taxonomy, mpp: float, metadata: Mapping[str, object] | None = None
+        self,
+        path: Path,
+        taxonomy: Taxonomy,
+        mpp: float,
+        metadata: Mapping[str, object] | None = None,
+        origin: tuple[int, int] = (0, 0),
     ) -> None:
         self._path = path
-        self._empty = Cells.empty(taxonomy, mpp)
-        self._about = {**(metadata or {}), "version": __version__, "mpp": mpp, "taxonomy": taxonomy.to_json()}
+        self._empty = Cells.empty(taxonomy, mpp, origin)
+        self._about = {
+            **(metadata or {}),
+            "version": __version__,
+            "mpp": mpp,
+            "frame": "level 0",
+            "origin": list(origin),
+            "taxonomy": taxonomy.to_json(),
+        }
         self._pending: list[pa.Table] = []
         self._rows = 0
         self._file: BinaryIO | None = None
@@ -131,7 +146,7 @@ def write_parquet(path: Path, cells: Cells) -> None:
     Raises:
         DiskError: The file cannot be written.
     """
-    with GeoParquetWriter(path, cells.taxonomy, cells.mpp) as writer:
+    with GeoParquetWriter(path, cells.taxonomy, cells.mpp, origin=cells.origin) as writer:
         writer.write(cells)
 
 
@@ -145,9 +160,9 @@ def iter_cells(path: Path | str, *, batch: int = _ROW_GROUP) -> Iterator[Cells]:
     try:
         with pq.ParquetFile(path) as file:
             about = json.loads(file.metadata.metadata[b"histocyte"])
-            taxonomy, mpp = Taxonomy.from_json(about["taxonomy"]), float(about["mpp"])
+            empty = _empty(about)
             for rows in file.iter_batches(batch):
-                yield _cells(rows, taxonomy, mpp)
+                yield _cells(rows, empty)
     except FileNotFoundError as error:
         raise InputError(f"There is no file {path}.") from error
     except (OSError, pa.ArrowException, KeyError, TypeError, ValueError, shapely.errors.ShapelyError) as error:
@@ -165,8 +180,11 @@ def read_cells(path: Path | str) -> Cells:
     parts = list(iter_cells(path))
     if parts:
         return Cells.concatenate(parts)
-    about = json.loads(pq.read_metadata(path).metadata[b"histocyte"])
-    return Cells.empty(Taxonomy.from_json(about["taxonomy"]), float(about["mpp"]))
+    return _empty(json.loads(pq.read_metadata(path).metadata[b"histocyte"]))
+
+
+def _empty(about: Mapping[str, Any]) -> Cells:
+    return Cells.empty(Taxonomy.from_json(about["taxonomy"]), float(about["mpp"]), stated_origin(about))
 
 
 def _table(cells: Cells, *, first_id: int) -> pa.Table:
@@ -192,7 +210,7 @@ def _table(cells: Cells, *, first_id: int) -> pa.Table:
     return pa.table(columns)
 
 
-def _cells(rows: pa.RecordBatch, taxonomy: Taxonomy, mpp: float) -> Cells:
+def _cells(rows: pa.RecordBatch, like: Cells) -> Cells:
     contour_xy, offsets = from_wkb(rows["geometry"].to_numpy(zero_copy_only=False))
     names = rows.schema.names
     return Cells(
@@ -200,11 +218,12 @@ def _cells(rows: pa.RecordBatch, taxonomy: Taxonomy, mpp: float) -> Cells:
         contour_xy,
         offsets,
         rows["area_um2"].to_numpy(),
-        _matrix(rows["probabilities"]) if len(taxonomy) else np.empty((len(rows), 0), np.float32),
+        _matrix(rows["probabilities"]) if len(like.taxonomy) else np.empty((len(rows), 0), np.float32),
         rows["score"].to_numpy(),
-        taxonomy,
-        mpp,
+        like.taxonomy,
+        like.mpp,
         _matrix(rows["embeddings"]) if "embeddings" in names else None,
+        like.origin,
     )
 
 

@@ -107,7 +107,7 @@ def segment_to_folder(
                 "peak_memory_mb": peak_memory_mb(),
                 "runtime": {"name": model.runtime.name, "device": model.runtime.device},
                 "signature": _key(plan),
-                "notes": notes + findings(record, stats, reader, model),
+                "notes": [*reader.notes, *notes, *findings(record, stats, reader, model)],
             }
             write_manifest(folder / "run.json", record)
             journal.discard()

@@ -77,7 +77,7 @@ def write_outputs(
                 take(part)
     summary.write(outputs["summary"])
     with write_atomically(outputs["tissue"]) as file:
-        file.write(json.dumps(region.to_geojson()).encode())
+        file.write(json.dumps(region.to_geojson(reader.bounds.corner)).encode())
     counts = summary.counts()
     with write_atomically(outputs["overview"]) as file:
         # A second time through the cells, now that it is known how many there are and where to look.
@@ -86,6 +86,7 @@ def write_outputs(
         "name": reader.name,
         "mpp": reader.mpp,
         "size_px": list(reader.size),
+        "bounds_px": [*reader.bounds.corner, reader.bounds.width, reader.bounds.height],
         "model": model.spec.name,
         "classifier": None if model.classifier is None else model.classifier.where,
         "tissue_mm2": round(area_mm2, 6),
@@ -103,7 +104,7 @@ def _writers(outputs: Mapping[str, Path], plan: Plan) -> Iterator[CellWriter]:
         facts = {"slide": reader.name, "model": model.spec.name, "model_sha256": model.sha256}
         if model.classifier is not None:
             facts["classifier_sha256"] = model.classifier.sha256
-        yield GeoParquetWriter(outputs["parquet"], model.taxonomy, reader.mpp, facts)
+        yield GeoParquetWriter(outputs["parquet"], model.taxonomy, reader.mpp, facts, reader.bounds.corner)
     if "geojson" in outputs:
         yield GeoJsonWriter(outputs["geojson"], model.taxonomy, seed=reader.fingerprint)
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from histocyte.core.errors import InputError
 from histocyte.core.geometry import Box
+from histocyte.slides.protocol import StoredLevel
 from histocyte.slides.reader import PyramidReader
 
 __all__ = ["ArrayBackend", "open_array"]
@@ -20,8 +21,10 @@ class ArrayBackend:
 
     def __init__(self, pixels: NDArray[np.uint8]) -> None:
         self._pixels = pixels
-        self.sizes = ((pixels.shape[1], pixels.shape[0]),)
+        self.levels = (StoredLevel((pixels.shape[1], pixels.shape[0])),)
         self.stated_mpp: float | None = None
+        self.bounds: Box | None = None
+        self.notes: tuple[str, ...] = ()
 
     @property
     def fingerprint(self) -> str:

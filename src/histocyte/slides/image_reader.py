@@ -12,6 +12,7 @@ from PIL import Image, UnidentifiedImageError
 from histocyte.core.errors import SlideError
 from histocyte.core.geometry import Box
 from histocyte.slides.fingerprint import fingerprint_files
+from histocyte.slides.protocol import StoredLevel
 
 __all__ = ["IMAGE_SUFFIXES", "ImageBackend"]
 
@@ -24,7 +25,9 @@ class ImageBackend:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._pixels = _decode(path)
-        self.sizes = ((self._pixels.shape[1], self._pixels.shape[0]),)
+        self.levels = (StoredLevel((self._pixels.shape[1], self._pixels.shape[0])),)
+        self.bounds: Box | None = None
+        self.notes: tuple[str, ...] = ()
         # The dots per inch of such files are printing defaults, not a microscope's statement.
         self.stated_mpp: float | None = None
 

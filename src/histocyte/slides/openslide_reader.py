@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,16 @@ from numpy.typing import NDArray
 from histocyte.core.errors import SlideError
 from histocyte.core.geometry import Box
 from histocyte.slides.fingerprint import fingerprint_files
+from histocyte.slides.protocol import StoredLevel
 
 __all__ = ["OpenSlideBackend", "dicom_files"]
 
+_BOUNDS = (
+    openslide.PROPERTY_NAME_BOUNDS_X,
+    openslide.PROPERTY_NAME_BOUNDS_Y,
+    openslide.PROPERTY_NAME_BOUNDS_WIDTH,
+    openslide.PROPERTY_NAME_BOUNDS_HEIGHT,
+)
 _CELL_PX = 512
 _CACHE_BYTES = 64 << 20
 
@@ -37,9 +45,11 @@ class OpenSlideBackend:
         self._lock = threading.Lock()
         self._slide: openslide.OpenSlide | None = None
         slide = self._opened()
-        self.sizes: tuple[tuple[int, int], ...] = tuple(slide.level_dimensions)
         self._downsamples = tuple(slide.level_downsamples)
+        self.levels = tuple(_stored_level(slide, i) for i in range(slide.level_count))
         self.stated_mpp = _stated_mpp(slide)
+        self.bounds = _bounds(slide)
+        self.notes: tuple[str, ...] = ()
 
     @property
     def fingerprint(self) -> str:
@@ -57,7 +67,7 @@ class OpenSlideBackend:
         # OpenSlide takes places in level-0 px and interpolates where they fall between two pixels of such a
         # level. Cells on a fixed grid keep a pixel's value independent of the box.
         out = np.empty((box.height, box.width, 3), np.uint8)
-        plane = Box(0, 0, *self.sizes[level])
+        plane = Box(0, 0, *self.levels[level].size)
         for y in range(box.y // _CELL_PX * _CELL_PX, box.bottom, _CELL_PX):
             for x in range(box.x // _CELL_PX * _CELL_PX, box.right, _CELL_PX):
                 cell = Box(x, y, _CELL_PX, _CELL_PX).clip(plane)
@@ -110,15 +120,34 @@ def _is_dicom(path: Path) -> bool:
         return False
 
 
-def _stated_mpp(slide: openslide.OpenSlide) -> float | None:
+def _stored_level(slide: openslide.OpenSlide, i: int) -> StoredLevel:
+    """A level with its tiles, and its downsample where the format states one (Philips)."""
+    size, full = slide.level_dimensions[i], slide.level_dimensions[0]
+    quotient = (full[0] / size[0] + full[1] / size[1]) / 2  # what OpenSlide says where the format says nothing
+    downsample = slide.level_downsamples[i]
+    tile = [slide.properties.get(f"openslide.level[{i}].tile-{side}") for side in ("width", "height")]
+    return StoredLevel(
+        size,
+        (int(tile[0]), int(tile[1])) if tile[0] and tile[1] else None,
+        downsample if abs(downsample / quotient - 1) > 1e-6 else None,
+    )
+
+
+def _stated_mpp(slide: openslide.OpenSlide) -> float | tuple[float, float] | None:
+    stated = []
+    for name in (openslide.PROPERTY_NAME_MPP_X, openslide.PROPERTY_NAME_MPP_Y):
+        with suppress(KeyError, ValueError):
+            stated.append(float(slide.properties[name]))
+    return (stated[0], stated[1]) if len(stated) == 2 else stated[0] if stated else None
+
+
+def _bounds(slide: openslide.OpenSlide) -> Box | None:
+    """The scanned part of level 0, by the rule of QuPath: where all four numbers are stated."""
     try:
-        across = float(slide.properties[openslide.PROPERTY_NAME_MPP_X])
-        down = float(slide.properties[openslide.PROPERTY_NAME_MPP_Y])
+        x, y, width, height = (int(slide.properties[name]) for name in _BOUNDS)
     except (KeyError, ValueError):
         return None
-    if abs(across - down) > 0.05 * max(across, down):
-        raise SlideError(f"pixels that are not square: {across:g} × {down:g} µm")
-    return (across + down) / 2
+    return Box(x, y, width, height) if width > 0 and height > 0 else None
 
 
 def _on_white(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:

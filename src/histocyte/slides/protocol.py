@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from histocyte.core.geometry import Box
 
-__all__ = ["Backend", "Level", "SlideReader", "working_size"]
+__all__ = ["Backend", "Level", "SlideReader", "StoredLevel", "working_size"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,21 @@ class Level:
 
     size: tuple[int, int]
     downsample: float
+
+
+@dataclass(frozen=True, slots=True)
+class StoredLevel:
+    """One level as a file holds it.
+
+    Attributes:
+        size: Width and height, px.
+        tile: Width and height of its tiles, px, to whole ones of which it may be padded; None if it has none.
+        downsample: Level-0 pixels per pixel, where the file states it; else it is told from the sizes.
+    """
+
+    size: tuple[int, int]
+    tile: tuple[int, int] | None = None
+    downsample: float | None = None
 
 
 class SlideReader(Protocol):
@@ -46,6 +61,14 @@ class SlideReader(Protocol):
     @property
     def mpp(self) -> float:
         """Resolution of level 0, µm/px; always known, within 0.05–10."""
+
+    @property
+    def bounds(self) -> Box:
+        """The part of level 0 that was scanned and that viewers show, level-0 px; all where the file states none."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know of how the file is read, in sentences."""
 
     @property
     def levels(self) -> tuple[Level, ...]:
@@ -93,12 +116,20 @@ class Backend(Protocol):
     """
 
     @property
-    def sizes(self) -> tuple[tuple[int, int], ...]:
-        """Width and height of each level, px, finest first."""
+    def levels(self) -> tuple[StoredLevel, ...]:
+        """The levels, finest first; of those behind the first that are no reductions of it no use is made."""
 
     @property
-    def stated_mpp(self) -> float | None:
-        """What the file says of level 0, µm/px, plausible or not; None where it says nothing."""
+    def stated_mpp(self) -> float | tuple[float, float] | None:
+        """What the file says of level 0, µm/px, across and down if it says both, plausible or not; None for nothing."""
+
+    @property
+    def bounds(self) -> Box | None:
+        """The part of level 0 that the file states as scanned, level-0 px; None where it says nothing."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know of how the file is read, in sentences."""
 
     @property
     def fingerprint(self) -> str:

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from histocyte.core.errors import HistocyteError, ResolutionError, SlideError
 from histocyte.core.geometry import MPP_MAX, MPP_MIN, Box, check_mpp
 from histocyte.files.foreign import foreign_parser, reason_of, size_fault
-from histocyte.slides.protocol import Backend, Level, working_size
+from histocyte.slides.levels import downsample_of
+from histocyte.slides.protocol import Backend, Level, StoredLevel, working_size
 from histocyte.slides.resample import resample, source_span
 
 __all__ = ["PyramidReader"]
@@ -24,6 +25,8 @@ __all__ = ["PyramidReader"]
 _MAX_SOURCE_PX = 1 << 22
 """A larger read is done in parts: libraries take some ten bytes a pixel while they decode, which for a thumbnail of a
 slide without pyramid would fill the memory."""
+_SQUARE = 0.05
+"""Sides of a pixel that differ by no more than this, relatively, are one resolution: stages are calibrated by axis."""
 _COARSER_THAN_ASKED = 1.01
 """A level up to this factor coarser than asked is still taken for it."""
 
@@ -66,8 +69,10 @@ class PyramidReader:
         except ResolutionError:
             self.close()
             raise
-        sizes = backend.sizes
-        self._levels = tuple(Level(size, _downsample(sizes[0], size)) for size in sizes)
+        self._levels, self._stored = _usable(backend.levels)
+        self._bounds = backend.bounds or Box(0, 0, *self.size)
+        self._notes = (*backend.notes, *_frame_note(self._bounds, self.size))
+        self._fingerprint: str | None = None
 
     @property
     def name(self) -> str:
@@ -90,15 +95,27 @@ class PyramidReader:
         return self._mpp
 
     @property
+    def bounds(self) -> Box:
+        """The part of level 0 that was scanned and that viewers show, level-0 px."""
+        return self._bounds
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know of how the file is read, in sentences."""
+        return self._notes
+
+    @property
     def levels(self) -> tuple[Level, ...]:
         """The pyramid, finest first."""
         return self._levels
 
     @property
     def fingerprint(self) -> str:
-        """Hex SHA-256 that tells this slide from another."""
-        with foreign_parser(lambda why: SlideError(f"{self._place} cannot be read: {why}.")):
-            return self._opened().fingerprint
+        """What tells this slide from another; taken once, so that it is of the file that was opened."""
+        if self._fingerprint is None:
+            with foreign_parser(lambda why: SlideError(f"{self._place} cannot be read: {why}.")):
+                self._fingerprint = self._opened().fingerprint
+        return self._fingerprint
 
     def read(self, box: Box, *, mpp: float) -> NDArray[np.uint8]:
         """RGB pixels (box.height, box.width, 3) of a box in the working frame at `mpp`; white off the slide.
@@ -187,12 +204,12 @@ class PyramidReader:
 
     def _read_level(self, index: int, box: Box) -> NDArray[np.uint8]:
         try:
-            pixels = self._opened().read_level(index, box)
+            pixels = self._opened().read_level(self._stored[index], box)
         except (HistocyteError, MemoryError):
             raise
         except Exception as error:
             raise SlideError(
-                f"{self._place} is damaged: level {index}, x {box.x}–{box.right}, y {box.y}–{box.bottom} px cannot be "
+                f"{self._place} is damaged: level {self._stored[index]}, x {box.x}–{box.right}, y {box.y}–{box.bottom} px cannot be "
                 f"read ({reason_of(error)}). Copy or export the file again."
             ) from error
         assert pixels.shape == (box.height, box.width, 3), (pixels.shape, box)
@@ -203,16 +220,24 @@ def _opened_by(open_backend: Callable[[], Backend]) -> Backend:
     """What a format makes of a file, if that is an image; whatever else comes of it is the short reason why not."""
     with foreign_parser(lambda why: SlideError(f"damaged: {why}")):
         backend = open_backend()
-        for size in backend.sizes:
-            if fault := size_fault(*size):
-                backend.close()
-                raise SlideError(fault)
+        if fault := size_fault(*backend.levels[0].size):
+            backend.close()
+            raise SlideError(fault)
     return backend
 
 
-def _resolution(stated: float | None, given: float | None, *, what: str) -> float:
+def _resolution(stated: float | tuple[float, float] | None, given: float | None, *, what: str) -> float:
+    """Of square pixels: the given one, else the stated."""
     if given is not None:
         return check_mpp(given, what=what)
+    if isinstance(stated, tuple):
+        across, down = stated
+        if not abs(across - down) <= _SQUARE * max(across, down):
+            raise ResolutionError(
+                f"{what} states pixels of {across:g} × {down:g} µm, and square ones are needed, or areas and shapes would "
+                "be wrong. Export it with square pixels; if the file states them wrongly, pass --mpp (mpp=... in Python)."
+            )
+        stated = (across + down) / 2
     if stated is not None and MPP_MIN <= stated <= MPP_MAX:
         return float(stated)
     says = "does not state its resolution" if stated is None else f"states an impossible resolution of {stated:g} µm/px"
@@ -222,17 +247,24 @@ def _resolution(stated: float | None, given: float | None, *, what: str) -> floa
     )
 
 
-def _downsample(full: tuple[int, int], size: tuple[int, int]) -> float:
-    """Level-0 pixels per level pixel.
+def _frame_note(bounds: Box, size: tuple[int, int]) -> tuple[str, ...]:
+    """That GeoJSON does not count from level 0's corner, where the two differ."""
+    if bounds.corner == (0, 0):
+        return ()
+    return (
+        f"Of {size[0]} × {size[1]} px the file states {bounds.width} × {bounds.height} px from x {bounds.x}, y {bounds.y} "
+        "as scanned, which is what QuPath shows: GeoJSON, read and written, counts from there; the table of cells counts "
+        "from level 0's corner.",
+    )
 
-    Scanners halve and cut or round the last pixel off, so the true factor is a whole number where one explains
-    both sides; the quotient of the sizes would shift the far end of a level by a pixel.
-    """
-    ratio = (full[0] / size[0] + full[1] / size[1]) / 2
-    whole = max(1, round(ratio))
-    if all(abs(a / whole - b) <= 1 for a, b in zip(full, size, strict=True)):
-        return float(whole)
-    return ratio
+
+def _usable(stored: tuple[StoredLevel, ...]) -> tuple[tuple[Level, ...], tuple[int, ...]]:
+    """The levels whose resolution is known, and the place of each among those stored."""
+    full = stored[0].size
+    sound = [(i, level) for i, level in enumerate(stored[1:], 1) if size_fault(*level.size) is None]
+    known = [(i, level.size, downsample_of(full, level)) for i, level in sound]
+    kept = [(0, Level(full, 1.0)), *((i, Level(size, factor)) for i, size, factor in known if factor is not None)]
+    return tuple(level for _, level in kept), tuple(i for i, _ in kept)
 
 
 def _parts(box: Box, scale: float) -> Iterator[Box]:

@@ -13,7 +13,7 @@ import shapely
 from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
-from histocyte.core.geometry import Box
+from histocyte.core.geometry import Box, to_viewer
 from histocyte.slides.protocol import SlideReader
 
 __all__ = ["Region", "polygonal"]
@@ -79,12 +79,16 @@ class Region:
         """(N,) whether each point of (N, 2) level-0 x, y lies in the region (its outline included)."""
         return np.asarray(shapely.intersects_xy(self.geometry, xy[:, 0], xy[:, 1]), np.bool_)
 
-    def to_geojson(self) -> dict[str, Any]:
-        """A FeatureCollection of QuPath annotations, one a part, level-0 px."""
+    def to_geojson(self, origin: tuple[int, int] = (0, 0)) -> dict[str, Any]:
+        """A FeatureCollection of QuPath annotations, one a part, in the viewer's frame.
+
+        Args:
+            origin: Level-0 (x, y) that the viewer counts from (see `core.geometry`).
+        """
         features = [
             {
                 "type": "Feature",
-                "geometry": json.loads(shapely.to_geojson(part)),
+                "geometry": json.loads(shapely.to_geojson(shapely.transform(part, lambda xy: to_viewer(xy, origin)))),
                 "properties": {"objectType": "annotation", "name": name},
             }
             for name, part in zip(self.names, self.parts, strict=True)

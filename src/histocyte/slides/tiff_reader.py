@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from histocyte.core.errors import SlideError, require
 from histocyte.core.geometry import Box
 from histocyte.slides.fingerprint import fingerprint_files
+from histocyte.slides.protocol import StoredLevel
 
 __all__ = ["TiffBackend"]
 
@@ -56,7 +57,9 @@ class TiffBackend:
             raise SlideError(f"not a TIFF ({error})") from error
         except (OSError, ValueError, KeyError, IndexError, AttributeError) as error:
             raise SlideError(f"damaged TIFF: {error}") from error
-        self.sizes = tuple((planes[0].width, planes[0].height) for planes in self._levels)
+        self.levels = tuple(planes[0].stored() for planes in self._levels)
+        self.bounds: Box | None = None
+        self.notes: tuple[str, ...] = ()
         self._cache = _SegmentCache(_CACHE_BYTES)
 
     @property
@@ -125,6 +128,7 @@ class _Plane:
         offsets: Where each segment starts in the file, row-major.
         counts: Bytes of each segment; 0 where the file holds none.
         decode: (bytes, index within the page) → (H, W, channels).
+        tiled: Whether segments are tiles, which may fill the image up to whole ones.
     """
 
     width: int
@@ -135,6 +139,11 @@ class _Plane:
     offsets: tuple[int, ...]
     counts: tuple[int, ...]
     decode: Callable[[bytes, int], NDArray[np.uint8]]
+    tiled: bool = False
+
+    def stored(self) -> StoredLevel:
+        """As a level of a pyramid."""
+        return StoredLevel((self.width, self.height), (self.segment_width, self.segment_height) if self.tiled else None)
 
 
 def _segment(file: BinaryIO, plane: _Plane, index: int) -> NDArray[np.uint8]:
@@ -176,14 +185,8 @@ def _levels(series: tifffile.TiffPageSeries, file: tifffile.TiffFile) -> tuple[t
     full = levels[0]
     if len(full) not in (1, 3):
         raise SlideError(f"{len(full)} image planes, 1 or 3 are needed")
-    # A level of another shape than the image is a thumbnail that was stored as if it were one.
-    aspect = full[0].width / full[0].height
-    fits = [
-        level
-        for level in levels
-        if abs(level[0].width - level[0].height * aspect) <= 2 + 0.02 * level[0].width and len(level) == len(full)
-    ]
-    return tuple(sorted(fits, key=lambda level: -level[0].width))
+    reduced = [level for level in levels[1:] if len(level) == len(full)]
+    return (full, *sorted(reduced, key=lambda level: -level[0].width))
 
 
 def _keyframe(page: tifffile.TiffPage | tifffile.TiffFrame | None) -> tifffile.TiffPage:
@@ -225,6 +228,7 @@ def _planes(page: tifffile.TiffPage | tifffile.TiffFrame) -> list[_Plane]:
             offsets[i * grid : (i + 1) * grid],
             counts[i * grid : (i + 1) * grid],
             decode,
+            key.is_tiled,
         )
         for i in range(min(planes, 3))
     ]

@@ -12,6 +12,7 @@ import shapely
 from numpy.typing import NDArray
 
 from histocyte.core.errors import InputError
+from histocyte.core.geometry import stated_origin, to_viewer
 from histocyte.formats.foreign.contents import CellFile
 from histocyte.formats.foreign.polygons import Polygons
 
@@ -22,6 +23,8 @@ _COLUMNS = ("geometry", "class", "class_prob", "probabilities", "score")
 
 def read_parquet_cells(path: Path) -> CellFile:
     """Read the table; another program's GeoParquet will do if it has `geometry` and perhaps `class`, by name.
+
+    Outlines come in the viewer's frame (see `core.geometry`), in which all other files of cells are.
 
     Raises:
         InputError: Not such a table.
@@ -39,7 +42,7 @@ def read_parquet_cells(path: Path) -> CellFile:
         types, names = _types(table, names)
         return CellFile(
             path,
-            _polygons(geometries, path),
+            _polygons(geometries, path, stated_origin(about)),
             types,
             _numbers(table, "class_prob"),
             dict(enumerate(names, 1)),
@@ -83,7 +86,7 @@ def _probabilities(table: pa.Table, classes: int) -> NDArray[np.float32] | None:
     return np.asarray(flat.to_numpy(zero_copy_only=False), np.float32).reshape(len(table), classes)
 
 
-def _polygons(geometries: NDArray[np.object_], path: Path) -> Polygons:
+def _polygons(geometries: NDArray[np.object_], path: Path, origin: tuple[int, int]) -> Polygons:
     kinds = shapely.get_type_id(geometries)
     wrong = ~np.isin(kinds, (shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON))
     wrong |= shapely.is_empty(geometries)
@@ -93,7 +96,7 @@ def _polygons(geometries: NDArray[np.object_], path: Path) -> Polygons:
     rings, part = shapely.get_rings(parts, return_index=True)
     points, ring = shapely.get_coordinates(rings, return_index=True)
     return Polygons(
-        np.ascontiguousarray(points, np.float64),
+        to_viewer(np.ascontiguousarray(points, np.float64), origin),
         np.concatenate([[0], np.cumsum(np.bincount(ring, minlength=len(rings)))]).astype(np.int64),
         np.concatenate([[0], np.cumsum(np.bincount(owner[part], minlength=len(geometries)))]).astype(np.int64),
     ).check(path)

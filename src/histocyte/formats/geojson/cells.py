@@ -1,6 +1,7 @@
 """Cells as GeoJSON for QuPath: a FeatureCollection with one detection a cell.
 
-Coordinates are level-0 px rounded to 0.01; ids are UUIDs whose last twelve digits are the cell's row in cells.parquet.
+Coordinates are px of the picture that QuPath shows (see `core.geometry`: level 0 counted from the cells' origin), rounded
+to 0.01; ids are UUIDs whose last twelve digits are the cell's row in cells.parquet.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import shapely
 
 from histocyte.core.cells import Cells
 from histocyte.core.errors import InputError, UnknownNameError
-from histocyte.core.geometry import check_mpp
+from histocyte.core.geometry import check_mpp, from_viewer, to_viewer
 from histocyte.core.taxonomy import CellClass, Taxonomy
 from histocyte.export.cell_writer import CellWriter
 from histocyte.export.wkb import closed_rings
@@ -85,7 +86,7 @@ class GeoJsonWriter(CellWriter):
 
     def _features(self, cells: Cells) -> list[dict[str, Any]]:
         points, offsets = closed_rings(cells)
-        points = np.round(points, 2)
+        points = np.round(to_viewer(points, cells.origin), 2)
         ends = offsets.tolist()
         columns = [np.round(cells.area_um2.astype(np.float64), 3), np.round(cells.scores.astype(np.float64), 4)]
         if self._classes:
@@ -119,7 +120,9 @@ def write_geojson(path: Path, cells: Cells, *, seed: str = "") -> None:
         writer.write(cells)
 
 
-def read_geojson(path: Path | str, taxonomy: Taxonomy | None = None, *, mpp: float) -> Cells:
+def read_geojson(
+    path: Path | str, taxonomy: Taxonomy | None = None, *, mpp: float, origin: tuple[int, int] = (0, 0)
+) -> Cells:
     """Read detections or cells: what `GeoJsonWriter` wrote, also after QuPath had it. Holds all in memory.
 
     Centres are those of the polygons. Without our measurements the area is the polygon's, the class is
@@ -129,6 +132,7 @@ def read_geojson(path: Path | str, taxonomy: Taxonomy | None = None, *, mpp: flo
         path: .geojson or .geojson.gz.
         taxonomy: Classes that the file's names are looked up in; made up from the file where None.
         mpp: Level-0 resolution of the slide, µm/px; GeoJSON does not say it.
+        origin: Level-0 (x, y) of the picture's corner that the file counts from (`SlideReader.origin`).
 
     Raises:
         InputError: Not GeoJSON, a feature is not a polygon, or its class is not in the taxonomy.
@@ -140,21 +144,22 @@ def read_geojson(path: Path | str, taxonomy: Taxonomy | None = None, *, mpp: flo
     properties = [feature.get("properties") or {} for feature in features]
     taxonomy = taxonomy or _taxonomy_of(properties)
     if not features:
-        return Cells.empty(taxonomy, mpp)
+        return Cells.empty(taxonomy, mpp, origin)
     offsets = np.concatenate([[0], np.cumsum([len(ring) for ring in rings])]).astype(np.int64)
     contour_xy = np.concatenate([np.asarray(ring, np.float64)[:, :2] for ring in rings])
     polygons = shapely.polygons([shapely.linearrings(ring) for ring in rings])
     measured = [_measurements(p) for p in properties]
     areas = shapely.area(polygons) * mpp**2
     return Cells(
-        xy=shapely.get_coordinates(shapely.centroid(polygons)),
-        contour_xy=contour_xy,
+        xy=from_viewer(shapely.get_coordinates(shapely.centroid(polygons)), origin),
+        contour_xy=from_viewer(contour_xy, origin),
         contour_offsets=offsets,
         area_um2=np.array([m.get(_AREA, a) for m, a in zip(measured, areas, strict=True)], np.float32),
         probabilities=_probabilities(properties, measured, taxonomy),
         scores=np.array([m.get(_SCORE, 1.0) for m in measured], np.float32),
         taxonomy=taxonomy,
         mpp=mpp,
+        origin=origin,
     )
 
 

@@ -13,6 +13,7 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from histocyte.core.errors import InputError
+from histocyte.core.geometry import from_viewer
 from histocyte.slides.protocol import SlideReader
 from histocyte.slides.region import Region, polygonal
 
@@ -20,7 +21,7 @@ __all__ = ["read_polygons", "read_roi"]
 
 
 def read_polygons(path: str | Path) -> Region:
-    """Polygons of GeoJSON (also gzipped), as QuPath writes it, as they are drawn; empty if there is none.
+    """Polygons of GeoJSON (also gzipped), as QuPath writes it, in the viewer's frame; empty if there is none.
 
     A part's name is the annotation's name, else its class, else `region N`. Points and lines are passed over.
 
@@ -39,7 +40,7 @@ def read_polygons(path: str | Path) -> Region:
 
 
 def read_roi(path: str | Path, reader: SlideReader) -> Region:
-    """Regions of interest from GeoJSON (see `read_polygons`): level-0 px of this slide.
+    """Regions of interest from GeoJSON (see `read_polygons`), drawn on this slide in a viewer: as level-0 px.
 
     What hangs over the slide's edge is cut off.
 
@@ -52,13 +53,15 @@ def read_roi(path: str | Path, reader: SlideReader) -> Region:
             f"{path} holds no polygon. Draw an annotation with an area in QuPath and export it as GeoJSON."
         )
     slide = shapely.box(0, 0, *reader.size)
-    cut = [(polygonal(part.intersection(slide)), name) for part, name in zip(drawn.parts, drawn.names, strict=True)]
+    origin = reader.bounds.corner
+    placed = [shapely.transform(part, lambda xy: from_viewer(xy, origin)) for part in drawn.parts]
+    cut = [(polygonal(part.intersection(slide)), name) for part, name in zip(placed, drawn.names, strict=True)]
     on_slide = [(part, name) for part, name in cut if not part.is_empty]
     if not on_slide:
-        width, height = reader.size
+        bounds = reader.bounds
         raise InputError(
-            f"All regions of {path} lie outside slide {reader.name} ({width} × {height} px). Coordinates must be "
-            "full-resolution pixels of this slide: is it the region of another one?"
+            f"All regions of {path} lie outside slide {reader.name} ({bounds.width} × {bounds.height} px). Coordinates "
+            "must be full-resolution pixels of this slide as QuPath shows it: is it the region of another one?"
         )
     parts, names = zip(*on_slide, strict=True)
     return Region(parts, names)
