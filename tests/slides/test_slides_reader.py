@@ -164,7 +164,7 @@ def test_no_backend_brings_in_an_impossible_size(size: tuple[int, int]) -> None:
     class Odd(Pyramid):
         def __init__(self) -> None:
             super().__init__()
-            self.sizes = (size,)
+            self.levels = (StoredLevel(size),)
 
     with pytest.raises(SlideError, match="an image of"):
         PyramidReader(Odd, name="x")
@@ -177,3 +177,17 @@ def test_whatever_a_backend_raises_is_a_reason_not_to_open(error: Exception) -> 
 
     with pytest.raises(SlideError, match="damaged: "):
         PyramidReader(fail, name="x")
+
+
+def test_pixels_that_are_not_square_are_refused_and_a_given_resolution_wins() -> None:
+    class Uneven(Pyramid):
+        def __init__(self, stated: tuple[float, float]) -> None:
+            super().__init__()
+            self.stated_mpp = stated
+
+    with pytest.raises(ResolutionError, match=r"x states pixels of 0.25 × 0.5 µm; square ones.*--mpp"):
+        PyramidReader(lambda: Uneven((0.25, 0.5)), name="x")
+    with pytest.raises(ResolutionError, match="nan"):
+        PyramidReader(lambda: Uneven((0.25, float("nan"))), name="x")
+    assert PyramidReader(lambda: Uneven((0.252, 0.248)), name="x").mpp == pytest.approx(0.25)
+    assert PyramidReader(lambda: Uneven((0.25, 0.5)), name="x", mpp=0.25).mpp == 0.25

@@ -17,6 +17,7 @@ from histocyte.slides.open import open_slide
 from histocyte.slides.openslide_reader import OpenSlideBackend
 from histocyte.slides.reader import PyramidReader
 from histocyte.slides.tiff_reader import TiffBackend
+from histocyte.testing.vendor_files import write_leica
 
 RNG = np.random.default_rng(0)
 SMOOTH = cv2.resize(RNG.integers(0, 256, (12, 16, 3), dtype=np.uint8), (417, 290), interpolation=cv2.INTER_CUBIC)
@@ -87,7 +88,7 @@ def test_every_layout_gives_the_same_pixels(tmp_path: Path, options: dict[str, A
         tmp_path / "x.tif", data, photometric="rgb", resolution=(40000, 40000), resolutionunit=3, **options
     )
     backend = TiffBackend(tmp_path / "x.tif")
-    assert backend.stated_mpp == pytest.approx(0.25)
+    assert backend.stated_mpp == pytest.approx((0.25, 0.25))
     _check_level(backend, 0, SMOOTH)
 
 
@@ -215,17 +216,36 @@ def test_what_is_no_brightfield_image_is_refused(tmp_path: Path) -> None:
 
 
 def test_resolution_is_taken_where_it_is_stated(tmp_path: Path) -> None:
-    def stated(**options: Any) -> float | None:
+    def stated(**options: Any) -> float | tuple[float, float] | None:
         tifffile.imwrite(tmp_path / "x.tif", SMOOTH, photometric="rgb", **options)
         return TiffBackend(tmp_path / "x.tif").stated_mpp
 
     assert stated(metadata=None) is None
-    assert stated(resolution=(50800, 50800), resolutionunit=2) == pytest.approx(0.5)
+    assert stated(resolution=(50800, 25400), resolutionunit=2) == pytest.approx((0.5, 1.0))
     assert stated(resolution=(4, 4), resolutionunit=1) is None
-    assert stated(imagej=True, resolution=(4, 4), metadata={"unit": "um"}) == pytest.approx(0.25)
+    assert stated(imagej=True, resolution=(4, 4), metadata={"unit": "um"}) == pytest.approx((0.25, 0.25))
     assert stated(description="Aperio |AppMag = 40|MPP = 0.2526", metadata=None) == pytest.approx(0.2526)
     stated(resolution=(72, 72), resolutionunit=2)
     with pytest.raises(ResolutionError, match="352.778"):
         open_slide(tmp_path / "x.tif")
     _write_pyramid(tmp_path / "nm.ome.tif", mpp=0.5)
-    assert TiffBackend(tmp_path / "nm.ome.tif").stated_mpp == pytest.approx(0.5)
+    assert TiffBackend(tmp_path / "nm.ome.tif").stated_mpp == pytest.approx((0.5, 0.5))
+
+
+@pytest.mark.parametrize("kind", ["plain", "tiled", "imagej", "ome", "leica"])
+def test_pixels_that_are_not_square_are_refused_whatever_the_format(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / ("x.scn" if kind == "leica" else "x.ome.tif" if kind == "ome" else "x.tif")
+    resolution: dict[str, Any] = {"resolution": (40_000, 20_000), "resolutionunit": "CENTIMETER"}
+    if kind == "leica":
+        write_leica(path, SMOOTH, corner=(100, 70), mpp=(0.25, 0.5))
+    elif kind == "ome":
+        size = {"PhysicalSizeX": 0.25, "PhysicalSizeY": 500.0, "PhysicalSizeXUnit": "µm", "PhysicalSizeYUnit": "nm"}
+        tifffile.imwrite(path, SMOOTH, photometric="rgb", metadata={"axes": "YXS", **size})
+    elif kind == "imagej":
+        tifffile.imwrite(path, SMOOTH, photometric="rgb", imagej=True, resolution=(4, 2), metadata={"unit": "um"})
+    else:
+        tile = {"tile": (128, 128)} if kind == "tiled" else {}
+        tifffile.imwrite(path, SMOOTH, photometric="rgb", **tile, **resolution)
+    with pytest.raises(ResolutionError, match=r"pixels of 0\.25 × 0\.\d+ µm; square ones are needed"):
+        open_slide(path)
+    assert open_slide(path, mpp=0.25).mpp == 0.25

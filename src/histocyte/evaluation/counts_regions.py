@@ -21,7 +21,7 @@ SEARCHED = "searched tissue"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Drawn:
-    """A region to count in: its name, all of it (None if unknown) and what of it was searched, in px of the picture that viewers show."""
+    """A region to count in: its name, all of it (None if unknown), what of it was searched; in the viewer's frame."""
 
     name: str
     whole: BaseGeometry | None

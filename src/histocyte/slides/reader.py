@@ -208,9 +208,9 @@ class PyramidReader:
         except (HistocyteError, MemoryError):
             raise
         except Exception as error:
+            where = f"level {self._stored[index]}, x {box.x}–{box.right}, y {box.y}–{box.bottom} px"
             raise SlideError(
-                f"{self._place} is damaged: level {self._stored[index]}, x {box.x}–{box.right}, y {box.y}–{box.bottom} px cannot be "
-                f"read ({reason_of(error)}). Copy or export the file again."
+                f"{self._place} is damaged: {where} cannot be read ({reason_of(error)}). Copy or export the file again."
             ) from error
         assert pixels.shape == (box.height, box.width, 3), (pixels.shape, box)
         return pixels
@@ -234,8 +234,8 @@ def _resolution(stated: float | tuple[float, float] | None, given: float | None,
         across, down = stated
         if not abs(across - down) <= _SQUARE * max(across, down):
             raise ResolutionError(
-                f"{what} states pixels of {across:g} × {down:g} µm, and square ones are needed, or areas and shapes would "
-                "be wrong. Export it with square pixels; if the file states them wrongly, pass --mpp (mpp=... in Python)."
+                f"{what} states pixels of {across:g} × {down:g} µm; square ones are needed, or areas and shapes would "
+                "be wrong. Export it with square pixels; if the file is wrong, pass --mpp (mpp=... in Python)."
             )
         stated = (across + down) / 2
     if stated is not None and MPP_MIN <= stated <= MPP_MAX:
@@ -252,9 +252,9 @@ def _frame_note(bounds: Box, size: tuple[int, int]) -> tuple[str, ...]:
     if bounds.corner == (0, 0):
         return ()
     return (
-        f"Of {size[0]} × {size[1]} px the file states {bounds.width} × {bounds.height} px from x {bounds.x}, y {bounds.y} "
-        "as scanned, which is what QuPath shows: GeoJSON, read and written, counts from there; the table of cells counts "
-        "from level 0's corner.",
+        f"Of {size[0]} × {size[1]} px the file states {bounds.width} × {bounds.height} px from x {bounds.x}, "
+        f"y {bounds.y} as scanned, and QuPath shows only that: GeoJSON, read and written, counts from there; the table "
+        "of cells counts from level 0's corner.",
     )
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
@@ -311,36 +311,56 @@ def _rgb_or_grey(pixels: NDArray[np.uint8] | NDArray[np.uint16], extra: tuple[in
     return np.minimum(255, shown + (255 - weight)).astype(np.uint8)
 
 
-def _stated_mpp(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> float | None:
+def _stated_mpp(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> float | tuple[float, float] | None:
+    """µm per pixel, across and down where both are stated; None where nothing is, or nothing that is a number."""
     page = _keyframe(series.pages[0])
     for source in (_ome_mpp(file, series), _aperio_mpp(page.description)):
         if source is not None:
             return source
-    tag = page.tags.get("XResolution")
-    if tag is None or 0 in tag.value:
-        return None
-    pixels_per_unit = tag.value[0] / tag.value[1]
     unit = {2: 25400.0, 3: 10000.0}.get(int(page.resolutionunit))
     imagej = file.imagej_metadata or {}
     if imagej.get("unit"):
         unit = _UM_PER_UNIT.get(str(imagej["unit"]).replace("\\u00B5", "µ"))
-    return None if unit is None else unit / pixels_per_unit
-
-
-def _ome_mpp(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> float | None:
-    """PhysicalSize of the image of the same width and height."""
-    if not file.ome_metadata:
+    across, down = (_rational(page, name) for name in ("XResolution", "YResolution"))
+    if unit is None or across is None:
         return None
-    images = tifffile.xml2dict(file.ome_metadata).get("OME", {}).get("Image", [])
-    for image in images if isinstance(images, list) else [images]:
-        pixels = image.get("Pixels", {})
-        same = (pixels.get("SizeX"), pixels.get("SizeY")) == (series.sizes["width"], series.sizes["height"])
-        unit = _UM_PER_UNIT.get(str(pixels.get("PhysicalSizeXUnit", "µm")))
-        if same and unit is not None and "PhysicalSizeX" in pixels:
-            return float(pixels["PhysicalSizeX"]) * unit
+    return (unit / across, unit / down) if down is not None else unit / across
+
+
+def _rational(page: tifffile.TiffPage, name: str) -> float | None:
+    """The value of a tag that is a positive fraction, as resolutions are; None of any other."""
+    tag = page.tags.get(name)
+    match tag and tag.value:
+        case (int(over), int(under)) if over > 0 and under > 0:
+            return over / under
     return None
 
 
+def _ome_mpp(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> float | tuple[float, float] | None:
+    """PhysicalSize of the image of the same width and height."""
+    for pixels in _ome_pixels(file):
+        if (pixels.get("SizeX"), pixels.get("SizeY")) == (series.sizes["width"], series.sizes["height"]):
+            across, down = (_ome_size(pixels, axis) for axis in "XY")
+            if across is not None:
+                return across if down is None else (across, down)
+    return None
+
+
+def _ome_pixels(file: tifffile.TiffFile) -> list[dict[str, Any]]:
+    """What the OME-XML says of the pixels of each image."""
+    if not file.ome_metadata:
+        return []
+    images = tifffile.xml2dict(file.ome_metadata).get("OME", {}).get("Image", [])
+    return [image.get("Pixels", {}) for image in (images if isinstance(images, list) else [images])]
+
+
+def _ome_size(pixels: Mapping[str, Any], axis: str) -> float | None:
+    """PhysicalSizeX or Y, µm."""
+    unit = _UM_PER_UNIT.get(str(pixels.get(f"PhysicalSize{axis}Unit", "µm")))
+    value = pixels.get(f"PhysicalSize{axis}")
+    return float(value) * unit if unit is not None and isinstance(value, int | float) else None
+
+
 def _aperio_mpp(description: str) -> float | None:
-    found = re.search(r"\bMPP\s*=\s*([0-9.]+)", description)
+    found = re.search(r"\bMPP\s*=\s*([0-9]+(?:\.[0-9]*)?|\.[0-9]+)", description)
     return float(found[1]) if found else None

@@ -1,7 +1,7 @@
 """Cells as GeoJSON for QuPath: a FeatureCollection with one detection a cell.
 
-Coordinates are px of the picture that QuPath shows (see `core.geometry`: level 0 counted from the cells' origin), rounded
-to 0.01; ids are UUIDs whose last twelve digits are the cell's row in cells.parquet.
+Coordinates are px of the picture that QuPath shows (level 0 counted from the cells' origin, see `core.geometry`),
+rounded to 0.01; ids are UUIDs whose last twelve digits are the cell's row in cells.parquet.
 """
 
 from __future__ import annotations
