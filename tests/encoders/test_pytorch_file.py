@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -63,6 +64,34 @@ def test_a_damaged_file_is_said_to_be_one(tmp_path: Path) -> None:
             with pytest.raises(ModelError, match="holds no plain weights") as caught:
                 read_tensors(path)
             assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("read", [read_tensors, read_foreign])
+def test_what_is_no_pytorch_file_is_called_what_it_is(tmp_path: Path, read: Callable[[Path], object]) -> None:
+    path = tmp_path / "file.pth"
+    for content, kind in (
+        (b"<!DOCTYPE html><html><body>Sign in</body></html>", "it is a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "it is a pointer of Git LFS"),
+        (b"", "it is empty"),
+        (b"\x89HDF\r\n\x1a\n" + b"\0" * 50, "it is an HDF5 file"),
+        (b"0\x12garbage\xff" * 9, "it is damaged or cut off, or no PyTorch file"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(ModelError, match=kind) as caught:
+            read(path)
+        assert "asks to run" not in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("read", [read_tensors, read_foreign])
+def test_torchscript_is_code_and_nobody_is_told_to_run_it(tmp_path: Path, read: Callable[[Path], object]) -> None:
+    path = tmp_path / "file.pt"
+    with zipfile.ZipFile(path, "w") as archive:  # as torch.jit.save writes it
+        for name in ("data.pkl", "constants.pkl", "code/__torch__.py", "version"):
+            archive.writestr(f"file/{name}", b"\x80\x02}.")
+    with pytest.raises(ModelError, match="is a TorchScript program.*never run") as caught:
+        read(path)
+    assert "weights_only" not in str(caught.value)
 
 
 def test_nests_are_opened_in_their_order() -> None:

@@ -19,6 +19,7 @@ __all__ = [
     "ResolutionError",
     "SlideError",
     "UnknownNameError",
+    "first_fault",
     "require",
 ]
 
@@ -60,6 +61,24 @@ class UnknownNameError(InputError):
         guess = f" Did you mean '{near[0]}'?" if near else ""
         listing = ", ".join(names) if names else "none"
         super().__init__(f"No {kind} called '{name}'.{guess} There is: {listing}.{' ' + hint if hint else ''}")
+
+
+def first_fault(error: BaseException) -> str:
+    """The first line of what a library says of some data; of pydantic's findings the first one, with its place.
+
+    Never more than a few words of the data itself.
+    """
+    if isinstance(error, RecursionError):
+        return "it is nested too deep"
+    findings = getattr(error, "errors", None)
+    if callable(findings):
+        first = findings()[0]
+        place = ".".join(str(p) for p in first["loc"]) or "the whole"
+        value = first.get("input")
+        got = f", got {value!r}" if isinstance(value, int | float) else ""
+        return f"{place}: {first['msg'].removeprefix('Value error, ').rstrip('.')}{got}"
+    lines = str(error).strip().splitlines()
+    return lines[0].strip().rstrip(".:")[:200] if lines else type(error).__name__
 
 
 def require(module: str, *, extra: str) -> ModuleType:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from histocyte.core.errors import InputError
 
-__all__ = ["CONSEP", "PANNUKE", "CellClass", "Taxonomy"]
+__all__ = ["CONSEP", "MOST_CLASSES", "PANNUKE", "CellClass", "Taxonomy"]
+
+MOST_CLASSES = 255
+"""Label files hold a cell's type in a byte, 0 for an unknown one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,20 +73,35 @@ class Taxonomy:
         """Read what `to_json` wrote.
 
         Raises:
-            InputError: The description lacks a field.
+            InputError: The description lacks a field, a colour is none, two classes share a name, or there are more
+                than label files can hold.
         """
         try:
             listed = data["classes"]
-            assert isinstance(listed, list)
-            classes = tuple(
-                CellClass(str(c["name"]), (int(c["colour"][0]), int(c["colour"][1]), int(c["colour"][2])))
-                for c in listed
-            )
-            return cls(str(data["name"]), classes)
-        except (KeyError, TypeError, IndexError, AssertionError) as error:
+            assert isinstance(listed, list | tuple)
+            classes = tuple(CellClass(str(c["name"]), _colour(c["colour"])) for c in listed)
+            name = str(data["name"])
+        except (KeyError, TypeError, ValueError, IndexError, AssertionError) as error:
             raise InputError(
                 f"Not a taxonomy: {error!r}. Needed: name, classes [{{name, colour [r, g, b]}}]."
             ) from error
+        if len(classes) > MOST_CLASSES:
+            raise InputError(f"A taxonomy of {len(classes)} classes: there can be {MOST_CLASSES}.")
+        if twice := [n for n, count in Counter(c.name for c in classes).items() if count > 1 or not n.strip()]:
+            raise InputError(f"Each class needs a name of its own, and '{twice[0]}' is none.")
+        return cls(name, classes)
+
+
+def _colour(value: Sequence[Any]) -> tuple[int, int, int]:
+    """Red, green and blue, 0–255.
+
+    Raises:
+        ValueError: Not three such whole numbers.
+    """
+    red, green, blue = value
+    if not all(isinstance(part, int) and 0 <= part <= 255 for part in (red, green, blue)):
+        raise ValueError(f"no colour: {value!r:.60}")
+    return red, green, blue
 
 
 CONSEP = Taxonomy(

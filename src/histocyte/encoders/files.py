@@ -9,9 +9,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from histocyte.core.errors import InputError, ModelError
+from histocyte.core.errors import InputError, ModelError, first_fault
 from histocyte.encoders.hub import shards
 from histocyte.encoders.pytorch_file import named_tensors, read_pytorch, unwrapped
+from histocyte.files.kind import but_is
 
 __all__ = ["read_tensors"]
 
@@ -38,8 +39,9 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 def _safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
-    except SafetensorError as error:
-        raise ModelError(f"'{path}' is no safetensors file ({error}).") from error
+    except (SafetensorError, ValueError, TypeError, KeyError) as error:
+        reason = but_is(path) or f" ({first_fault(error)})"
+        raise ModelError(f"'{path}' is no safetensors file, or it is damaged{reason}.") from error
 
 
 def _pytorch(path: Path) -> dict[str, Tensor]:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from histocyte.core.errors import ModelError
+from histocyte.files.kind import PICKLE, PYTORCH, TORCHSCRIPT, what_is
 
 __all__ = ["NUMPY", "Harmless", "named_tensors", "read_pytorch", "unwrapped"]
 
@@ -40,19 +41,27 @@ def read_pytorch(path: Path, *, harmless: Iterable[Harmless] = ()) -> Any:
     Raises:
         ModelError: No PyTorch file, a damaged one, or one that holds more than plain data.
     """
+    kind = what_is(path)
+    if kind == TORCHSCRIPT:  # PyTorch's own advice on these is to let them run
+        raise ModelError(
+            f"'{path}' holds no plain weights: it is {kind}, and code inside weights files is never run. Ask its "
+            "authors for the weights alone, as torch.save(model.state_dict(), …) writes them."
+        )
     try:
         with torch.serialization.safe_globals([*_NUMBERS, *harmless]), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about old ways to store tensors
             # What else lies in it, such as an optimiser's state of twice the size, then stays on the disk.
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except Exception as error:  # anything can come out of a damaged pickle, and has
-        said = str(error) or type(error).__name__
-        named = re.search(r"(?:GLOBAL|Unsupported (?:class|global|operand)[: ]+(?:GLOBAL )?) ?([\w.]+)", said)
-        what = f"it asks to run {named.group(1)}" if named else said.splitlines()[0]
-        raise ModelError(
-            f"'{path}' holds no plain weights ({what}); code inside weights files is never run, so ask its authors for "
-            "a file with tensors only."
-        ) from error
+        named = re.search(r"GLOBAL ([\w.]+)|(?:but got|unrecognized function) <\w+ '?([\w.]+)", str(error))
+        if named:
+            raise ModelError(
+                f"'{path}' holds no plain weights (it asks to run {named.group(1) or named.group(2)}); code inside "
+                "weights files is never run, so ask its authors for a file with tensors only."
+            ) from error
+        if kind in (PYTORCH, PICKLE, ""):
+            kind = "damaged or cut off, or no PyTorch file. Copy or download it anew"
+        raise ModelError(f"'{path}' holds no plain weights: it is {kind}.") from error
 
 
 def unwrapped(content: Any, nests: Iterable[str]) -> Any:

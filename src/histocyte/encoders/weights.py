@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from histocyte.core.errors import ModelError
 from histocyte.encoders.files import read_tensors
+from histocyte.encoders.finite import check_finite
 from histocyte.encoders.hub import find_weights
 from histocyte.encoders.names import ANCHORS, timm_names, without_prefix
 from histocyte.encoders.positions import fit_positions
@@ -55,7 +56,7 @@ def encoder_weights(encoder: nn.Module, tensors: Mapping[str, Tensor], *, where:
         where: What to call their source in an error.
 
     Raises:
-        ModelError: Missing, left over or of another shape; lists them.
+        ModelError: Missing, left over, of another shape, or not finite; lists them.
     """
     body: Any = encoder.body
     state = body.state_dict()
@@ -67,7 +68,9 @@ def encoder_weights(encoder: nn.Module, tensors: Mapping[str, Tensor], *, where:
     if not pyramid:
         found = fit_positions(found, body)
     _check(found, wanted, [k for k in found if k not in state and not _may_be_left(k, state, encoder)], where)
-    return {k: v for k, v in found.items() if k in state and found[k].shape == state[k].shape}
+    taken = {k: v for k, v in found.items() if k in state and found[k].shape == state[k].shape}
+    check_finite({k: v for k, v in taken.items() if k in wanted}, where=where)
+    return taken
 
 
 def _name_in_file(key: str) -> str:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import is_dataclass
 from typing import TYPE_CHECKING, Any
 
-from histocyte.core.errors import ModelError
+from pydantic import TypeAdapter
+
+from histocyte.core.errors import HistocyteError, InputError, ModelError, first_fault
 from histocyte.core.registry import Registry
 from histocyte.model.spec import ModelSpec, Part
 from histocyte.representations.protocol import Representation
@@ -13,7 +16,7 @@ from histocyte.representations.protocol import Representation
 if TYPE_CHECKING:
     from histocyte.model.segmenter import Segmenter
 
-__all__ = ["DECODERS", "ENCODERS", "HEADS", "REPRESENTATIONS", "build_representation", "build_segmenter"]
+__all__ = ["DECODERS", "ENCODERS", "HEADS", "REPRESENTATIONS", "build_representation", "build_segmenter", "check_spec"]
 
 ENCODERS: Registry[Any] = Registry(
     "encoder",
@@ -68,14 +71,41 @@ REPRESENTATIONS: Registry[Representation] = Registry(
 
 
 def build_representation(part: Part) -> Representation:
-    """The representation a spec names.
+    """The representation a spec names, each option held to the type that the representation gives it.
 
     Raises:
         UnknownNameError: No such representation.
         ModelError: Options that it does not take.
     """
-    built: Representation = _call(REPRESENTATIONS[part.name], part)
+    factory: Any = REPRESENTATIONS[part.name]
+    built: Representation = _call(factory, part)
+    if is_dataclass(factory):
+        built = _call(lambda **options: TypeAdapter(factory).validate_python(options), part)
     return built
+
+
+def check_spec(spec: ModelSpec, *, where: str) -> ModelSpec:
+    """The spec of a file, if its parts fit each other as far as can be told without its weights.
+
+    Args:
+        spec: What the file says.
+        where: Names the file.
+
+    Raises:
+        ModelError: An unknown representation or options that it does not take, or maps of other than the spec's
+            classes.
+    """
+    try:
+        representation = build_representation(spec.representation)
+    except InputError as error:
+        raise ModelError(f"'{where}' cannot be used: {error}") from error
+    told = getattr(representation, "classes", len(spec.classes))
+    if told != len(spec.classes):
+        raise ModelError(
+            f"'{where}' contradicts itself: its maps tell {told} classes apart, and it names {len(spec.classes)}. "
+            "Make it again, or get it anew from where it came."
+        )
+    return spec
 
 
 def build_segmenter(spec: ModelSpec) -> Segmenter:
@@ -104,5 +134,9 @@ def build_segmenter(spec: ModelSpec) -> Segmenter:
 def _call(factory: Callable[..., Any], part: Part, *given: object) -> Any:
     try:
         return factory(*given, **part.options)
-    except TypeError as error:
-        raise ModelError(f"Part '{part.name}' does not take the options {dict(part.options)}: {error}.") from error
+    except HistocyteError:
+        raise
+    except Exception as error:  # numbers out of range come back as anything, from torch's and timm's depths too
+        raise ModelError(
+            f"The part '{part.name}' does not take the options {dict(part.options)!r:.300}: {first_fault(error)}."
+        ) from error

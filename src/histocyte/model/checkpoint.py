@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +9,10 @@ from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError
 
-from histocyte.core.errors import DiskError, InputError, ModelError
+from histocyte.core.errors import DiskError, InputError, ModelError, first_fault
+from histocyte.files.kind import but_is
+from histocyte.files.safetensors_header import safetensors_metadata
+from histocyte.model.build import build_segmenter, check_spec
 from histocyte.model.spec import ModelSpec
 from histocyte.model.zoo import convert_first
 
@@ -23,8 +25,6 @@ __all__ = ["SPEC_KEY", "load_model", "read_spec", "save_model"]
 
 SPEC_KEY = "histocyte"
 """Key of the spec's JSON in the metadata of a safetensors file and of an ONNX file."""
-
-_HEADER_LIMIT = 16 * 2**20
 
 
 def save_model(path: str | Path, spec: ModelSpec, weights: Mapping[str, Tensor]) -> None:
@@ -54,26 +54,24 @@ def read_spec(path: str | Path) -> ModelSpec:
 
     Raises:
         InputError: No such file.
-        ModelError: Not a model file of histocyte.
+        ModelError: Not a model file of histocyte, or one whose spec holds what cannot be.
     """
     path = Path(path)
     if not path.is_file():
         raise InputError(f"There is no model file '{path}'.")
-    with path.open("rb") as file:
-        size = int.from_bytes(file.read(8), "little")
-        text = file.read(size) if 2 <= size <= _HEADER_LIMIT else b""
     try:
-        metadata = dict(json.loads(text).get("__metadata__", {}))
-    except (ValueError, TypeError, AttributeError) as error:
+        metadata = safetensors_metadata(path)
+    except (ValueError, OSError) as error:
         way_out = convert_first(path) or "Other formats, pickles above all, are not opened."
         raise ModelError(
-            f"'{path}' is no safetensors file. Models are .safetensors (or .onnx) files made by histocyte. {way_out}"
+            f"'{path}' is no safetensors file{but_is(path)}. Models are .safetensors (or .onnx) files made by "
+            f"histocyte. {way_out}"
         ) from error
     if SPEC_KEY not in metadata:
         raise ModelError(
             f"'{path}' holds weights but no histocyte model spec. Make model files with `histocyte train`."
         )
-    return ModelSpec.parse(metadata[SPEC_KEY], where=str(path))
+    return check_spec(ModelSpec.parse(metadata[SPEC_KEY], where=str(path)), where=str(path))
 
 
 def load_model(path: str | Path, encoder_weights: str | Path | None = None) -> tuple[ModelSpec, Segmenter]:
@@ -94,15 +92,18 @@ def load_model(path: str | Path, encoder_weights: str | Path | None = None) -> t
     """
     from safetensors.torch import load_file
 
-    from histocyte.model.build import build_segmenter
+    from histocyte.encoders.finite import check_finite
 
     path = Path(path)
     spec = read_spec(path)
     model = build_segmenter(spec)
     try:
         weights = load_file(path)
-    except SafetensorError as error:
-        raise ModelError(f"'{path}' is damaged or cut off ({error}). Copy it anew, or make it again.") from error
+    except (SafetensorError, ValueError, TypeError, KeyError) as error:
+        raise ModelError(
+            f"'{path}' is damaged or cut off ({first_fault(error)}). Copy it anew, or make it again."
+        ) from error
+    check_finite(weights, where=str(path))
     try:
         if spec.encoder_weights is not None and not spec.encoder_weights.included:
             from histocyte.model.delta import complete

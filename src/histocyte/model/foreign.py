@@ -9,6 +9,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from histocyte.core.errors import ModelError
+from histocyte.encoders.finite import check_finite
 from histocyte.model.foreign_file import read_foreign
 
 __all__ = ["cellvit_weights", "check_exactly", "load_cellvit", "load_exactly", "read_pth"]
@@ -40,7 +41,7 @@ def load_exactly(model: nn.Module, weights: Mapping[str, Tensor], *, where: str)
         where: What to call their source in an error.
 
     Raises:
-        ModelError: Missing, left over or of another shape; lists them.
+        ModelError: Missing, left over, of another shape, or not finite; lists them.
     """
     check_exactly(model.state_dict(), weights, where=where)
     model.load_state_dict(dict(weights))
@@ -55,7 +56,7 @@ def check_exactly(wanted: Mapping[str, Tensor], weights: Mapping[str, Tensor], *
         where: What to call their source in an error.
 
     Raises:
-        ModelError: Missing, left over or of another shape; lists them.
+        ModelError: Missing, left over, of another shape, or not finite; lists them.
     """
     shapes = [
         f"{k} {tuple(weights[k].shape)} for {tuple(v.shape)}"
@@ -70,6 +71,7 @@ def check_exactly(wanted: Mapping[str, Tensor], weights: Mapping[str, Tensor], *
     listed = [f"{what}: {', '.join(keys[:8])}{' …' if len(keys) > 8 else ''}" for what, keys in faults if keys]
     if listed:
         raise ModelError(f"The weights in '{where}' do not fit this model. {'; '.join(listed)}.")
+    check_finite(weights, where=where)
 
 
 def load_cellvit(model: nn.Module, path: str | Path) -> None:

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from histocyte.core.errors import InputError, ModelError
+from histocyte.files.kind import but_is
+from histocyte.model.build import check_spec
 from histocyte.model.checkpoint import SPEC_KEY
 from histocyte.model.spec import ModelSpec
 
@@ -42,7 +44,7 @@ def read_onnx_spec(path: str | Path) -> ModelSpec:
             f"'{path}' is no ONNX model made by histocyte (`histocyte models export` makes one): "
             "it holds no model spec."
         )
-    return ModelSpec.parse(metadata[SPEC_KEY], where=str(path))
+    return check_spec(ModelSpec.parse(metadata[SPEC_KEY], where=str(path)), where=str(path))
 
 
 def onnx_metadata(path: str | Path) -> dict[str, str]:
@@ -68,7 +70,7 @@ def onnx_metadata(path: str | Path) -> dict[str, str]:
     except (ValueError, OSError) as error:  # an empty file cannot be mapped: ValueError too
         raise ModelError(
             f"'{path}' is no ONNX model made by histocyte (`histocyte models export` makes one), or it is damaged: "
-            f"{path.stat().st_size:,} bytes that are no whole ONNX file."
+            f"{path.stat().st_size:,} bytes that are no whole ONNX file{but_is(path)}."
         ) from error
     return {entry.get(1, ""): entry.get(2, "") for entry in entries}
 

@@ -6,15 +6,22 @@ The spec travels inside the weights file, so that a path is all that inference n
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from histocyte.core.errors import ModelError
+from histocyte.core.errors import InputError, ModelError, first_fault
+from histocyte.core.geometry import MPP_MAX, MPP_MIN
 from histocyte.core.taxonomy import Taxonomy
 from histocyte.core.version import __version__
 
 __all__ = ["EncoderWeights", "ModelSpec", "Part", "Quantised"]
+
+
+_Number = Annotated[float, Field(allow_inf_nan=False)]
+_Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_Side = Annotated[int, Field(ge=1, le=2**14)]
+"""Of squares that a network is given, px."""
 
 
 class Part(BaseModel):
@@ -81,15 +88,15 @@ class ModelSpec(BaseModel):
     """`Taxonomy.to_json()`."""
     tissues: tuple[str, ...] = ()
     """Kinds of tissue that a head on the whole image tells apart; none for a model without it."""
-    mpp: float = 0.25
+    mpp: Annotated[float, Field(ge=MPP_MIN, le=MPP_MAX, allow_inf_nan=False)] = 0.25
     """Resolution the network was trained at, µm/px."""
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
-    tile_px: int = 768
+    mean: tuple[_Number, _Number, _Number] = (0.485, 0.456, 0.406)
+    std: tuple[_Positive, _Positive, _Positive] = (0.229, 0.224, 0.225)
+    tile_px: _Side = 768
     """Side of the squares the network is given at inference, working px."""
-    margin_px: int = 32
+    margin_px: Annotated[int, Field(ge=0)] = 32
     """Border of a tile whose predictions are not used where a neighbouring tile has better."""
-    multiple: int = 16
+    multiple: _Side = 16
     """Image sides must be multiples of this: the coarsest stride of the encoder, or more where it joins its cells."""
     licence: str = "not stated"
     data: tuple[Mapping[str, Any], ...] = ()
@@ -103,6 +110,26 @@ class ModelSpec(BaseModel):
     quantised: Quantised | None = None
     """How its layers became 8-bit integers; None in floating point."""
     histocyte: str = __version__
+
+    @field_validator("taxonomy")
+    @classmethod
+    def _of_classes(cls, value: Mapping[str, Any]) -> Mapping[str, Any]:
+        try:
+            Taxonomy.from_json(value)
+        except InputError as error:
+            raise ValueError(str(error)) from error
+        return value
+
+    @model_validator(mode="after")
+    def _can_be_tiled(self) -> Self:
+        """As `inference.predict.tile_spans` wants it."""
+        core = self.tile_px - 2 * self.margin_px
+        if core <= 0 or self.tile_px % self.multiple or core % self.multiple:
+            raise ValueError(
+                f"tiles of {self.tile_px} px with margins of {self.margin_px} px cannot be, in multiples of "
+                f"{self.multiple}"
+            )
+        return self
 
     @property
     def classes(self) -> Taxonomy:
@@ -118,11 +145,16 @@ class ModelSpec(BaseModel):
         """
         try:
             return cls.model_validate_json(text)
-        except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(str(p) for p in first["loc"]) or "the whole"
-            raise ModelError(f"'{where}' holds no valid histocyte model spec: {place}: {first['msg']}.") from error
+        except (ValueError, TypeError, RecursionError) as error:  # also of text that is no Unicode, or no text at all
+            raise ModelError(f"'{where}' holds no valid histocyte model spec: {first_fault(error)}.") from error
 
     def with_changes(self, **changes: object) -> ModelSpec:
-        """A copy with some fields replaced, checked again."""
-        return ModelSpec.model_validate({**self.model_dump(), **changes})
+        """A copy with some fields replaced, checked again.
+
+        Raises:
+            ModelError: They cannot be.
+        """
+        try:
+            return ModelSpec.model_validate({**self.model_dump(), **changes})
+        except ValidationError as error:
+            raise ModelError(f"The model '{self.name}' cannot be changed so: {first_fault(error)}.") from error

@@ -26,6 +26,7 @@ from histocyte.representations.distance_contour import CONTOURS, full_semantic_m
 from histocyte.representations.distance_decode import cell_probability, separate
 from histocyte.representations.distance_decode_published import PUBLISHED, separate_as_published
 from histocyte.representations.distance_targets import distance_map, semantic_map
+from histocyte.representations.options import AreaPx, Classes, LengthPx, Share, Weight
 from histocyte.representations.raw_maps import raw_maps
 from histocyte.representations.types_map import types_map
 from histocyte.representations.vote import vote
@@ -40,28 +41,28 @@ __all__ = ["Distance"]
 class Distance:
     """The distance representation, both ways."""
 
-    classes: int = 0
+    classes: Classes = 0
     """Number of cell classes K; 0 leaves out the types map."""
-    contour_px: float = 2.0
+    contour_px: LengthPx = 2.0
     """A pixel of a cell is contour where another cell lies this near, at 0.25 µm/px: as published, a diamond of radius
     2 there and a square of 3 at 0.5."""
     contour: Literal["simplified", "full"] = "simplified"
     """What is written as contour: by `contour_px` alone, or by CISCA's full rule with its repairs, in one of the two
     published sets of constants (see `distance_contour`)."""
-    cell_threshold: float = 0.5
+    cell_threshold: Share = 0.5
     """Where cell and background are equally likely; a trained model may bring a better one."""
-    min_area_px: int = 10
+    min_area_px: AreaPx = 10
     """Smaller is debris: 10 px is 0.6 µm² at 0.25 µm/px; the section of a lymphocyte's nucleus is near 400."""
-    seam_drop: float = 0.035
+    seam_drop: Weight = 0.035
     """Fall of a distance per px that parts two cells. Across a seam it is 0.1 and more even where the network blurs it
     over ten pixels; within a cell the distances rise, by 2 / diameter, and only noise makes them fall."""
-    smoothing_px: float = 0.8
+    smoothing_px: LengthPx = 0.8
     """Gaussian sigma over which that fall is averaged, at 0.25 µm/px: more hides the seams of small cells, less lets
     the network's noise cut large ones."""
-    contour_weight: float = 0.5
+    contour_weight: Weight = 0.5
     """Fall per px that a certain contour counts as: half a sharp seam's, so that where both are seen, the distances say
     where exactly the seam runs, and where they are blurred, the contour still parts."""
-    class_weights: tuple[float, ...] = ()
+    class_weights: tuple[Weight, ...] = ()
     """Weight of each channel of the types map in its cross-entropy, background first, as from the classes' shares of
     the training data; all alike where empty."""
     compat: bool = False
@@ -70,7 +71,7 @@ class Distance:
     magnification: Literal[20, 40] = 40
     """Which of the published sets of constants, with `compat` and for the full rule of contours: 40 for 0.25 µm/px, 20
     for 0.5."""
-    compat_min_area_px: int = 0
+    compat_min_area_px: AreaPx = 0
     """With `compat`, smaller cells vanish; 0 for what the magnification says, 80 or 24. Published are also 26 for
     CoNIC, 50 for PanNuke."""
 

@@ -14,10 +14,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from histocyte.core.errors import InputError
 from histocyte.core.geometry import check_mpp
@@ -26,6 +27,7 @@ from histocyte.core.maps import Maps, MapSpec
 from histocyte.representations.flow_decode import separate, separate_as_published
 from histocyte.representations.flow_targets import flow_map
 from histocyte.representations.flow_targets_library import library_flow_map
+from histocyte.representations.options import AreaPx, Classes, LengthPx, Share, Weight
 from histocyte.representations.raw_maps import raw_maps
 from histocyte.representations.types_map import types_map
 from histocyte.representations.vote import vote
@@ -47,37 +49,37 @@ _MAX_AREA_UM2 = 2000.0
 class Flow:
     """The flow representation, both ways. Its constants hold at 0.25 µm/px; `at` scales them to others."""
 
-    classes: int = 0
+    classes: Classes = 0
     """Number of cell classes K; 0 leaves out the types map."""
     foreground: Literal["nucleus", "types"] = "nucleus"
     """Where nuclei are: a map of its own, or what the types map does not call background (the lightweight model)."""
-    flow_scale: float = 5.0
+    flow_scale: LengthPx = 5.0
     """Length of a full flow. Cellpose learns five times a unit vector, so that flows weigh as much as the nucleus map;
     the lightweight model, 1."""
     targets: Literal["cellpose", "cellseg_models"] = "cellpose"
     """Whose flows `encode` writes: Cellpose's, or those of the library cellseg_models.pytorch, which start from the
     median pixel and follow the logarithm of the heat (see `flow_targets_library`)."""
-    nucleus_threshold: float = 0.5
+    nucleus_threshold: Share = 0.5
     """Where nucleus and background are equally likely, Cellpose's logit 0."""
-    steps: int = 200
+    steps: Annotated[int, Field(ge=1, le=10_000)] = 200
     """Steps of at most 1 px that a pixel follows the flow, as published: 50 µm, several times a nucleus' reach."""
-    seed_points: int = 10
+    seed_points: AreaPx = 10
     """More pixels than this must end in one place for it to be a nucleus' centre, as published."""
-    max_flow_error: float = 0.4
+    max_flow_error: Weight = 0.4
     """Nuclei vanish whose flows lie further than this (mean squared) from those of the shape they gave, as published;
     0 keeps all. Where the network finds no shape, it is near 1."""
-    min_area_px: int = 15
+    min_area_px: AreaPx = 15
     """Smaller is debris, as published: 0.9 µm²; the section of a lymphocyte's nucleus is near 25 µm²."""
-    max_area_px: int = round(_MAX_AREA_UM2 * 16)
+    max_area_px: AreaPx = round(_MAX_AREA_UM2 * 16)
     """Larger is no nucleus: see `_MAX_AREA_UM2`."""
     losses: Literal["cellpose", "lightweight"] = "cellpose"
     """Which loss terms count: Cellpose's, or those of the lightweight model for its types map."""
-    class_weights: tuple[float, ...] = ()
+    class_weights: tuple[Weight, ...] = ()
     """Weight of background and of each class in the focal loss; all 1 where empty (see `losses.classes`)."""
     compat: bool = False
     """Encode and decode as Cellpose 4 does, for comparison and for models tuned with it: a nucleus then depends on what
     else is in the field and on the field's size. With the other `targets`, decode alone."""
-    max_fraction: float = 0.4
+    max_fraction: Share = 0.4
     """With `compat`, the share of the field beyond which an instance vanishes, as published; no other limit then."""
 
     def __post_init__(self) -> None:

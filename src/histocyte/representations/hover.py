@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from histocyte.core.instances import Instances, Labels
 from histocyte.core.maps import Activation, Maps, MapSpec
 from histocyte.representations.hover_decode import separate, separate_as_published
 from histocyte.representations.hover_targets import hover_map
+from histocyte.representations.options import AreaPx, Classes, KernelPx, LengthPx, Share, Weight
 from histocyte.representations.raw_maps import raw_maps
 from histocyte.representations.types_map import types_map
 from histocyte.representations.vote import vote
@@ -37,30 +38,30 @@ __all__ = ["Hover"]
 class Hover:
     """The hover representation, both ways."""
 
-    classes: int = 0
+    classes: Classes = 0
     """Number of cell classes K; 0 leaves out the types map."""
-    nucleus_channels: int = 1
+    nucleus_channels: Literal[1, 2] = 1
     """1: a sigmoid; 2: a softmax over background and nucleus, as HoVer-Net and CellViT have it."""
-    nucleus_threshold: float = 0.5
+    nucleus_threshold: Share = 0.5
     """Where nucleus and background are equally likely; a trained model may bring a better one."""
-    min_area_px: int = 10
+    min_area_px: AreaPx = 10
     """Smaller is debris: 10 px is 0.6 µm² at 0.25 µm/px; the section of a lymphocyte's nucleus is near 400."""
-    seam_drop: float = 0.035
+    seam_drop: Weight = 0.035
     """Fall of the distance per px that parts two nuclei. Across a seam it is 0.1 and more even where the network blurs
     it over ten pixels; within a nucleus the distance rises, by 2 / diameter, and only noise makes it fall."""
-    smoothing_px: float = 0.8
+    smoothing_px: LengthPx = 0.8
     """Gaussian sigma over which that fall is averaged, at 0.25 µm/px: more hides the seams of small nuclei, less lets
     the network's noise cut large ones."""
     compat: bool = False
     """Decode as HoVer-Net and CellViT do, for comparison and for models tuned with it: fewer touching and thin nuclei
     come apart, and a nucleus depends on what else is in the field. The constants below are for this mode alone."""
-    edge_threshold: float = 0.4
+    edge_threshold: Share = 0.4
     """Share of the field's range of gradients at which an edge begins, as published."""
-    sobel_px: int = 21
+    sobel_px: KernelPx = 21
     """Sobel kernel at 0.25 µm/px, as published; 11 at 0.5."""
 
     @classmethod
-    def at(cls, mpp: float, *, classes: int = 0, nucleus_channels: int = 1, compat: bool = False) -> Hover:
+    def at(cls, mpp: float, *, classes: int = 0, nucleus_channels: Literal[1, 2] = 1, compat: bool = False) -> Hover:
         """The representation for maps of another resolution, its constants scaled from 0.25 µm/px.
 
         Lengths follow the pixel's size and areas its square, which gives the published 3 px and kernel 11 at 0.5 µm/px.

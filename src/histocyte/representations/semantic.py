@@ -22,6 +22,7 @@ from histocyte.core.geometry import check_mpp
 from histocyte.core.instances import Instances, Labels
 from histocyte.core.labels import clean_instances, fill_instances
 from histocyte.core.maps import Maps, MapSpec
+from histocyte.representations.options import AreaPx, Classes
 from histocyte.representations.types_map import types_map
 from histocyte.representations.vote import vote
 from histocyte.representations.watershed import without_small
@@ -36,12 +37,12 @@ __all__ = ["Semantic"]
 class Semantic:
     """The semantic representation, both ways."""
 
-    classes: int
+    classes: Classes
     """Number of classes K, of tissue or of cells, at least 1."""
     background: bool = True
     """Whether what is in no region is a class of its own. If not, pixels without a label teach nothing, and every pixel
     is predicted as one of the K classes."""
-    min_area_px: int = 10
+    min_area_px: AreaPx = 10
     """Smaller is debris: 10 px is 0.6 µm² at 0.25 µm/px."""
 
     def __post_init__(self) -> None:

@@ -28,6 +28,7 @@ import numpy as np
 from histocyte.core.geometry import check_mpp
 from histocyte.core.instances import Instances, Labels
 from histocyte.core.maps import Maps, MapSpec
+from histocyte.representations.options import AreaPx, Classes, Share
 from histocyte.representations.raw_maps import raw_maps
 from histocyte.representations.star_decode import separate_stars
 from histocyte.representations.star_targets import RAYS, distance_probability, ray_distances
@@ -44,22 +45,22 @@ __all__ = ["Star"]
 class Star:
     """The star representation, both ways."""
 
-    classes: int = 0
+    classes: Classes = 0
     """Number of cell classes K; 0 leaves out the types map."""
     refined: bool = False
     """Rays come in two versions, of which the first is learnt from too, as CPP-Net has them."""
-    nucleus_threshold: float = 0.5
+    nucleus_threshold: Share = 0.5
     """Pixels above it propose a nucleus: the inner half, as published. A trained model may bring a better one."""
-    max_overlap: float = 0.5
+    max_overlap: Share = 0.5
     """Of two nuclei that share more than this of the smaller one, the less sure goes, as published. The smaller one's
     share, not the union's: a polygon of half a nucleus inside that of the whole is a second proposal, not a second
     nucleus, and touches less than half of their union."""
-    min_area_px: int = 10
+    min_area_px: AreaPx = 10
     """Smaller is debris: 10 px is 0.6 µm² at 0.25 µm/px; the section of a lymphocyte's nucleus is near 400."""
     compat: bool = False
     """Write rays as StarDist and CellViT do, up to half a pixel off, and decode as they do: a nucleus counts however
     small it is, but not with its middle in the two outermost pixels of the field."""
-    border_px: int = 2
+    border_px: AreaPx = 2
     """Width of that border, as published; for `compat` alone."""
 
     @classmethod
