@@ -95,6 +95,21 @@ def test_an_image_without_labels_is_passed_over_and_said(data: Path, model_file:
     assert "1 file is an image without labels or labels without an image, e.g. 'i1.png'" in said
 
 
+def test_two_cells_of_one_id_are_said(data: Path, model_file: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "consep"
+    shutil.copytree(data, folder)
+    with np.load(folder / "i0.npz") as file:
+        inst, types = file["inst"], file["type"]
+    inst[inst == 1] = 0
+    inst[:8, :8] = inst[-8:, -8:] = 1
+    np.savez(folder / "i0.npz", inst=inst, type=types)
+    answer = run(model_file, folder, "--runtime", "torch", "--device", "cpu", "--json")
+    (note,) = json.loads(answer.stdout)["notes"]
+    assert "i0.npz': 1 of" in note
+    assert "such as id 1; each counts as one cell." in note
+    assert " ".join(note.split()) in " ".join(answer.stderr.split())
+
+
 def test_a_list_of_images_is_scored_alone(data: Path, model_file: Path, tmp_path: Path) -> None:
     names, table = tmp_path / "names.txt", tmp_path / "images.csv"
     names.write_text("i2.png\ni1\n")

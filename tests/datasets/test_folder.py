@@ -64,7 +64,7 @@ def test_bad_folders_say_what_is_wrong(tmp_path: Path) -> None:
         (np.full((4, 4), -1), "negative ids"),
         (np.full((4, 4), 1 << 40), "Number its cells anew"),
         (np.full((4, 4), "a"), "whole numbers"),
-        (np.array([{}]), "no label file"),
+        (np.array([{}]), "Python objects, which are never read"),
     ],
 )
 def test_what_are_no_ids_of_cells_is_refused_in_a_line(tmp_path: Path, instances: np.ndarray, says: str) -> None:

@@ -292,7 +292,7 @@ def test_a_tiff_without_pages_is_refused_and_nothing_else_is_said(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "x.tif").write_bytes(b"II*\0aaaa")
-    with pytest.raises(InputError, match="cannot be read as a TIFF"):
+    with pytest.raises(InputError, match="cannot be read as a TIFF.*no page"):
         open_cells(tmp_path / "x.tif")
     assert capfd.readouterr() == ("", "")
 
@@ -306,7 +306,7 @@ def test_what_is_no_label_map_is_refused(tmp_path: Path) -> None:
         (np.array(["a", "b"]), "is 2; needed is a label map"),
         (LABELS - 1, "negative"),
         (LABELS + 0.5, "whole numbers"),
-        (np.array([[{}]]), "cannot be read as an array"),
+        (np.array([[{}]]), "Python objects, which are never read"),
     ):
         np.save(tmp_path / "x.npy", labels)
         with pytest.raises(InputError, match=says):

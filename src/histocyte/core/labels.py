@@ -8,7 +8,18 @@ from numpy.typing import NDArray
 from histocyte.core.compiled import compiled
 from histocyte.core.instances import relabel_sequential
 
-__all__ = ["clean_instances", "clean_instances_plain", "fill_instances", "instance_statistics", "largest_pieces"]
+__all__ = [
+    "clean_instances",
+    "clean_instances_plain",
+    "far_pieces",
+    "fill_instances",
+    "instance_statistics",
+    "largest_pieces",
+]
+
+_PIECE_PX = 10
+_PIECE_SHARE = 0.25
+"""What is large enough to be another cell of the same id, see `far_pieces`."""
 
 
 @compiled
@@ -90,6 +101,56 @@ def largest_pieces(labels: NDArray[np.int32]) -> NDArray[np.int32]:
     """(H, W) the map with nothing but the largest 4-connected piece of each id (of equals, the first row by row)."""
     labels = np.ascontiguousarray(labels, np.int32)
     return np.asarray(_largest_pieces(labels, int(labels.max(initial=0))), np.int32)
+
+
+@compiled
+def _piece_sums(labels: NDArray[np.int32]) -> NDArray[np.int64]:
+    """(P, 4) id, pixels, sum of rows and sum of columns of every 4-connected piece."""
+    pieces, parent, used = _provisional_pieces(labels)
+    sums = np.zeros((used + 1, 4), np.int64)
+    for row in range(labels.shape[0]):
+        for column in range(labels.shape[1]):
+            piece = pieces[row, column]
+            if piece > 0:
+                sums[piece, 0] = labels[row, column]
+                sums[piece, 1] += 1
+                sums[piece, 2] += row
+                sums[piece, 3] += column
+    whole = 0
+    for piece in range(used, 0, -1):
+        if parent[piece] != piece:
+            for k in range(1, 4):
+                sums[parent[piece], k] += sums[piece, k]
+    for piece in range(1, used + 1):
+        if parent[piece] == piece:
+            sums[whole] = sums[piece]
+            whole += 1
+    return sums[:whole]
+
+
+def far_pieces(labels: NDArray[np.int32], *, diameters: float = 3.0) -> NDArray[np.int64]:
+    """How many more cells than one go by an id: pieces that can be no part of the id's largest.
+
+    A nucleus that another crosses or an annotator cut lies in pieces side by side, perhaps with specks. Another cell is
+    a piece of 10 px and a quarter of the largest's area or more, whose centre is further from the largest's than that
+    many diameters of a disc of the largest's area.
+
+    Args:
+        labels: (H, W) int32, 0 background.
+        diameters: How far apart.
+
+    Returns:
+        (highest id + 1,) int64.
+    """
+    labels = np.ascontiguousarray(labels, np.int32)
+    sums = _piece_sums(labels)
+    sums = sums[np.lexsort((-sums[:, 1], sums[:, 0]))]  # each id's largest comes first
+    owner, area, centre = sums[:, 0], sums[:, 1], sums[:, 2:] / np.maximum(1, sums[:, 1:2])
+    largest = np.searchsorted(owner, owner)
+    gap = np.hypot(*(centre - centre[largest]).T)
+    far = gap > diameters * 2 * np.sqrt(area[largest] / np.pi)
+    large = area >= np.maximum(_PIECE_PX, _PIECE_SHARE * area[largest])
+    return np.bincount(owner[far & large], minlength=int(labels.max(initial=0)) + 1)
 
 
 @compiled

@@ -17,7 +17,7 @@ from histocyte.core.geometry import check_mpp
 from histocyte.core.taxonomy import CONSEP, Taxonomy
 from histocyte.datasets.cards import DATASETS, DatasetCard
 from histocyte.datasets.image_table import IMAGE_SUFFIXES, ImageTable
-from histocyte.datasets.label_arrays import read_label_arrays, whole_ids
+from histocyte.datasets.label_arrays import label_array, read_label_arrays
 from histocyte.datasets.pictures import decode_picture, picture_content
 from histocyte.datasets.sample import Sample
 
@@ -136,12 +136,13 @@ def _load(pair: tuple[Path, Path], card: DatasetCard, taxonomy: Taxonomy, table:
     image_path, label_path = pair
     pixels = decode_picture(picture_content(image_path), image_path)
     inst, own_types = read_label_arrays(label_path)
+    found = label_array(inst, label_path)
     if inst.shape != pixels.shape[:2]:
         raise InputError(f"'{label_path}' is {inst.shape}, its image {pixels.shape[:2]}; they must agree.")
-    ids = whole_ids(inst, label_path)
-    if ids.max() > MOST_IDS:
-        raise InputError(f"'{label_path}' has ids up to {ids.max()}. Number its cells anew: at most {MOST_IDS:,}.")
-    instances = ids.astype(np.int32)
+    highest = int(found.ids.max(initial=0))
+    if highest > MOST_IDS:
+        raise InputError(f"'{label_path}' has ids up to {highest}. Number its cells anew: at most {MOST_IDS:,}.")
+    instances = np.append(0, found.ids).astype(np.int32)[found.labels]
     name = image_path.stem
     return Sample(
         name=name,
@@ -153,6 +154,7 @@ def _load(pair: tuple[Path, Path], card: DatasetCard, taxonomy: Taxonomy, table:
         group=table.group(name) or card.group(name),
         separable=card.separable,
         tissue=table.tissue(name),
+        notes=found.notes,
     )
 
 

@@ -29,6 +29,7 @@ class Sample:
         separable: Whether touching nuclei are apart in the labels; if not, only the foreground may be learnt.
         regions: Tissue regions by name, (H, W) uint8 each.
         tissue: Organ or tissue it is of, empty where not stated.
+        notes: What whoever uses it should know of its files, in sentences.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Sample:
     separable: bool = True
     regions: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
     tissue: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def labels(self) -> Labels:

@@ -104,7 +104,7 @@ def distil(
     from histocyte.apps.cli.distil_data import DistilData
     from histocyte.apps.cli.distil_run import DistilRun, DistilSettings
     from histocyte.apps.cli.distil_teacher import Source
-    from histocyte.apps.cli.labelled import say_unpaired
+    from histocyte.apps.cli.labelled import say_notes, say_unpaired
     from histocyte.apps.cli.output import print_json, say
     from histocyte.apps.cli.stopping import ending_with_a_word
     from histocyte.files.writable import check_folder
@@ -134,6 +134,7 @@ def distil(
             data, taxonomy=spec.classes, teachers=specs, fraction=validation, seed=seed, least_um=least_um, mpp=mpp
         )
         say_unpaired(data)
+        say_notes([*read.training, *read.validation])
         read.add_images(images or (), least_um=least_um, mpp=images_mpp)
         finest = min(spec.mpp, *(each.mpp for each in specs))
         read.add_slides(slide or (), mpp=finest, count=places, seed=seed)

@@ -69,7 +69,7 @@ def evaluate(
 
     Example: histocyte evaluate hover-unet-consep data/monuseg --json
     """
-    from histocyte.apps.cli.labelled import say_unpaired
+    from histocyte.apps.cli.labelled import say_notes, say_unpaired
     from histocyte.apps.cli.output import precision_name, print_json, print_table, progress_bar, runtime_name, say
     from histocyte.core.errors import InputError
     from histocyte.datasets.folder import load_folders
@@ -100,6 +100,7 @@ def evaluate(
         names = None if classes is None else classes.split(",")
         samples = load_for_taxonomy(data, loaded.taxonomy, names=names, mpp=mpp)
     say_unpaired(data)
+    say_notes(samples)
     if listed is not None:
         samples = named_samples(samples, listed, where=f"'{images}'")
     chosen = samples if split is Split.ALL else _unseen(samples, loaded, test=split is Split.TEST)
@@ -138,7 +139,8 @@ def evaluate(
         }
         if loaded.classifier is not None:
             facts |= {"classifier": loaded.classifier.where, "classifier_sha256": loaded.classifier.sha256}
-        print_json({**facts, "trained_on_and_left_out": left_out, **report.to_json()})
+        notes = [note for sample in chosen for note in sample.notes]
+        print_json({**facts, "trained_on_and_left_out": left_out, "notes": notes, **report.to_json()})
         return
     columns = ("data set", "score", "value", "95 % interval", "images")
     print_table(f"{loaded.spec.name}, {split} images", columns, [tuple(row) for row in report.table()])

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-__all__ = ["say_unpaired"]
+if TYPE_CHECKING:
+    from histocyte.datasets.sample import Sample
+
+__all__ = ["say_notes", "say_unpaired"]
+
+_MOST_NOTES = 3
 
 
 def say_unpaired(folders: Iterable[Path]) -> None:
@@ -17,3 +23,14 @@ def say_unpaired(folders: Iterable[Path]) -> None:
         if alone := unpaired(folder):
             count = f"{len(alone):,} files are" if len(alone) > 1 else "1 file is"
             say(f"In '{folder}' {count} an image without labels or labels without an image, e.g. '{alone[0].name}'.")
+
+
+def say_notes(samples: Iterable[Sample]) -> None:
+    """What whoever uses these images should know of their files."""
+    from histocyte.apps.cli.output import say
+
+    notes = [note for sample in samples for note in sample.notes]
+    for note in notes[:_MOST_NOTES]:
+        say(note)
+    if len(notes) > _MOST_NOTES:
+        say(f"{len(notes) - _MOST_NOTES:,} more images have such notes.")

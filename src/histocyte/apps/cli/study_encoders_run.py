@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from histocyte.apps.cli.labelled import say_unpaired
+from histocyte.apps.cli.labelled import say_notes, say_unpaired
 from histocyte.apps.cli.output import print_json, print_table, progress_bar, say
 from histocyte.core.errors import HistocyteError
 from histocyte.core.taxonomy import CONSEP
@@ -150,6 +150,7 @@ class EncoderStudy:
         torch.set_num_threads(threads or available_cpus())
         samples = load_folders(data, taxonomy=CONSEP, mpp=data_mpp)
         say_unpaired(data)
+        say_notes(samples)
         self.training, self.held_out = split(samples, budget)
         self.settings = settings_of(budget, self.training, self.held_out)
         self.order: list[tuple[str, str]] = []

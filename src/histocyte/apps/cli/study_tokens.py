@@ -40,7 +40,7 @@ def tokens(
 
     Example: histocyte study tokens hover-unet-consep data/consep -o tokens
     """
-    from histocyte.apps.cli.labelled import say_unpaired
+    from histocyte.apps.cli.labelled import say_notes, say_unpaired
     from histocyte.apps.cli.output import print_json, print_table, progress_bar, say
     from histocyte.core.errors import require
     from histocyte.datasets.folder import load_folders
@@ -61,6 +61,7 @@ def tokens(
     source = find_source(model, tap=tap, tile_px=tile, normalise=_normalisation(normalise))
     samples = load_folders(data, taxonomy=source.taxonomy, mpp=mpp)
     say_unpaired(data)
+    say_notes(samples)
     with progress_bar("", hidden=as_json) as bar:
         task = bar.add_task("", total=None, note="")
         current = ""

@@ -60,7 +60,7 @@ def classifier(
     """
     import time
 
-    from histocyte.apps.cli.labelled import say_unpaired
+    from histocyte.apps.cli.labelled import say_notes, say_unpaired
     from histocyte.apps.cli.output import print_json, progress_bar
     from histocyte.core.errors import InputError, require
 
@@ -78,6 +78,7 @@ def classifier(
     began = time.perf_counter()
     samples, taxonomy = load_with_own_classes(data, names=None if classes is None else classes.split(","), mpp=mpp)
     say_unpaired(data)
+    say_notes(samples)
     usable = [s for s in samples if s.separable and s.types is not None and (s.types > 0).any()]
     if not usable:
         raise InputError(f"None of these {len(samples)} images has cells with a class; NAME.npz needs an array 'type'.")

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from histocyte.apps.cli.labelled import say_unpaired
+from histocyte.apps.cli.labelled import say_notes, say_unpaired
 from histocyte.apps.cli.output import progress_bar, say
 from histocyte.apps.cli.stopping import Stopping
 from histocyte.apps.cli.training_curves import Curves
@@ -108,6 +108,7 @@ class TrainingRun:
         )
         if self.ranks.leads:
             say_unpaired(folders)
+            say_notes([*self.data.training, *self.data.validation, *self.data.left_out])
             say(self.data.describe())
         if self.plan is not None:
             self._follow(self.plan)

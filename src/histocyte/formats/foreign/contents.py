@@ -10,14 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from histocyte.core.errors import InputError
+from histocyte.datasets.label_arrays import MOST_LABEL_PIXELS
 
-__all__ = ["MAX_COORDINATE", "MAX_PIXELS", "CellFile", "Drawn", "Shapes", "empty_map", "lost_cells"]
+__all__ = ["MAX_COORDINATE", "CellFile", "Drawn", "Shapes", "empty_map", "lost_cells"]
 
 MAX_COORDINATE = 1e7
 """No slide is larger, px; and the pixels' indices stay within what OpenCV draws."""
-
-MAX_PIXELS = 1 << 28
-"""16,384 × 16,384: scoring takes some tens of bytes a pixel."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,6 +64,7 @@ class CellFile:
         probabilities: (N, K) float32 of classes 1..K, where the file has them all.
         scores: (N,) float32 how surely each is a cell, where the file says.
         mpp: µm per px of the coordinates, where the file says.
+        notes: What its user should know, in sentences.
     """
 
     path: Path
@@ -76,6 +75,7 @@ class CellFile:
     probabilities: NDArray[np.float32] | None = None
     scores: NDArray[np.float32] | None = None
     mpp: float | None = None
+    notes: tuple[str, ...] = ()
 
 
 def empty_map(shape: tuple[int, int]) -> NDArray[np.int32]:
@@ -84,7 +84,7 @@ def empty_map(shape: tuple[int, int]) -> NDArray[np.int32]:
     Raises:
         InputError: More pixels than can be scored.
     """
-    if shape[0] * shape[1] > MAX_PIXELS:
+    if shape[0] * shape[1] > MOST_LABEL_PIXELS:
         raise InputError(
             f"{shape[1]:,} × {shape[0]:,} px are too many to score at once. "
             "Pass the truth of a crop, and where it lies as --origin X,Y."

@@ -1,8 +1,11 @@
-"""Label maps: images of ids (PNG, TIFF), NumPy's .npy and .npz, HoVer-Net's .mat."""
+"""Label maps: images of ids (PNG, TIFF), NumPy's .npy and .npz, HoVer-Net's .mat.
+
+An id is the number that the file stores: of a palette its index, of grey with alpha the grey, whatever the file says of
+how it is to be shown.
+"""
 
 from __future__ import annotations
 
-import logging
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,18 +13,22 @@ from typing import Any
 
 import cv2
 import numpy as np
+import tifffile
 from numpy.typing import NDArray
+from PIL import Image
 from scipy import ndimage
 
 from histocyte.core.errors import InputError
-from histocyte.core.instances import relabel_sequential
-from histocyte.datasets.label_arrays import read_label_arrays, whole_ids
+from histocyte.datasets.label_arrays import LabelArray, check_shape, label_array, read_array, read_label_arrays
+from histocyte.files.foreign import foreign_parser
 from histocyte.formats.foreign.contents import CellFile, Drawn
 
 __all__ = ["LabelMap", "read_image", "read_mat", "read_npy", "read_npz", "read_tiff"]
 
-_DENSE = 1 << 24
-"""Ids up to here are looked up in an array; above they are sorted."""
+_GREY, _PALETTE, _GREY_WITH_ALPHA = 0, 3, 4
+"""Colour types of PNG."""
+
+_MAT_ARRAYS = ("inst_map", "inst_type", "inst_uid", "type_map")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,15 +69,45 @@ class LabelMap:
 
 
 def read_image(path: Path) -> CellFile:
-    """A PNG of 8 or 16 bit.
+    """A PNG of grey, grey with alpha or a palette.
 
     Raises:
         InputError: It cannot be read, or is no label map.
     """
-    labels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if labels is None:
+    with (
+        foreign_parser(lambda why: InputError(f"'{path}' cannot be read as an image ({why}).")),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        with Image.open(path, formats=("PNG",)) as image:
+            if (n_frames := getattr(image, "n_frames", 1)) > 1:
+                raise InputError(f"'{path}' holds {n_frames} pictures; needed is one label map.")
+            kind = _kind_of_png(path)
+            if kind not in {_GREY, _GREY_WITH_ALPHA, _PALETTE}:
+                raise InputError(
+                    f"'{path}' is a picture in colour ({image.mode}); needed is a label map: an id for each cell."
+                )
+            labels = np.asarray(image)
+    if kind == _GREY_WITH_ALPHA:
+        labels = _opaque_grey(labels[..., -1], path)
+    return _from_map(label_array(labels, path), None, path)
+
+
+def _kind_of_png(path: Path) -> int:
+    """The colour type in the header; Pillow takes grey with alpha of 16 bits for colour."""
+    with path.open("rb") as file:
+        return file.read(26)[25]
+
+
+def _opaque_grey(alpha: NDArray[np.uint8], path: Path) -> NDArray[Any]:
+    """The grey of a picture that Pillow has read with its (H, W) alpha: of 16 bits Pillow keeps but eight."""
+    pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if pixels is None:
         raise InputError(f"'{path}' cannot be read as an image.")
-    return _from_map(labels, None, path)
+    grey = np.asarray(pixels if pixels.ndim == 2 else pixels[..., 0])
+    if (grey[alpha < 255] > 0).any():
+        raise InputError(f"'{path}' has ids where it is transparent. Save the label map without an alpha channel.")
+    return grey
 
 
 def read_tiff(path: Path) -> CellFile:
@@ -78,20 +115,18 @@ def read_tiff(path: Path) -> CellFile:
 
     Raises:
         InputError: It cannot be read, or is no label map.
+        MissingExtraError: Its compression needs the extra `tiff`.
     """
-    import tifffile
-
-    log = logging.getLogger("tifffile")
-    was_off, log.disabled = log.disabled, True  # what it warns of is said below, in one line
-    try:
-        labels = tifffile.imread(path)
-    except (OSError, ValueError, KeyError, IndexError, tifffile.TiffFileError) as error:
-        raise InputError(f"'{path}' cannot be read as a TIFF ({error}).") from error
-    finally:
-        log.disabled = was_off
-    if not labels.size:
-        raise InputError(f"'{path}' cannot be read as a TIFF (it holds no page).")
-    return _from_map(np.squeeze(labels), None, path)
+    with (
+        foreign_parser(lambda why: InputError(f"'{path}' cannot be read as a TIFF ({why}).")),
+        tifffile.TiffFile(path) as file,
+    ):
+        if len(file.series) != 1:
+            there = f"{len(file.series)} images; needed is one label map" if file.series else "no page"
+            raise InputError(f"'{path}' cannot be read as a TIFF of labels: it holds {there}.")
+        check_shape(file.series[0].shape, path)
+        labels = np.squeeze(file.series[0].asarray())
+    return _from_map(label_array(labels, path), None, path)
 
 
 def read_npy(path: Path) -> CellFile:
@@ -100,11 +135,7 @@ def read_npy(path: Path) -> CellFile:
     Raises:
         InputError: It cannot be read, or is no label map.
     """
-    try:
-        labels = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"'{path}' cannot be read as an array ({error}).") from error
-    return _from_map(labels, None, path)
+    return _from_map(label_array(read_array(path), path), None, path)
 
 
 def read_npz(path: Path) -> CellFile:
@@ -113,8 +144,14 @@ def read_npz(path: Path) -> CellFile:
     Raises:
         InputError: It cannot be read, or is no label map.
     """
-    labels, types = read_label_arrays(path)
-    return _from_map(labels, types, path)
+    inst, types = read_label_arrays(path)
+    found = label_array(inst, path)
+    if types is None:
+        return _from_map(found, None, path)
+    types = types.ravel()
+    if types.dtype.kind not in "iu" or (len(found.ids) and len(types) <= found.ids[-1]) or (types < 0).any():
+        raise InputError(f"'{path}': 'type' must have a code for each id up to {int(found.ids.max(initial=0))}.")
+    return _from_map(found, types[found.ids].astype(np.int64), path)
 
 
 def read_mat(path: Path) -> CellFile:
@@ -123,55 +160,56 @@ def read_mat(path: Path) -> CellFile:
     Raises:
         InputError: It cannot be read, or is no label map.
     """
-    from scipy.io import loadmat
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about duplicate variables
-            content: dict[str, Any] = loadmat(path, variable_names=("inst_map", "inst_type", "inst_uid", "type_map"))
-    except NotImplementedError as error:
-        raise InputError(f"'{path}' is a MATLAB file of version 7.3; save it as version 7.") from error
-    except Exception as error:  # a cut file ends in errors of zlib, struct and more, each of its own kind
-        raise InputError(f"'{path}' cannot be read as a MATLAB file ({error}).") from error
+    content = _mat_arrays(path)
     if "inst_map" not in content:
         raise InputError(f"'{path}' has no 'inst_map'. Pass the .mat files of HoVer-Net.")
-    labels = content["inst_map"]
-    ids = whole_ids(labels, path).astype(np.int64)
+    found = label_array(content["inst_map"], path)
     if "inst_type" in content:
-        present = np.unique(ids[ids > 0])
-        uid = np.asarray(content.get("inst_uid", present)).ravel().astype(np.int64)
-        listed = np.asarray(content["inst_type"]).ravel()
-        if len(listed) != len(uid) or (uid < 0).any():
+        with foreign_parser(
+            lambda why: InputError(f"'{path}': 'inst_type' or 'inst_uid' are no whole numbers ({why}).")
+        ):
+            listed = np.asarray(content["inst_type"]).ravel().astype(np.int64)
+            uid = np.asarray(content.get("inst_uid", found.ids)).ravel().astype(np.int64)
+        if len(listed) != len(uid) or (uid < 0).any() or (listed < 0).any():
             raise InputError(f"'{path}' has {len(listed)} classes in 'inst_type' for {len(uid)} cells.")
-        types = np.zeros(int(max(ids.max(initial=0), uid.max(initial=0))) + 1, np.int64)
-        types[uid] = listed
-        return _from_map(labels, types, path)
-    if "type_map" in content and np.shape(content["type_map"]) == ids.shape:
-        small, old = relabel_sequential(ids.astype(np.int32))
-        codes = np.asarray(content["type_map"], np.int64)
-        types = np.zeros(int(ids.max(initial=0)) + 1, np.int64)
-        for i, place in enumerate(ndimage.find_objects(small), 1):
-            types[old[i]] = np.bincount(codes[place][small[place] == i]).argmax()
-        return _from_map(labels, types, path)
-    return _from_map(labels, None, path)
+        return _from_map(found, _looked_up(found.ids, uid, listed), path)
+    if "type_map" in content and np.shape(content["type_map"]) == found.labels.shape:
+        with foreign_parser(lambda why: InputError(f"'{path}': 'type_map' holds no class codes ({why}).")):
+            values = np.asarray(content["type_map"]).astype(np.int64)
+            places = ndimage.find_objects(found.labels)
+            codes = [np.bincount(values[p][found.labels[p] == i]).argmax() for i, p in enumerate(places, 1)]
+        return _from_map(found, np.array(codes, np.int64), path)
+    return _from_map(found, None, path)
 
 
-def _from_map(labels: NDArray[Any], types: NDArray[Any] | None, path: Path) -> CellFile:
-    labels = whole_ids(labels, path)
-    if labels.max(initial=0) <= _DENSE:
-        small, old = relabel_sequential(labels.astype(np.int32))
-        ids = old[1:]
-    else:
-        present, inverse = np.unique(labels, return_inverse=True)
-        first = int(present[0] == 0)
-        small = (inverse.reshape(labels.shape) + 1 - first).astype(np.int32)
-        ids = present[first:].astype(np.int64)
-    if len(ids) == 1 and ids[0] in (1, 255) and ndimage.label(small)[1] > 1:
-        raise InputError(f"'{path}' is a mask of all cells; needed is a label map, an id for each cell.")
-    codes = np.zeros(len(ids), np.int64)
-    if types is not None:
-        types = np.asarray(types).ravel()
-        if types.dtype.kind not in "iu" or (len(ids) and len(types) <= ids[-1]) or (types < 0).any():
-            raise InputError(f"'{path}': 'type' must have a code for each id up to {int(ids.max(initial=0))}.")
-        codes = types[ids].astype(np.int64)
-    return CellFile(path, LabelMap(small, len(ids)), codes, np.ones(len(ids), np.float32), {})
+def _mat_arrays(path: Path) -> dict[str, Any]:
+    from scipy.io import loadmat, whosmat
+
+    with (
+        foreign_parser(lambda why: InputError(f"'{path}' cannot be read as a MATLAB file ({why}).")),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")  # about duplicate variables
+        try:
+            for name, shape, _ in whosmat(path):
+                if name in _MAT_ARRAYS:
+                    check_shape(shape, path)
+            content: dict[str, Any] = loadmat(path, variable_names=_MAT_ARRAYS)
+        except NotImplementedError as error:
+            raise InputError(f"'{path}' is a MATLAB file of version 7.3; save it as version 7.") from error
+    return content
+
+
+def _looked_up(ids: NDArray[np.int64], uid: NDArray[np.int64], codes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The code of each id; 0 where it is not listed."""
+    if not len(uid):
+        return np.zeros(len(ids), np.int64)
+    order = np.argsort(uid, kind="stable")
+    place = order[np.minimum(np.searchsorted(uid[order], ids), len(uid) - 1)]
+    return np.where(uid[place] == ids, codes[place], 0)
+
+
+def _from_map(found: LabelArray, codes: NDArray[np.int64] | None, path: Path) -> CellFile:
+    count = len(found.ids)
+    types = np.zeros(count, np.int64) if codes is None else codes
+    return CellFile(path, LabelMap(found.labels, count), types, np.ones(count, np.float32), {}, notes=found.notes)
