@@ -30,7 +30,7 @@ def compare(
 
     Example: histocyte compare a.json b.json
     """
-    from histocyte.apps.cli.output import print_json
+    from histocyte.apps.cli.output import print_json, say
     from histocyte.evaluation.compare import compare_reports
     from histocyte.evaluation.image_json import read_report
     from histocyte.files.writable import check_file
@@ -46,7 +46,7 @@ def compare(
         _print_source(result, source)
     for path, keys in zip((first, second), result.unpaired, strict=True):
         if keys:
-            _say(f"{len(keys)} images are in {path} alone and not compared: {_listed(keys)}")
+            say(f"{len(keys)} images are in {path} alone and not compared: {_listed(keys)}")
 
 
 def folds(
@@ -69,8 +69,6 @@ def folds(
     """
     from typing import cast
 
-    from rich.markup import escape
-
     from histocyte.apps.cli.output import print_json, print_table
     from histocyte.evaluation.folds import Deviation, merge_folds
     from histocyte.evaluation.image_json import read_report
@@ -84,32 +82,27 @@ def folds(
     if as_json:
         print_json({"files": [str(path) for path in reports], **result.to_json()})
         return
-    rows = [
-        (escape(s.title), _text(s.mean), _figure(s.std_folds), _figure(s.std_strata), str(s.mean.n))
-        for s in result.scores
-    ]
+    rows = [(s.title, _text(s.mean), _figure(s.std_folds), _figure(s.std_strata), str(s.mean.n)) for s in result.scores]
     columns = ("score", "mean over folds (95 %)", "SD over folds", "SD over tissues", "images")
     parts = ", ".join(f"{title} ({n} images)" for title, n in zip(result.titles, result.n_images, strict=True))
-    print_table(escape(f"{len(result.titles)} folds: {parts}"), columns, rows)
+    print_table(f"{len(result.titles)} folds: {parts}", columns, rows)
 
 
 def _print_source(result: Comparison, source: SourceComparison) -> None:
-    from rich.markup import escape
-
-    from histocyte.apps.cli.output import print_table
+    from histocyte.apps.cli.output import print_table, say
 
     columns = ("score", "A (95 %)", "B (95 %)", "B - A (95 %)", "p", "p, Holm", "images")
     rows = [
-        (escape(d.title), *map(_text, (d.first, d.second, d.difference)), _p(d.p), _p(d.p_holm), str(d.difference.n))
+        (d.title, *map(_text, (d.first, d.second, d.difference)), _p(d.p), _p(d.p_holm), str(d.difference.n))
         for d in source.differences
     ]
     title = (
         f"{source.source}: A = {result.titles[0]}, B = {result.titles[1]}; {source.n_images} images, "
         f"{source.n_groups} patients, slides or single images"
     )
-    print_table(escape(title), columns, rows)
+    print_table(title, columns, rows)
     for note in source.notes:
-        _say(note)
+        say(note)
 
 
 def _text(score: Estimate) -> str:
@@ -131,11 +124,3 @@ def _p(value: float) -> str:
 
 def _listed(keys: Sequence[tuple[str, str]]) -> str:
     return ", ".join(f"{source}/{name}" for source, name in keys[:5]) + (", …" if len(keys) > 5 else ".")
-
-
-def _say(text: str) -> None:
-    from rich.markup import escape
-
-    from histocyte.apps.cli.output import say
-
-    say(escape(text))

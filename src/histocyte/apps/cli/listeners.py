@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from histocyte.core.listener import SILENT, Listener, Task
+from histocyte.core.plain_text import plain
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -149,7 +150,7 @@ class TerminalListener:
             self._bars.start()
         bars, pace = self._bars, Pace(name, total, unit, done)
         self._open += 1
-        bar = bars.add_task(name, total=total, completed=done, pace=pace)
+        bar = bars.add_task(plain(name, one_line=True), total=total, completed=done, pace=pace)
         try:
             yield _Bar(pace, lambda: bars.update(bar, completed=pace.done))
         finally:
@@ -180,7 +181,7 @@ def _bars() -> Progress:
     class Words(ProgressColumn):
         def render(self, task: Any) -> Text:
             pace: Pace = task.fields["pace"]
-            return Text(pace.state())
+            return Text(plain(pace.state(), one_line=True))
 
     return Progress(
         TextColumn("{task.description}", markup=False),
@@ -192,6 +193,6 @@ def _bars() -> Progress:
 
 
 def _write(text: str) -> None:
-    from histocyte.apps.cli.output import console
+    from histocyte.apps.cli.output import say
 
-    console().print(text, markup=False, soft_wrap=True)
+    say(text)

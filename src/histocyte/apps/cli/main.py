@@ -24,7 +24,7 @@ from histocyte.apps.cli import (
     train,
     train_classifier,
 )
-from histocyte.apps.cli.output import speaks_for_all
+from histocyte.apps.cli.output import say_error
 from histocyte.core.errors import HistocyteError
 from histocyte.core.version import __version__
 
@@ -103,26 +103,20 @@ def run() -> None:
     try:
         code = app(prog_name="histocyte", standalone_mode=False)
     except HistocyteError as error:
-        _say_once(f"histocyte: {error}")
+        say_error(f"histocyte: {error}")
         sys.exit(2)
     except _UsageError as error:
         # Typer's own boxes take five lines to say it.
         where = error.ctx.command_path if error.ctx else "histocyte"
         if message := error.format_message().strip():  # empty where nothing was asked, and the help has been shown
             end = "" if message[-1] in ".?!" else "."
-            _say_once(f"histocyte: {message}{end} See: {where} --help")
+            say_error(f"histocyte: {message}{end} See: {where} --help")
         sys.exit(2)
     except (_Interrupted, KeyboardInterrupt, typer.Abort):
-        _say_once("histocyte: interrupted. Run the same command again to go on.")
+        say_error("histocyte: interrupted. Run the same command again to go on.")
         sys.exit(130)
     except BrokenPipeError:
         # The reader of our output (head, less) has gone; nothing is wrong.
         sys.stderr.close()
         sys.exit(0)
     sys.exit(code if isinstance(code, int) else 0)
-
-
-def _say_once(text: str) -> None:
-    """One line, also where a file name or another program's message in it has several."""
-    if speaks_for_all():
-        typer.echo(" ".join(text.splitlines()), err=True)

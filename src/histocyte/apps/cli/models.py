@@ -68,7 +68,7 @@ def show(
     """
     import json
 
-    from histocyte.apps.cli.output import print_json
+    from histocyte.apps.cli.output import print_json, print_markdown
     from histocyte.inference.load import spec_of
     from histocyte.model.zoo import find_model
 
@@ -77,10 +77,7 @@ def show(
     if as_json or files.card is None:
         print_json(json.loads(spec.model_dump_json()))
         return
-    from rich.console import Console
-    from rich.markdown import Markdown
-
-    Console().print(Markdown(files.card.read_text(encoding="utf-8")))
+    print_markdown(files.card.read_text(encoding="utf-8", errors="replace"))
 
 
 app.command()(export)

@@ -135,12 +135,12 @@ def _say_written(target: Path) -> None:
 
 
 def _warn_of_encoder(files: ModelFiles) -> None:
-    from histocyte.apps.cli.output import say
+    from histocyte.apps.cli.output import say_note
     from histocyte.model.checkpoint import read_spec
 
     lacking = None if files.safetensors is None else read_spec(files.safetensors).encoder_weights
     if lacking is not None and not lacking.included:
-        say(
-            f"[yellow]note[/yellow] It now holds its encoder's published weights ({lacking.source or lacking.file}), "
+        say_note(
+            f"It now holds its encoder's published weights ({lacking.source or lacking.file}), "
             "under their licence: do not hand it on where that forbids it."
         )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
+
+from histocyte.core.plain_text import plain
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -15,12 +17,21 @@ __all__ = [
     "console",
     "precision_name",
     "print_json",
+    "print_lines",
+    "print_markdown",
     "print_table",
     "progress_bar",
     "runtime_name",
     "say",
+    "say_error",
+    "say_note",
     "speaks_for_all",
 ]
+
+_WHOLE_NUMBER = 12
+"""Numbers up to so many characters are not broken, at the cost of columns of words."""
+_OTHERS = 4
+"""Characters that every column is left at least, with its rule."""
 
 
 def console() -> Console:
@@ -30,9 +41,31 @@ def console() -> Console:
     return Console(stderr=True, highlight=False)
 
 
-def say(text: str) -> None:
-    """A line for people."""
-    console().print(text, soft_wrap=True)
+def say(text: str, *, lead: str = "", style: str = "bold", to: Console | None = None) -> None:
+    """A line for people, as it is: nothing in it is markup, and nothing steers the terminal.
+
+    Args:
+        text: The line.
+        lead: What comes before it.
+        style: Of `lead`, as rich calls it.
+        to: Where a bar is shown at the same time; standard error else.
+    """
+    from rich.text import Text
+
+    (to or console()).print(Text.assemble((plain(lead), style), plain(text)), soft_wrap=True)
+
+
+def say_note(text: str, *, indent: str = "") -> None:
+    """A line on what is to be known about a result."""
+    say(f" {text}", lead=f"{indent}note", style="yellow")
+
+
+def say_error(text: str) -> None:
+    """One line on standard error, also where a file name or another program's message in it has several."""
+    import typer
+
+    if speaks_for_all():
+        typer.echo(plain(" ".join(text.splitlines()), one_line=True), err=True)
 
 
 def speaks_for_all() -> bool:
@@ -52,21 +85,68 @@ def print_json(data: Mapping[str, Any]) -> None:
     import typer
 
     options = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY
-    typer.echo(orjson.dumps(data, option=options, default=str).decode())
+    try:
+        text = orjson.dumps(data, option=options, default=str).decode()
+    except orjson.JSONEncodeError:  # a file name that is no Unicode, which no JSON can hold
+        text = orjson.dumps(_encodable(data), option=options, default=str).decode()
+    typer.echo(text)
+
+
+def _encodable(data: Any) -> Any:
+    if isinstance(data, str):
+        return data.encode("utf-8", "backslashreplace").decode()
+    if isinstance(data, Mapping):
+        return {_encodable(str(key)): _encodable(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [_encodable(value) for value in data]
+    return _encodable(str(data)) if isinstance(data, os.PathLike) else data
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Lines on standard output, as they are, however wide."""
+    import typer
+
+    for line in lines:
+        typer.echo(plain(line))
+
+
+def print_markdown(text: str) -> None:
+    """A text in Markdown on standard output, set for the terminal."""
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    Console().print(Markdown(plain(text)))
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table on standard output; columns of numbers are set to the right."""
+    """A table on standard output; columns of numbers are set to the right.
+
+    Cells are shown as they are: nothing in them is markup. What has to be copied from a table stands in its first
+    column, which is neither cut nor broken where the others can give way; these are broken into lines, and not cut.
+    """
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(title=title, title_justify="left")
+    screen = Console(highlight=False)
+    cells = [[plain(cell, one_line=True) for cell in row] for row in rows]
+    table = Table(title=Text(plain(title, one_line=True)), title_justify="left")
+    room = screen.width - _OTHERS * len(columns)
     for i, column in enumerate(columns):
-        numbers = all(row[i][:1].isdigit() or row[i][:1] in ("", "–", "-") for row in rows)
-        table.add_column(column, justify="right" if numbers else "left")
-    for row in rows:
-        table.add_row(*row)
-    Console(highlight=False).print(table)
+        numbers = all(row[i][:1].isdigit() or row[i][:1] in ("", "–", "-") for row in cells)
+        widest = max(map(cell_len, (column, *(row[i] for row in cells))))
+        whole = (i == 0 or (numbers and widest <= _WHOLE_NUMBER)) and widest <= room
+        room -= widest if whole else 0
+        table.add_column(
+            Text(plain(column, one_line=True)),
+            justify="right" if numbers else "left",
+            overflow="fold",
+            no_wrap=whole,
+        )
+    for row in cells:
+        table.add_row(*map(Text, row))
+    screen.print(table)
 
 
 def progress_bar(unit: str, *, hidden: bool = False) -> AbstractContextManager[Progress]:
@@ -80,13 +160,23 @@ def progress_bar(unit: str, *, hidden: bool = False) -> AbstractContextManager[P
         BarColumn,
         MofNCompleteColumn,
         Progress,
+        ProgressColumn,
         TextColumn,
         TimeElapsedColumn,
         TimeRemainingColumn,
     )
+    from rich.text import Text
+
+    class Words(ProgressColumn):
+        def __init__(self, what: str) -> None:
+            super().__init__()
+            self._what = what
+
+        def render(self, task: Any) -> Text:
+            return Text(plain(task.description if self._what == "description" else str(task.fields[self._what])))
 
     return Progress(
-        TextColumn("{task.description}"),
+        Words("description"),
         BarColumn(bar_width=30),
         MofNCompleteColumn(),
         TextColumn(unit),
@@ -94,7 +184,7 @@ def progress_bar(unit: str, *, hidden: bool = False) -> AbstractContextManager[P
         TextColumn("gone,"),
         TimeRemainingColumn(),
         TextColumn("left"),
-        TextColumn("{task.fields[note]}"),
+        Words("note"),
         console=console(),
         disable=hidden,
         transient=True,

@@ -55,7 +55,7 @@ def show(
 
     Example: histocyte recipes show cellvit_stardist
     """
-    from histocyte.apps.cli.output import print_json
+    from histocyte.apps.cli.output import print_json, print_lines
     from histocyte.model.build import build_representation
     from histocyte.recipes.plans import PLANS
     from histocyte.recipes.registry import RECIPES, way_to_adapt
@@ -85,12 +85,10 @@ def show(
     if as_json:
         print_json(facts)
         return
-    from rich.console import Console
-
     lines = _lines(facts)
     for name, plan in PLANS.get(recipe, {}).items():
         lines[-2:-2] = ["", f"trained as '{name}' (--plan {name}):", *(f"  {line}" for line in plan.lines())]
-    Console(highlight=False).print("\n".join(lines), soft_wrap=True, markup=False)
+    print_lines(lines)
 
 
 def _lines(facts: Mapping[str, Any]) -> list[str]:

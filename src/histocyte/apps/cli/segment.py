@@ -98,7 +98,7 @@ def segment(
             done.append(segment_one(path, out, loaded, options, name=name, quiet=as_json))
         except HistocyteError as error:
             failed.append({"slide": str(path), "error": str(error)})
-            say(f"[red]{path}[/red]: {error}")
+            say(f": {error}", lead=str(path), style="red")
     if as_json:
         print_json({"slides": done, "failed": failed})
     say(f"{len(done)} of {len(paths)} slides done{f', {len(failed)} failed' if failed else ''}.")
@@ -111,7 +111,7 @@ def segment_one(
 ) -> dict[str, Any]:
     """Segment one slide under a progress bar and say what came of it."""
     from histocyte.apps.cli.memory import return_freed_memory
-    from histocyte.apps.cli.output import progress_bar, say
+    from histocyte.apps.cli.output import progress_bar, say_note
     from histocyte.results import segment_to_folder
 
     return_freed_memory()
@@ -129,21 +129,21 @@ def segment_one(
         _report(record)
     else:
         for note in record["notes"]:
-            say(f"[yellow]note[/yellow] {note}")
+            say_note(note)
     return record
 
 
 def _report(record: dict[str, Any]) -> None:
-    from histocyte.apps.cli.output import say
+    from histocyte.apps.cli.output import say, say_note
 
     classes = ", ".join(f"{count:,} {name}" for name, count in record["classes"].items())
     already = " (finished before; --force does it again)" if record.get("already_done") else ""
     seconds = record["seconds"]["total"]
     found = f"{record['cells']:,} cells on {record['tissue_mm2']:.2f} mm²"
-    say(f"[bold]{record['name']}[/bold]: {found} in {seconds:.0f} s{already}")
+    say(f": {found} in {seconds:.0f} s{already}", lead=record["name"])
     say(f"  {classes}")
     for note in record["notes"]:
-        say(f"  [yellow]note[/yellow] {note}")
+        say_note(note, indent="  ")
     say(f"  {Path(record['outputs']['run']).parent}/")
 
 

@@ -11,7 +11,7 @@ from types import FrameType
 
 import typer
 
-from histocyte.apps.cli.output import speaks_for_all
+from histocyte.apps.cli.output import say_error, speaks_for_all
 
 __all__ = ["Stopping", "ending_with_a_word"]
 
@@ -52,7 +52,7 @@ class Stopping:
             done: What stands, e.g. "The state of step 120 of 4000 is written".
         """
         assert self.by is not None
-        typer.echo(f"histocyte: ended by {self.by.name}. {done}. {_AGAIN}", err=True)
+        say_error(f"histocyte: ended by {self.by.name}. {done}. {_AGAIN}")
         return typer.Exit(128 + self.by)
 
     def _note(self, number: int, _frame: FrameType | None) -> None:

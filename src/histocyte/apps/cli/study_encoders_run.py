@@ -177,7 +177,7 @@ class EncoderStudy:
                 bar.advance(task)
                 if not hidden and what in ("done", "failed"):
                     text = f"{what}: {run.choice.label}, {run.taps}, seed {run.seed}{': ' * bool(why)}{why}"
-                    bar.console.print(text, markup=False, soft_wrap=True)
+                    say(text, to=bar.console)
 
             return run_study(
                 *(runs, study_parts(self.budget, self.device), self.budget, self.training, self.held_out),

@@ -173,7 +173,7 @@ def _write(
 
 
 def _report(record: dict[str, Any], scores: Any, out: Path, model: str) -> None:
-    from histocyte.apps.cli.output import print_table, say
+    from histocyte.apps.cli.output import print_table, say, say_note
 
     facts = record["training"]
     fitted = sum(facts["cells_fitted"].values())
@@ -189,11 +189,11 @@ def _report(record: dict[str, Any], scores: Any, out: Path, model: str) -> None:
     say(f"Of {scores.n_labelled:,} labelled cells on held-out images the model found {sum(scores.n_cells):,}.")
     lacking = [name for name, n in facts["cells_fitted"].items() if not n]
     if lacking:
-        say(f"[yellow]note[/yellow] No cell to learn from of: {', '.join(lacking)}. It will not be told.")
+        say_note(f"No cell to learn from of: {', '.join(lacking)}. It will not be told.")
     seen = facts["images_the_model_was_trained_on"]
     if seen:
-        say(
-            f"[yellow]note[/yellow] The model was trained on {seen} of the images learnt from; on tissue new to it the "
+        say_note(
+            f"The model was trained on {seen} of the images learnt from; on tissue new to it the "
             "classifier may do worse than on theirs."
         )
     say(f"Wrote {out} in {facts['seconds']:.0f} s. Next: histocyte segment SLIDE --model {model} --classifier {out}")
