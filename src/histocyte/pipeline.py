@@ -198,7 +198,7 @@ def segment(
             raise ResolutionError("An array does not state its resolution: pass mpp, e.g. segment(image, mpp=0.25).")
         return segment_image(slide, loaded, mpp=mpp)
     with open_slide(slide, mpp=mpp) as opened, _scratch_journal() as journal:
-        parts = list(segment_slide(opened, loaded, journal, region=find_tissue(opened).region))
+        parts = list(segment_slide(opened, loaded, journal, region=find_tissue(opened).searched))
     return Cells.concatenate(parts) if parts else Cells.empty(loaded.taxonomy, opened.mpp, opened.bounds.corner)
 
 

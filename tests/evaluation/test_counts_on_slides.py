@@ -110,6 +110,18 @@ def test_resampled_sums_are_the_bootstrap_of_the_other_reports(monkeypatch: pyte
     assert resampled_sums(table, replicates=50, seed=3) == pytest.approx(expected)
 
 
+def test_cells_of_the_rim_count_with_the_tissue_they_stand_beside(tmp_path: Path) -> None:
+    places = [(1000, 1000), (4030, 600), (-20, -20), (4000.001, 700), (4500, 1000)]  # the last is far outside
+    folder = result(tmp_path / "r", cells_at(places, [0] * len(places)))
+    run = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps(run | {"searched_beyond_um": 24.0}))
+    counted = count_cells(folder)
+    assert counted.regions[0].classes[0].count == 4
+    assert counted.notes[-1].startswith("1 cells have their centre outside")
+    (tmp_path / "east.geojson").write_text(drawn(("East", shapely.box(3000, 0, 5000, 2000))))
+    assert count_cells(folder, roi=tmp_path / "east.geojson").regions[0].classes[0].count == 2
+
+
 def test_density_of_the_searched_tissue(tmp_path: Path) -> None:
     counted = count_cells(result(tmp_path / "r", scattered(1000)))
     (region,) = counted.regions

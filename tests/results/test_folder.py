@@ -19,7 +19,9 @@ import numpy as np
 import pytest
 
 from histocyte.core.errors import DiskError, InputError, ResolutionError, SlideError
+from histocyte.core.instances import Labels
 from histocyte.core.taxonomy import CONSEP
+from histocyte.evaluation.counts import count_cells
 from histocyte.export.geoparquet import read_cells
 from histocyte.inference.load import Model
 from histocyte.pipeline import Settings
@@ -129,6 +131,24 @@ def test_a_region_wins_over_the_tissue(picture: Path, perfect_model: Model, tmp_
     assert 0 < len(cells) < 240
     assert cells.xy[:, 0].max() <= 200
     assert record["tissue_mm2"] == pytest.approx(200 * 400 * 0.25**2 / 1e6)
+
+
+def test_a_cell_that_stands_off_from_the_tissue_is_found_and_the_outline_stays_with_the_tissue(
+    perfect_model: Model, tmp_path: Path
+) -> None:
+    labels = np.zeros((1280, 1280), np.int32)  # 0.102 mm²: large enough for tissue to be looked for
+    labels[200:600, 200:600] = packed_ellipses((400, 400), 380, seed=2).instances
+    cv2.ellipse(labels, (660, 400), (12, 18), 0, 0, 360, int(labels.max()) + 1, -1)  # 15 µm from the tissue
+    path = tmp_path / "rim.png"
+    cv2.imwrite(str(path), paint_truth(Labels(labels), CONSEP)[..., ::-1])
+    record = segment_to_folder(path, tmp_path / "out", perfect_model, replace(OPTIONS, settings=Settings()))
+    found = read_cells(tmp_path / "out" / "rim" / "cells.parquet").xy
+    assert np.hypot(*(found - (660.5, 400.5)).T).min() < 1
+    assert record["searched_beyond_um"] == 24.0
+    assert record["tissue_mm2"] == pytest.approx((400 * 0.25) ** 2 / 1e6, rel=0.06)
+    (tissue,) = json.loads((tmp_path / "out" / "rim" / "tissue.geojson").read_text())["features"]
+    assert max(x for x, _ in tissue["geometry"]["coordinates"][0]) < 630
+    assert count_cells(tmp_path / "out" / "rim").regions[0].classes[0].count == record["cells"]
 
 
 def test_finding_nothing_is_explained(perfect_model: Model, tmp_path: Path) -> None:

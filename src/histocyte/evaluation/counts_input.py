@@ -40,7 +40,8 @@ class LocatedCells:
     Attributes:
         name: The slide's, or the file's.
         path: Where the cells were read from.
-        xy: (N, 2) centres, px.
+        xy: (N, 2) centres, px; of cells of the rim, which stand just beyond the outline of what was searched,
+            the nearest place inside.
         kinds: (N,) index into `class_names`; -1 for a cell without a class.
         class_names: Classes that a cell may have.
         stated: Whether the result says which classes there are, so that one without cells was looked for; a GeoJSON
@@ -108,11 +109,12 @@ def read_located(path: Path | str, *, mpp: float | None = None, fallback_mpp: fl
         raise InputError(f"'{file}' says {used_mpp:g} µm/px, --mpp says {mpp:g}. Leave --mpp out.")
     tissue = file.with_name("tissue.geojson")
     searched = _searched(tissue) if run and tissue.is_file() else None
+    beyond_px = float(run.get("searched_beyond_um") or 0) / used_mpp
     size = run["bounds_px"][2:] if run.get("bounds_px") else run.get("size_px")
     return LocatedCells(
         str(run.get("name") or _stem(file)),
         file,
-        table.xy,
+        table.xy if searched is None else _rim_moved_in(table.xy, searched, beyond_px),
         table.kinds,
         table.class_names,
         table.stated,
@@ -130,6 +132,28 @@ def _searched(tissue: Path) -> BaseGeometry:
     except InputError as error:
         raise InputError(f"'{tissue}' is damaged: it is not what 'histocyte segment' wrote. Run it again.") from error
 
+
+def _rim_moved_in(xy: NDArray[np.float64], searched: BaseGeometry, beyond_px: float) -> NDArray[np.float64]:
+    """Centres of which those up to `beyond_px` outside a region are moved to the nearest place inside.
+
+    `segment` looks for cells a little beyond the tissue's outline. They belong to the tissue, and count with it.
+    """
+    outside = np.flatnonzero(~shapely.intersects_xy(searched, xy[:, 0], xy[:, 1]))
+    if not beyond_px or not len(outside) or searched.is_empty:
+        return xy
+    ways = shapely.shortest_line(shapely.points(xy[outside]), searched)
+    lengths = shapely.length(ways)
+    # The margin was drawn on a thumbnail, in whole pixels of up to its own width.
+    near = lengths <= 2 * beyond_px
+    outside, ways, lengths = outside[near], ways[near], lengths[near]
+    ends = shapely.get_coordinates(shapely.get_point(ways, 1))
+    moved = xy.copy()
+    # A hair beyond the edge, as a point on it may be rounded to either side.
+    moved[outside] = ends + (ends - xy[outside]) / lengths[:, None] * _HAIR_PX
+    return moved
+
+
+_HAIR_PX = 0.01
 
 _CELL_FILES = ("cells.parquet", "cells.geojson.gz")
 

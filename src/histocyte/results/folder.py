@@ -24,7 +24,7 @@ from histocyte.results.findings import findings, peak_memory_mb, seconds_by_stag
 from histocyte.results.outputs import FORMATS, drawn_regions, write_outputs
 from histocyte.slides.open import open_slide
 from histocyte.slides.protocol import SlideReader
-from histocyte.slides.tissue import Region, find_tissue
+from histocyte.slides.tissue import Tissue, find_tissue
 from histocyte.store.journal import Journal
 
 __all__ = ["Options", "segment_to_folder"]
@@ -85,8 +85,8 @@ def segment_to_folder(
     began = time.monotonic()
     with open_slide(slide, mpp=options.mpp) as reader:
         check_resolution(reader.mpp, model.spec.mpp)
-        region, notes = _where(reader, options.roi)
-        plan = Plan.of(reader, model, region, options.settings)
+        tissue = _where(reader, options.roi)
+        plan = Plan.of(reader, model, tissue.searched, options.settings)
         folder = Path(out) / (name or reader.name)
         before = None if options.force else _finished(folder, _key(plan), options.formats)
         if before is not None:
@@ -94,12 +94,13 @@ def segment_to_folder(
         with _journal(folder, plan, force=options.force) as journal:
             resumed = len(journal.done())
             finish_blocks(plan, journal, workers=options.workers, progress=progress)
-            named = [] if options.roi is None else drawn_regions(region, reader.mpp)
-            record = write_outputs(folder, plan, journal, region, named, options.formats)
+            named = [] if options.roi is None else drawn_regions(tissue.region, reader.mpp)
+            record = write_outputs(folder, plan, journal, tissue.region, named, options.formats)
             stats = [journal.read(i).stats for i in sorted(journal.done())]
             record |= {
                 "histocyte": __version__,
                 "slide": str(slide),
+                "searched_beyond_um": tissue.beyond_um,
                 "seconds": {**seconds_by_stage(stats), "total": round(time.monotonic() - began, 3)},
                 "blocks": len(stats),
                 "resumed_blocks": resumed,
@@ -107,7 +108,7 @@ def segment_to_folder(
                 "peak_memory_mb": peak_memory_mb(),
                 "runtime": {"name": model.runtime.name, "device": model.runtime.device},
                 "signature": _key(plan),
-                "notes": [*reader.notes, *notes, *findings(record, stats, reader, model)],
+                "notes": [*reader.notes, *[tissue.note] * bool(tissue.note), *findings(record, stats, reader, model)],
             }
             write_manifest(folder / "run.json", record)
             journal.discard()
@@ -125,11 +126,12 @@ def _journal(folder: Path, plan: Plan, *, force: bool) -> Journal:
     return Journal.open(folder / JOURNAL, signature={**_key(plan), "force": time.time()} if force else _key(plan))
 
 
-def _where(reader: SlideReader, roi: Path | None) -> tuple[Region, list[str]]:
-    if roi is not None:
-        return read_roi(roi, reader), []
-    tissue = find_tissue(reader)
-    return tissue.region, [tissue.note] if tissue.note else []
+def _where(reader: SlideReader, roi: Path | None) -> Tissue:
+    """What the user drew, or the tissue."""
+    if roi is None:
+        return find_tissue(reader)
+    drawn = read_roi(roi, reader)
+    return Tissue(drawn, drawn, "brightfield", "")
 
 
 def _finished(folder: Path, key: Mapping[str, object], formats: Iterable[str]) -> dict[str, Any] | None:

@@ -27,7 +27,11 @@ _FIELD_MM2 = 0.1
 _COLOUR_LOW, _COLOUR_HIGH = 8.0, 14.0
 """Bounds of the threshold between glass and tissue: spread of the colour channels, 0–255 of white."""
 _WHOLE_FRACTION = 0.95
-_CLOSE_UM, _INK_UM, _DILATE_UM = 40.0, 12.0, 24.0
+_NEAR_UM, _CLOSE_UM, _INK_UM = 40.0, 20.0, 12.0
+_RIM_SHARE, _RIM_PX = 0.5, 2
+"""A pixel counts as tissue from this share of the strongest stain so near to it, the middle of a blurred rim."""
+RIM_UM = 24.0
+"""How far beyond the outline is searched: single cells, wisps and dark clumps stand off from it."""
 _SPECK_MM2, _MIN_TISSUE_MM2, _MAX_HOLE_MM2 = 0.001, 0.005, 0.25
 _MAX_INK_SHARE, _ALL_INK_SHARE = 0.4, 0.9
 """Shares of the coloured area that look like ink: from the first it may be the stain (Nissl, Giemsa) that
@@ -39,14 +43,21 @@ class Tissue:
     """What is to be searched on a slide.
 
     Attributes:
-        region: Tissue outlines, level-0 px; empty on empty glass and in fluorescence.
+        region: Tissue outlines, level-0 px, for areas and pictures; empty on empty glass and in fluorescence.
+        searched: The same and `RIM_UM` around it, so that no cell of the rim is lost.
         kind: What the slide looks like: stained tissue on glass, light on dark, or tissue from edge to edge.
         note: One sentence for the report; empty if there is nothing to say.
     """
 
     region: Region
+    searched: Region
     kind: Literal["brightfield", "fluorescence", "whole"]
     note: str
+
+    @property
+    def beyond_um(self) -> float:
+        """How far beyond the outline is searched, µm."""
+        return 0.0 if self.searched is self.region else RIM_UM
 
 
 def find_tissue(reader: SlideReader, *, thumbnail_mpp: float = 8.0) -> Tissue:
@@ -60,18 +71,19 @@ def find_tissue(reader: SlideReader, *, thumbnail_mpp: float = 8.0) -> Tissue:
         SlideError: The file is damaged.
     """
     thumbnail, mpp = _thumbnail(reader, thumbnail_mpp)
+    whole, empty = Region.whole(reader, "Tissue"), Region((), ())
     if _is_dark(thumbnail):
         note = "The slide is bright on dark, as in fluorescence: no H&E or Nissl brightfield image."
-        return Tissue(Region((), ()), "fluorescence", note)
+        return Tissue(empty, empty, "fluorescence", note)
     width_px, height_px = reader.size
     if width_px * height_px * reader.mpp**2 / 1e6 < _FIELD_MM2:
-        return Tissue(Region.whole(reader, "Tissue"), "whole", "A field of view: all of it is searched.")
+        return Tissue(whole, whole, "whole", "A field of view: all of it is searched.")
     mask = tissue_mask(thumbnail, mpp)
     if mask.mean() >= _WHOLE_FRACTION:
-        return Tissue(Region.whole(reader, "Tissue"), "whole", "Tissue from edge to edge: all of it is searched.")
-    parts = _polygons(mask, mpp / reader.mpp, reader.size)
-    note = "" if parts else "No tissue was found: the slide looks empty."
-    return Tissue(Region(tuple(parts), ("Tissue",) * len(parts)), "brightfield", note)
+        return Tissue(whole, whole, "whole", "Tissue from edge to edge: all of it is searched.")
+    region, searched = (_outlines(m, mpp / reader.mpp, reader.size) for m in (mask, _dilate(mask, mpp, RIM_UM)))
+    note = "" if region.parts else "No tissue was found: the slide looks empty."
+    return Tissue(region, searched, "brightfield", note)
 
 
 def tissue_mask(rgb: NDArray[np.uint8], mpp: float) -> NDArray[np.bool_]:
@@ -81,8 +93,18 @@ def tissue_mask(rgb: NDArray[np.uint8], mpp: float) -> NDArray[np.bool_]:
     colour = white.max(axis=2) - white.min(axis=2)
     threshold = float(np.clip(_otsu(colour), _COLOUR_LOW, _COLOUR_HIGH))
     mask = (colour > threshold) & ~_black(smooth)
-    ink = _ink(white, mask, mpp)
-    return _tidy(mask & ~ink, mpp)
+    mask &= ~_ink(white, mask, mpp)
+    return _tidy(mask, _not_blurred(colour), mpp)
+
+
+def _not_blurred(colour: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Where there is a fair share of the stain nearby.
+
+    A threshold that finds faint tissue also takes in what the edge of strong tissue is blurred over, a pixel or more
+    all around: 10 µm and more on a thumbnail.
+    """
+    strongest = cv2.dilate(cv2.GaussianBlur(colour, (0, 0), 1.0), _disk(_RIM_PX))
+    return np.asarray(colour > _RIM_SHARE * strongest, np.bool_)
 
 
 def _thumbnail(reader: SlideReader, wanted_mpp: float) -> tuple[NDArray[np.uint8], float]:
@@ -168,13 +190,18 @@ def _connected(mask: NDArray[np.bool_], seed: NDArray[np.bool_]) -> NDArray[np.b
     return np.asarray(kept[labels], np.bool_)
 
 
-def _tidy(mask: NDArray[np.bool_], mpp: float) -> NDArray[np.bool_]:
-    """Join what is close, drop specks, fill small holes, and widen a little so that no edge is lost."""
+def _tidy(mask: NDArray[np.bool_], sharp: NDArray[np.bool_], mpp: float) -> NDArray[np.bool_]:
+    """Keep what is large together with what is close to it, holes filled, up to an edge of what is `sharp`."""
     px_per_mm2 = 1e6 / mpp**2
     mask = _keep_large(mask, _SPECK_MM2 * px_per_mm2)
-    mask = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, _disk(_CLOSE_UM / mpp)).astype(np.bool_)
-    mask = ~_keep_large(~mask, _MAX_HOLE_MM2 * px_per_mm2, or_at_edge=True)
-    return _dilate(_keep_large(mask, _MIN_TISSUE_MM2 * px_per_mm2), mpp, _DILATE_UM)
+    together = _keep_large(_filled(mask, mpp, _NEAR_UM), _MIN_TISSUE_MM2 * px_per_mm2)
+    return together & _filled(mask & sharp, mpp, _CLOSE_UM)
+
+
+def _filled(mask: NDArray[np.bool_], mpp: float, close_um: float) -> NDArray[np.bool_]:
+    """The mask with its gaps closed and its smaller holes filled."""
+    closed = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, _disk(close_um / mpp)).astype(np.bool_)
+    return ~_keep_large(~closed, _MAX_HOLE_MM2 * 1e6 / mpp**2, or_at_edge=True)
 
 
 def _keep_large(mask: NDArray[np.bool_], min_px: float, *, or_at_edge: bool = False) -> NDArray[np.bool_]:
@@ -196,7 +223,7 @@ def _disk(radius_px: float) -> NDArray[np.uint8]:
     return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1)), np.uint8)
 
 
-def _polygons(mask: NDArray[np.bool_], downsample: float, size: tuple[int, int]) -> list[shapely.Polygon]:
+def _outlines(mask: NDArray[np.bool_], downsample: float, size: tuple[int, int]) -> Region:
     """Outlines of a mask in level-0 px, holes kept, cut at the slide's edge, largest first."""
     contours, hierarchy = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     # OpenCV runs through the centres of the outermost pixels: half a pixel outwards is their edge.
@@ -210,4 +237,5 @@ def _polygons(mask: NDArray[np.bool_], downsample: float, size: tuple[int, int])
     outlines = shapely.union_all([shapely.make_valid(p).buffer(0.5, join_style="mitre") for p in polygons])
     scaled = shapely.transform(outlines.simplify(0.7), lambda xy: xy * downsample)
     parts = shapely.get_parts(scaled.intersection(shapely.box(0, 0, *size)))
-    return sorted((p for p in parts if p.geom_type == "Polygon" and p.area > 0), key=lambda p: -p.area)
+    ordered = sorted((p for p in parts if p.geom_type == "Polygon" and p.area > 0), key=lambda p: -p.area)
+    return Region(tuple(ordered), ("Tissue",) * len(ordered))
