@@ -249,3 +249,50 @@ def test_pixels_that_are_not_square_are_refused_whatever_the_format(tmp_path: Pa
     with pytest.raises(ResolutionError, match=r"pixels of 0\.25 × 0\.\d+ µm; square ones are needed"):
         open_slide(path)
     assert open_slide(path, mpp=0.25).mpp == 0.25
+
+
+def _scenes(path: Path, *names: str) -> None:
+    """An OME-TIFF of images that grow smaller by 40 px."""
+    with tifffile.TiffWriter(path, ome=True) as writer:
+        for i, name in enumerate(names):
+            size = {"PhysicalSizeX": 0.25 * (i + 1), "PhysicalSizeY": 0.25 * (i + 1)}
+            image = np.ascontiguousarray(SMOOTH[: 290 - 40 * i])
+            writer.write(image, photometric="rgb", metadata={"axes": "YXS", "Name": name, **size})
+
+
+def test_other_scenes_of_a_file_are_named(tmp_path: Path) -> None:
+    _scenes(tmp_path / "x.ome.tif", "left", "right", "label image", "Macro")
+    slide = open_slide(tmp_path / "x.ome.tif")
+    assert slide.size == (417, 290)
+    (note,) = slide.notes
+    assert "'right' of 417 × 250 px" in note
+    assert "label" not in note
+    assert "Macro" not in note
+    _scenes(tmp_path / "y.ome.tif", "only")
+    assert open_slide(tmp_path / "y.ome.tif").notes == ()
+
+
+@pytest.mark.parametrize("tiled", [False, True])
+def test_pages_and_planes_that_are_left_out_are_named(tmp_path: Path, tiled: bool) -> None:
+    tile: dict[str, Any] = {"tile": (128, 128)} if tiled else {}
+    with tifffile.TiffWriter(tmp_path / "pages.tif") as writer:
+        for i in range(3):
+            writer.write(np.ascontiguousarray(SMOOTH[: 290 - 60 * i]), photometric="rgb", metadata=None, **tile)
+    notes = open_slide(tmp_path / "pages.tif", mpp=0.25).notes
+    assert "417 × 230 px" in notes[0]
+    assert "417 × 170 px" in notes[0]
+    tifffile.imwrite(tmp_path / "stack.tif", np.stack([SMOOTH] * 4), photometric="rgb", **tile)
+    if tiled:  # OpenSlide reads the first plane
+        assert "4 planes" in open_slide(tmp_path / "stack.tif", mpp=0.25).notes[0]
+    else:
+        with pytest.raises(SlideError, match="without a grey or RGB image"):
+            open_slide(tmp_path / "stack.tif", mpp=0.25)
+
+
+def test_a_file_that_is_no_brightfield_image_is_not_read_by_another_reader(tmp_path: Path) -> None:
+    channels = np.zeros((5, 256, 256), np.uint8)
+    path = tmp_path / "x.ome.tif"
+    tifffile.imwrite(path, channels, tile=(128, 128), metadata={"axes": "CYX"})
+    assert OpenSlideBackend(path).levels[0].size == (256, 256)  # of the first channel alone
+    with pytest.raises(SlideError, match="CYX 5×256×256"):
+        open_slide(path, mpp=0.25)

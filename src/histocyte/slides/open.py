@@ -12,9 +12,10 @@ from pathlib import Path
 import tifffile
 
 from histocyte.core.errors import InputError, MissingExtraError, SlideError
+from histocyte.slides.dicom import dicom_files, read_instance, slide_series
 from histocyte.slides.image_reader import IMAGE_SUFFIXES, ImageBackend
-from histocyte.slides.openslide_reader import OpenSlideBackend, dicom_files
-from histocyte.slides.protocol import Backend, SlideReader
+from histocyte.slides.openslide_reader import OpenSlideBackend
+from histocyte.slides.protocol import Backend, RefusedError, SlideReader
 from histocyte.slides.reader import PyramidReader
 from histocyte.slides.tiff_reader import TiffBackend
 
@@ -40,7 +41,7 @@ def open_slide(path: str | Path, *, mpp: float | None = None) -> SlideReader:
     """Open a slide or image.
 
     Args:
-        path: A slide, an image, a DICOM file, or a folder of DICOM files (one slide).
+        path: A slide, an image, a DICOM file, or a folder of DICOM files (its first slide, and a note of others).
         mpp: Resolution of level 0, µm/px; needed where the file states none or a wrong one, and always for
             plain images (PNG, JPEG, WebP).
 
@@ -59,6 +60,8 @@ def open_slide(path: str | Path, *, mpp: float | None = None) -> SlideReader:
             return PyramidReader(partial(_BACKENDS[name], path), name=_name(path), path=path, mpp=mpp)
         except SlideError as error:
             reasons.append(f"{name}: {error}")
+            if isinstance(error, RefusedError):
+                break
         except MissingExtraError as error:
             missing = error
     if missing is not None:
@@ -72,21 +75,21 @@ def open_slide(path: str | Path, *, mpp: float | None = None) -> SlideReader:
 def list_slides(paths: Sequence[str | Path]) -> list[Path]:
     """The slides among files, folders and patterns (`slides/*.svs`), in natural order, each once.
 
-    A folder stands for the slides directly in it; a folder of DICOM files is one slide. Other files in a folder
-    are passed over, and so are thumbnails, masks and labels named after a slide beside them. A file given by
+    A folder stands for the slides directly in it; DICOM files of one series are one slide. Other files in a folder are
+    passed over, and so are thumbnails, masks and labels named after a slide beside them. A file given by
     name is taken as it is.
 
     Raises:
         InputError: A path does not exist, or one of them holds no slide.
     """
-    found: dict[Path, Path] = {}
+    found: dict[tuple[Path, str], Path] = {}
     for path in paths:
         slides = list(_expand(str(path)))
         if not slides:
             known = " ".join(sorted(SLIDE_SUFFIXES))
             raise InputError(f"No slide in {path}. A slide is a folder of DICOM files or ends in one of: {known}.")
         for slide in slides:
-            found.setdefault(slide.resolve(), slide)
+            found.setdefault(_identity(slide), slide)
     return sorted(found.values(), key=_natural)
 
 
@@ -99,8 +102,7 @@ def _expand(path: str) -> Iterator[Path]:
     elif glob.has_magic(path):
         for match in map(Path, glob.glob(path, recursive=True)):
             if match.is_dir():
-                if dicom_files(match):
-                    yield match
+                yield from _dicom_slides(match)
             elif _is_slide_name(match):
                 yield match
     else:
@@ -115,9 +117,29 @@ def _slides_in(folder: Path) -> Iterator[Path]:
     stems = {_stem(p) for p in (*scans, *images)}
     scan_stems = {_stem(p) for p in scans}
     yield from (p for p in images if _stem(p) not in scan_stems and not _is_sidecar(_stem(p), stems))
+    yield from _dicom_slides(folder)
+    for inside in folder.iterdir():
+        if inside.is_dir() and not inside.name.startswith("."):
+            yield from _dicom_slides(inside)
+
+
+def _dicom_slides(folder: Path) -> Iterator[Path]:
+    """The folder itself if its DICOM files are one slide or cannot be told apart, else a file of each slide."""
     if dicom_files(folder):
-        yield folder
-    yield from (p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".") and dicom_files(p))
+        series = slide_series(folder)
+        if len(series) > 1:
+            yield from (next(i.path for i in one if i.is_level) for one in series)
+        else:
+            yield folder
+
+
+def _identity(slide: Path) -> tuple[Path, str]:
+    """What two paths share that are one slide: their place and, of DICOM, their folder and series."""
+    if slide.is_dir():
+        series = slide_series(slide)
+        return slide.resolve(), series[0][0].series if series else ""
+    instance = read_instance(slide)
+    return (slide.parent.resolve(), instance.series) if instance and instance.series else (slide.resolve(), "")
 
 
 def _is_slide_name(path: Path) -> bool:

@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from histocyte.core.errors import SlideError
 from histocyte.core.geometry import Box
+from histocyte.slides.dicom import Instance, dicom_files, read_instance, slide_series
 from histocyte.slides.fingerprint import fingerprint_files
 from histocyte.slides.protocol import StoredLevel
+from histocyte.slides.tiff_header import note_of_others
 
-__all__ = ["OpenSlideBackend", "dicom_files"]
+__all__ = ["OpenSlideBackend"]
 
 _BOUNDS = (
     openslide.PROPERTY_NAME_BOUNDS_X,
@@ -23,6 +25,8 @@ _BOUNDS = (
     openslide.PROPERTY_NAME_BOUNDS_WIDTH,
     openslide.PROPERTY_NAME_BOUNDS_HEIGHT,
 )
+_NO_DICOM = "a folder without DICOM files"
+_SAME_RATIO = 0.05
 _CELL_PX = 512
 _CACHE_BYTES = 64 << 20
 
@@ -30,26 +34,20 @@ _CACHE_BYTES = 64 << 20
 class OpenSlideBackend:
     """Levels as OpenSlide gives them.
 
-    `path` is a file or a folder of DICOM instances, of which OpenSlide joins those of one series. A JPEG tile
-    that is cut off in the middle is no error to OpenSlide: the rest of that tile comes back grey.
+    `path` is a file or a folder of DICOM files, of which those of one series are a slide. A JPEG tile that is cut off
+    in the middle is no error to OpenSlide: the rest of that tile comes back grey.
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._file = path
-        if path.is_dir():
-            instances = dicom_files(path)
-            if not instances:
-                raise SlideError("a folder without DICOM files")
-            self._file = instances[0]
+        self._file, self._instances, self.notes = _dicom_slide(path)
         self._lock = threading.Lock()
         self._slide: openslide.OpenSlide | None = None
         slide = self._opened()
         self._downsamples = tuple(slide.level_downsamples)
-        self.levels = tuple(_stored_level(slide, i) for i in range(slide.level_count))
+        self.levels = tuple(_stored_level(slide, i, self._instances) for i in range(slide.level_count))
         self.stated_mpp = _stated_mpp(slide)
         self.bounds = _bounds(slide)
-        self.notes: tuple[str, ...] = ()
+        self.notes += _left_out(path, slide)
 
     @property
     def fingerprint(self) -> str:
@@ -57,7 +55,7 @@ class OpenSlideBackend:
         companions = self._file.with_suffix("")
         if self._file.suffix.lower() == ".mrxs" and companions.is_dir():
             return fingerprint_files([self._file, *sorted(p for p in companions.iterdir() if p.is_file())])
-        return fingerprint_files(dicom_files(self._path) if self._path.is_dir() else [self._file])
+        return fingerprint_files([instance.path for instance in self._instances] or [self._file])
 
     def read_level(self, level: int, box: Box) -> NDArray[np.uint8]:
         """RGB pixels of a level; what the scanner left out is white."""
@@ -107,30 +105,56 @@ class OpenSlideBackend:
         return _on_white(rgba)
 
 
-def dicom_files(folder: Path) -> list[Path]:
-    """The DICOM instances directly in a folder, sorted by name."""
-    return [p for p in sorted(folder.iterdir()) if p.is_file() and not p.name.startswith(".") and _is_dicom(p)]
+def _dicom_slide(path: Path) -> tuple[Path, list[Instance], tuple[str, ...]]:
+    """The file to open, all files of its slide if they are DICOM, and a note of other slides in its folder."""
+    if not path.is_dir():
+        instance = read_instance(path)
+        if instance is None or not instance.series:
+            return path, [], ()
+        return path, [i for i in map(read_instance, dicom_files(path.parent)) if i and i.series == instance.series], ()
+    series = slide_series(path)
+    if not series:
+        there = len(dicom_files(path))
+        raise SlideError(f"a folder of {there} DICOM files, none a level of a slide" if there else _NO_DICOM)
+    first, *others = [next(instance for instance in one if instance.is_level) for one in series]
+    notes: tuple[str, ...] = ()
+    if others:
+        named = ", ".join(f"{instance.path.name} (series {instance.series})" for instance in others)
+        notes = (
+            f"The folder holds {len(series)} slides; {first.path.name} is read. Left out, pass it by name: {named}.",
+        )
+    return first.path, series[0], notes
 
 
-def _is_dicom(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return file.read(132)[128:] == b"DICM"
-    except OSError:
-        return False
-
-
-def _stored_level(slide: openslide.OpenSlide, i: int) -> StoredLevel:
-    """A level with its tiles, and its downsample where the format states one (Philips)."""
+def _stored_level(slide: openslide.OpenSlide, i: int, instances: list[Instance]) -> StoredLevel:
+    """A level with its tiles, and its downsample where the format states one (Philips' TIFF, DICOM)."""
     size, full = slide.level_dimensions[i], slide.level_dimensions[0]
     quotient = (full[0] / size[0] + full[1] / size[1]) / 2  # what OpenSlide says where the format says nothing
     downsample = slide.level_downsamples[i]
+    stated = downsample if abs(downsample / quotient - 1) > 1e-6 else _by_spacing(full, size, instances)
     tile = [slide.properties.get(f"openslide.level[{i}].tile-{side}") for side in ("width", "height")]
     return StoredLevel(
         size,
         (int(tile[0]), int(tile[1])) if tile[0] and tile[1] else None,
-        downsample if abs(downsample / quotient - 1) > 1e-6 else None,
+        stated,
     )
+
+
+def _by_spacing(full: tuple[int, int], size: tuple[int, int], instances: list[Instance]) -> float | None:
+    """How much wider the pixels of a DICOM level are than those of level 0, where both say and their sides agree."""
+    stated = {instance.size: instance.spacing_mm for instance in instances if instance.is_level}
+    finest, here = stated.get(full), stated.get(size)
+    if finest is None or here is None or size == full:
+        return None
+    across, down = here[0] / finest[0], here[1] / finest[1]
+    return (across + down) / 2 if abs(across - down) <= _SAME_RATIO * max(across, down) else None
+
+
+def _left_out(path: Path, slide: openslide.OpenSlide) -> tuple[str, ...]:
+    """A note of the other images of a TIFF; vendors' own formats have no more than label, macro and thumbnail."""
+    if slide.properties.get(openslide.PROPERTY_NAME_VENDOR) != "generic-tiff":
+        return ()
+    return note_of_others(path, {*slide.level_dimensions, *(image.size for image in slide.associated_images.values())})
 
 
 def _stated_mpp(slide: openslide.OpenSlide) -> float | tuple[float, float] | None:

@@ -10,9 +10,14 @@ from typing import Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from histocyte.core.errors import SlideError
 from histocyte.core.geometry import Box
 
-__all__ = ["Backend", "Level", "SlideReader", "StoredLevel", "working_size"]
+__all__ = ["Backend", "Level", "RefusedError", "SlideReader", "StoredLevel", "working_size"]
+
+
+class RefusedError(SlideError):
+    """The file is the backend's own and holds nothing that may be read; no other backend is to try."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +117,8 @@ class SlideReader(Protocol):
 class Backend(Protocol):
     """One file format: raw levels and the resolution that the file states. `PyramidReader` does the rest.
 
-    A constructor takes the path and raises SlideError with a short reason where the file is not its own.
+    A constructor takes the path and raises SlideError with a short reason where the file is not its own, RefusedError
+    where it is and holds nothing that may be read.
     """
 
     @property

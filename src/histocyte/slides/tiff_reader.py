@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import cv2
 import numpy as np
@@ -20,23 +19,13 @@ from histocyte.core.errors import SlideError, require
 from histocyte.core.geometry import Box
 from histocyte.slides.fingerprint import fingerprint_files
 from histocyte.slides.protocol import StoredLevel
+from histocyte.slides.tiff_header import keyframe_of, largest_image, note_of_the_rest, stated_mpp
 
 __all__ = ["TiffBackend"]
 
 _CACHE_BYTES = 64 << 20
 _MAX_SEGMENT_BYTES = 1 << 30
 _ROWS_AT_ONCE = 256
-_UM_PER_UNIT = {
-    "µm": 1.0,
-    "μm": 1.0,
-    "um": 1.0,
-    "micron": 1.0,
-    "nm": 1e-3,
-    "mm": 1e3,
-    "cm": 1e4,
-    "m": 1e6,
-    "in": 25400.0,
-}
 _JPEG, _RAW = 7, 1
 _MIN_IS_BLACK, _RGB, _YCBCR = 1, 2, 6
 
@@ -48,9 +37,10 @@ class TiffBackend:
         self._path = path
         try:
             with tifffile.TiffFile(path) as file:
-                series = _largest_image(file)
+                series = largest_image(file)
                 self._levels = _levels(series, file)
-                self.stated_mpp = _stated_mpp(file, series)
+                self.stated_mpp = stated_mpp(file, series)
+                self.notes = note_of_the_rest(file, series)
         except SlideError:
             raise
         except tifffile.TiffFileError as error:
@@ -59,7 +49,6 @@ class TiffBackend:
             raise SlideError(f"damaged TIFF: {error}") from error
         self.levels = tuple(planes[0].stored() for planes in self._levels)
         self.bounds: Box | None = None
-        self.notes: tuple[str, ...] = ()
         self._cache = _SegmentCache(_CACHE_BYTES)
 
     @property
@@ -161,20 +150,6 @@ def _segment(file: BinaryIO, plane: _Plane, index: int) -> NDArray[np.uint8]:
     return pixels
 
 
-def _largest_image(file: tifffile.TiffFile) -> tifffile.TiffPageSeries:
-    images = [s for s in file.series if _axes(s) in {("YX", 1), ("YXS", 3), ("YXS", 4), ("SYX", 3), ("CYX", 3)}]
-    if not images:
-        there = "; ".join(f"{s.axes} {'×'.join(map(str, s.shape))}" for s in file.series[:3])
-        raise SlideError(f"a TIFF without a grey or RGB image (it holds {there})")
-    return max(images, key=lambda s: s.sizes["height"] * s.sizes["width"])
-
-
-def _axes(series: tifffile.TiffPageSeries) -> tuple[str, int]:
-    """Axes longer than one (Y and X always), and the number of channels."""
-    kept = [(a, n) for a, n in zip(series.axes, series.shape, strict=True) if n > 1 or a in "YX"]
-    return "".join(a for a, _ in kept), next((n for a, n in kept if a in "SC"), 1)
-
-
 def _levels(series: tifffile.TiffPageSeries, file: tifffile.TiffFile) -> tuple[tuple[_Plane, ...], ...]:
     levels = []
     for level in series.levels:
@@ -189,15 +164,8 @@ def _levels(series: tifffile.TiffPageSeries, file: tifffile.TiffFile) -> tuple[t
     return (full, *sorted(reduced, key=lambda level: -level[0].width))
 
 
-def _keyframe(page: tifffile.TiffPage | tifffile.TiffFrame | None) -> tifffile.TiffPage:
-    key = page.keyframe if page is not None else None
-    if key is None:
-        raise SlideError("a TIFF with a missing page")
-    return key
-
-
 def _planes(page: tifffile.TiffPage | tifffile.TiffFrame) -> list[_Plane]:
-    key = _keyframe(page)
+    key = keyframe_of(page)
     if key.dtype not in (np.uint8, np.uint16) or key.bitspersample not in (8, 16):
         raise SlideError(f"pixels of type {key.dtype}, {key.bitspersample} bits: 8 or 16 are needed")
     if key.photometric not in (_MIN_IS_BLACK, _RGB, _YCBCR):
@@ -309,58 +277,3 @@ def _rgb_or_grey(pixels: NDArray[np.uint8] | NDArray[np.uint16], extra: tuple[in
     weight = alpha.astype(np.uint16)
     shown = colour if extra[0] == 1 else (colour * weight + 127) // 255
     return np.minimum(255, shown + (255 - weight)).astype(np.uint8)
-
-
-def _stated_mpp(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> float | tuple[float, float] | None:
-    """µm per pixel, across and down where both are stated; None where nothing is, or nothing that is a number."""
-    page = _keyframe(series.pages[0])
-    for source in (_ome_mpp(file, series), _aperio_mpp(page.description)):
-        if source is not None:
-            return source
-    unit = {2: 25400.0, 3: 10000.0}.get(int(page.resolutionunit))
-    imagej = file.imagej_metadata or {}
-    if imagej.get("unit"):
-        unit = _UM_PER_UNIT.get(str(imagej["unit"]).replace("\\u00B5", "µ"))
-    across, down = (_rational(page, name) for name in ("XResolution", "YResolution"))
-    if unit is None or across is None:
-        return None
-    return (unit / across, unit / down) if down is not None else unit / across
-
-
-def _rational(page: tifffile.TiffPage, name: str) -> float | None:
-    """The value of a tag that is a positive fraction, as resolutions are; None of any other."""
-    tag = page.tags.get(name)
-    match tag and tag.value:
-        case (int(over), int(under)) if over > 0 and under > 0:
-            return over / under
-    return None
-
-
-def _ome_mpp(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> float | tuple[float, float] | None:
-    """PhysicalSize of the image of the same width and height."""
-    for pixels in _ome_pixels(file):
-        if (pixels.get("SizeX"), pixels.get("SizeY")) == (series.sizes["width"], series.sizes["height"]):
-            across, down = (_ome_size(pixels, axis) for axis in "XY")
-            if across is not None:
-                return across if down is None else (across, down)
-    return None
-
-
-def _ome_pixels(file: tifffile.TiffFile) -> list[dict[str, Any]]:
-    """What the OME-XML says of the pixels of each image."""
-    if not file.ome_metadata:
-        return []
-    images = tifffile.xml2dict(file.ome_metadata).get("OME", {}).get("Image", [])
-    return [image.get("Pixels", {}) for image in (images if isinstance(images, list) else [images])]
-
-
-def _ome_size(pixels: Mapping[str, Any], axis: str) -> float | None:
-    """PhysicalSizeX or Y, µm."""
-    unit = _UM_PER_UNIT.get(str(pixels.get(f"PhysicalSize{axis}Unit", "µm")))
-    value = pixels.get(f"PhysicalSize{axis}")
-    return float(value) * unit if unit is not None and isinstance(value, int | float) else None
-
-
-def _aperio_mpp(description: str) -> float | None:
-    found = re.search(r"\bMPP\s*=\s*([0-9]+(?:\.[0-9]*)?|\.[0-9]+)", description)
-    return float(found[1]) if found else None

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-__all__ = ["write_leica"]
+__all__ = ["write_dicom", "write_leica"]
 
 _NM_PER_UM = 1000
+_SLIDE_IMAGE = "1.2.840.10008.5.1.4.1.1.77.1.6"
 
 
 def write_leica(
@@ -47,3 +49,77 @@ def write_leica(
             resolution=(1e4 / mpp[0], 1e4 / mpp[1]),
             resolutionunit="CENTIMETER",
         )
+
+
+def write_dicom(
+    path: str | Path, image: NDArray[np.uint8], *, series: str, mpp: float, kind: str = "VOLUME", tile_px: int = 256
+) -> None:
+    """Write a picture as one level of a DICOM slide, uncompressed; files of one series in a folder are a slide.
+
+    Args:
+        path: The file, replaced if it is there.
+        image: (H, W, 3) uint8 RGB.
+        series: The slide's UID: digits and full stops.
+        mpp: Size of a pixel, µm.
+        kind: What DICOM calls the image's flavour: VOLUME, LABEL, OVERVIEW or THUMBNAIL.
+        tile_px: Side of a tile.
+    """
+    height, width = image.shape[:2]
+    rows, columns = -(-height // tile_px), -(-width // tile_px)
+    tiles = np.full((rows * tile_px, columns * tile_px, 3), 255, np.uint8)
+    tiles[:height, :width] = image
+    frames = tiles.reshape(rows, tile_px, columns, tile_px, 3).swapaxes(1, 2)
+    instance = f"{series}.{width}.{height}"
+    spacing = _element(0x00280030, "DS", f"{mpp / 1000:.6g}\\{mpp / 1000:.6g}".encode())
+    measures = _element(0x00289110, "SQ", _item(spacing))
+    head = _elements(
+        (0x00020001, "OB", b"\0\1"),
+        (0x00020002, "UI", _SLIDE_IMAGE),
+        (0x00020003, "UI", instance),
+        (0x00020010, "UI", "1.2.840.10008.1.2.1"),
+        (0x00020012, "UI", "1.2.3"),
+    )
+    body = _elements(
+        (0x00080008, "CS", f"ORIGINAL\\PRIMARY\\{kind}\\NONE"),
+        (0x00080016, "UI", _SLIDE_IMAGE),
+        (0x00080018, "UI", instance),
+        (0x00080060, "CS", "SM"),
+        (0x0020000D, "UI", "1.2.3.4"),
+        (0x0020000E, "UI", series),
+        (0x00209311, "CS", "TILED_FULL"),
+        (0x00280002, "US", 3),
+        (0x00280004, "CS", "RGB"),
+        (0x00280006, "US", 0),
+        (0x00280008, "IS", str(rows * columns)),
+        (0x00280010, "US", tile_px),
+        (0x00280011, "US", tile_px),
+        (0x00280100, "US", 8),
+        (0x00280101, "US", 8),
+        (0x00280102, "US", 7),
+        (0x00280103, "US", 0),
+        (0x00480006, "UL", width),
+        (0x00480007, "UL", height),
+        (0x52009229, "SQ", _item(measures)),
+        (0x7FE00010, "OW", frames.tobytes()),
+    )
+    Path(path).write_bytes(bytes(128) + b"DICM" + _elements((0x00020000, "UL", len(head))) + head + body)
+
+
+def _elements(*parts: tuple[int, str, bytes | str | int]) -> bytes:
+    """DICOM elements, explicit and little-endian, one after the other."""
+    encoded = []
+    for tag, kind, value in parts:
+        if isinstance(value, int):
+            value = struct.pack("<H" if kind == "US" else "<I", value)
+        encoded.append(_element(tag, kind, value.encode() if isinstance(value, str) else value))
+    return b"".join(encoded)
+
+
+def _element(tag: int, kind: str, value: bytes) -> bytes:
+    value += (b"\0" if kind in ("UI", "OB") else b" ") * (len(value) % 2)
+    size = struct.pack("<HI", 0, len(value)) if kind in ("OB", "OW", "SQ") else struct.pack("<H", len(value))
+    return struct.pack("<HH", tag >> 16, tag & 0xFFFF) + kind.encode() + size + value
+
+
+def _item(content: bytes) -> bytes:
+    return struct.pack("<HHI", 0xFFFE, 0xE000, len(content)) + content
