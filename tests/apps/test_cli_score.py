@@ -115,18 +115,20 @@ def test_a_folder_of_hovernet_is_scored_by_codes(predictions: Path, truth: Path)
 def test_what_files_hold_beside_the_scores_is_told(truth: Path, tmp_path: Path) -> None:
     features = json.loads(as_geojson(truth))["features"]
     del features[-1]["properties"]["classification"]
-    twice = {"type": "FeatureCollection", "features": [*features, features[0]]}
+    drawn = {**features[0], "properties": {"objectType": "annotation"}}
+    twice = {"type": "FeatureCollection", "features": [drawn, *features, features[0]]}
     (tmp_path / "x.geojson").write_text(json.dumps(twice))
     told = run(tmp_path / "x.geojson", truth / "train_1.npz")["files"]
-    assert told == [
-        {"source": "consep", "name": "train_1", "hidden": 1, "without_class": 1, "outside": 0, "truth_hidden": 0}
-    ]
+    left_out = "'x.geojson': left out, being no cells: 1 annotation."
+    numbers = {"hidden": 1, "without_class": 1, "outside": 0, "truth_hidden": 0}
+    assert told == [{"source": "consep", "name": "train_1", **numbers, "notes": [left_out]}]
     pages = tmp_path / "report.html", tmp_path / "scores.csv"
     arguments = [tmp_path / "x.geojson", truth / "train_1.npz", "--html", pages[0], "--csv", pages[1]]
     answer = CliRunner().invoke(APP, [*map(str, arguments)])
     assert answer.exit_code == 0, answer.exception
     sentence = "1 found cells lie wholly under others or repeat them, and count as false finds (train_1 1)."
     assert sentence in answer.output
+    assert left_out in answer.output
     assert sentence in pages[0].read_text()
     assert len(pages[1].read_text().splitlines()) == 2
 

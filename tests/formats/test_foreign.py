@@ -21,9 +21,9 @@ from histocyte.core.labels import instance_statistics
 from histocyte.core.outlines import trace_outlines
 from histocyte.core.taxonomy import CellClass, Taxonomy
 from histocyte.formats.foreign.contours import Contours
-from histocyte.formats.foreign.json_file import load_json
 from histocyte.formats.foreign.open import find_cells, open_cells
 from histocyte.formats.foreign.polygons import Polygons, fill_polygons, fill_polygons_plain
+from histocyte.formats.json_file import load_json
 
 LABELS = np.zeros((40, 50), np.int32)
 LABELS[2:10, 3:12], LABELS[10:20, 3:9], LABELS[30:40, 45:50] = 1, 2, 3
@@ -242,7 +242,7 @@ def test_a_folder_is_read_by_name_and_labels_go_before_pictures(tmp_path: Path) 
     ("text", "says"),
     [
         ('{"nuc"', "no valid JSON"),
-        ('{"nuc": NaN}', "no valid JSON"),
+        ('{"nuc": NaNs}', "no valid JSON"),
         ('{"a": 1}', "it has: a"),
         ("[1]", "it has: a list of 1"),
         ("<html>", "no format of cells"),
@@ -253,16 +253,22 @@ def test_a_folder_is_read_by_name_and_labels_go_before_pictures(tmp_path: Path) 
         ('{"cells": [{"contour": [[1, null], [2, 3]]}]}', "leaves"),
         ('{"cells": [{"contour": [[1, 1e300], [2, 3]]}]}', "leaves"),
         ('{"cells": [{"contour": [[1, 2]], "type": "x"}]}', "no number"),
-        ('{"type": "FeatureCollection"}', "broken GeoJSON"),
-        ('{"type": "FeatureCollection", "features": [1]}', "broken GeoJSON"),
+        ('{"type": "FeatureCollection"}', "it holds no feature"),
+        ('{"type": "FeatureCollection", "features": [1]}', "it holds no feature"),
         ('{"type": "Feature", "geometry": null}', "no geometry"),
         ('{"type": "Feature", "geometry": {"type": "Point", "coordinates": [1, 2]}}', "is a Point"),
         ('{"type": "Feature", "geometry": {"type": "Polygon", "coordinates": []}}', "empty Polygon"),
-        ('{"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [[[1, 2]]]}}', "of cell 0 is no list"),
-        ('{"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [[1, 2, 3]]}}', "of cell 0 is no list"),
+        (
+            '{"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [[[1, 2]]]}}',
+            "of feature 1 of 1 is no list",
+        ),
+        (
+            '{"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [[1, 2, 3]]}}',
+            "of feature 1 of 1 is no list",
+        ),
         (
             '{"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [[[1, 2], [3, 4], [5, null]]]}}',
-            "cell 0 leaves",
+            "feature 1 of 1 leaves",
         ),
     ],
 )

@@ -139,12 +139,12 @@ def test_what_is_no_cells_is_refused(tmp_path, content):
 
 
 def test_wrong_arguments_are_refused(tmp_path):
-    with pytest.raises(InputError, match="no file"):
+    with pytest.raises(InputError, match="No such file"):
         read_geojson(tmp_path / "none.geojson", mpp=0.25)
     with pytest.raises(ResolutionError):
         read_geojson(tmp_path / "none.geojson", mpp=40)
     (tmp_path / "a.geojson.gz").write_text("not gzip")
-    with pytest.raises(InputError, match="not GeoJSON"):
+    with pytest.raises(InputError, match="no valid JSON"):
         read_geojson(tmp_path / "a.geojson.gz", mpp=0.25)
 
 

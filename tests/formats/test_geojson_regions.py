@@ -28,7 +28,7 @@ def _feature(geometry: shapely.Geometry, **properties: object) -> dict[str, obje
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     region = Region((RING, shapely.box(150, 10, 160, 20)), ("tumour", "stroma"))
-    again = read_roi(_write(tmp_path / "roi.geojson", region.to_geojson()), SLIDE)
+    again, _ = read_roi(_write(tmp_path / "roi.geojson", region.to_geojson()), SLIDE)
     assert again.names == region.names
     assert all(a.equals(b) for a, b in zip(again.parts, region.parts, strict=True))
 
@@ -46,7 +46,7 @@ def test_every_shape_of_geojson(tmp_path: Path, shape: str) -> None:
     path = _write(tmp_path / "roi.geojson", data)
     if shape == "gzip":
         path.write_bytes(gzip.compress(path.read_bytes()))
-    region = read_roi(path, SLIDE)
+    region, _ = read_roi(path, SLIDE)
     assert region.geometry.equals(RING)
     assert region.names == (("region 1",) if shape == "geometry" else ("A",))
 
@@ -55,13 +55,13 @@ def test_a_packed_file_with_a_fault_in_its_middle_is_refused(tmp_path: Path) -> 
     content = bytearray(gzip.compress(json.dumps([_feature(RING)] * 99).encode()))
     content[12:40] = bytes(28)
     (tmp_path / "roi.geojson.gz").write_bytes(content)
-    with pytest.raises(InputError, match="is not GeoJSON"):
+    with pytest.raises(InputError, match="cannot be read"):
         read_roi(tmp_path / "roi.geojson.gz", SLIDE)
 
 
 def test_properties_that_are_no_object_name_nothing(tmp_path: Path) -> None:
     feature = {**_feature(RING), "properties": [1]}
-    assert read_roi(_write(tmp_path / "roi.geojson", feature), SLIDE).names == ("region 1",)
+    assert read_roi(_write(tmp_path / "roi.geojson", feature), SLIDE)[0].names == ("region 1",)
 
 
 def test_names_points_and_damaged_rings(tmp_path: Path) -> None:
@@ -74,22 +74,30 @@ def test_names_points_and_damaged_rings(tmp_path: Path) -> None:
         _feature(shapely.box(290, 190, 400, 400), name="over the edge"),
         _feature(shapely.box(1000, 0, 1001, 5), name="outside"),
     ]
-    region = read_roi(_write(tmp_path / "roi.json", features), SLIDE)
+    region, notes = read_roi(_write(tmp_path / "roi.json", features), SLIDE)
     assert region.names == ("Tumor", "B", "region 3", "over the edge")
     assert [part.area for part in region.parts] == [25, 50, 50, 100]
+    assert notes == [
+        "'roi.json': 1 of 6 objects have no area and are no regions.",
+        "1 of 5 regions lie outside the slide (300 × 200 px) and are not searched: 'outside'.",
+        "1 of 5 regions hang over the slide's edge; only what lies on it is searched: 'over the edge'.",
+    ]
 
 
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ("{", "is not GeoJSON"),
+        ("{", "no valid JSON"),
         ('"text"', "FeatureCollection or a list"),
         ('{"type": "FeatureCollection"}', "FeatureCollection or a list"),
-        ("[" * 100_000, "is not GeoJSON"),
+        ("[" * 100_000, "no valid JSON"),
         ("[]", "holds no polygon"),
         (json.dumps(_feature(shapely.Point(1, 1))), "holds no polygon"),
         (json.dumps(_feature(shapely.box(900, 900, 999, 999))), r"outside slide case7 \(300 × 200 px\)"),
-        ('{"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [[["x", 1]]]}}', "cannot be read"),
+        (
+            '{"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [[["x", 1]]]}}',
+            "feature 1 of 1 is no list",
+        ),
     ],
 )
 def test_a_bad_file_gets_an_answer(tmp_path: Path, data: str, message: str) -> None:

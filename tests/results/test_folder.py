@@ -123,7 +123,9 @@ def test_a_region_wins_over_the_tissue(picture: Path, perfect_model: Model, tmp_
     feature = {"type": "Feature", "geometry": square, "properties": {"name": "left"}}
     corner = {**feature, "geometry": {"type": "Polygon", "coordinates": [[[0, 0], [9, 0], [9, 9], [0, 9], [0, 0]]]}}
     roi = tmp_path / "roi.geojson"
-    roi.write_text(json.dumps({"type": "FeatureCollection", "features": [feature, corner]}))
+    far = {**feature, "geometry": {"type": "Polygon", "coordinates": [[[900, 0], [909, 0], [909, 9], [900, 0]]]}}
+    far["properties"] = {"name": "far"}
+    roi.write_text(json.dumps({"type": "FeatureCollection", "features": [feature, corner, far]}))
     record = segment_to_folder(picture, tmp_path, perfect_model, replace(OPTIONS, roi=roi))
     cells = read_cells(record["outputs"]["parquet"])
     rows = csv.DictReader((tmp_path / "picture" / "summary.csv").read_text().splitlines())
@@ -131,6 +133,7 @@ def test_a_region_wins_over_the_tissue(picture: Path, perfect_model: Model, tmp_
     assert 0 < len(cells) < 240
     assert cells.xy[:, 0].max() <= 200
     assert record["tissue_mm2"] == pytest.approx(200 * 400 * 0.25**2 / 1e6)
+    assert any("1 of 3 regions lie outside the slide" in note and "'far'" in note for note in record["notes"])
 
 
 def test_a_cell_that_stands_off_from_the_tissue_is_found_and_the_outline_stays_with_the_tissue(

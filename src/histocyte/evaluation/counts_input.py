@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import gzip
 import json
-import zlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 import shapely
@@ -21,13 +17,12 @@ from shapely.geometry.base import BaseGeometry
 from histocyte.core.errors import InputError
 from histocyte.core.geometry import check_mpp, stated_origin, to_viewer
 from histocyte.core.taxonomy import Taxonomy
-from histocyte.formats.foreign.json_file import without_collection
+from histocyte.formats.geojson.cell_objects import cells_of
+from histocyte.formats.geojson.objects import read_objects
 from histocyte.formats.geojson.regions import read_polygons
+from histocyte.formats.json_file import without_collection
 
 __all__ = ["SAME_MPP", "LocatedCells", "read_located"]
-
-_NOT_CELLS = frozenset({"annotation", "tile", "tma_core", "root"})
-"""What QuPath calls objects that are no cells; a file of all objects has them beside the detections."""
 
 SAME_MPP = 0.01
 """Resolutions of one slide may differ by so much, relatively: files round them."""
@@ -128,7 +123,8 @@ def read_located(path: Path | str, *, mpp: float | None = None, fallback_mpp: fl
 
 def _searched(tissue: Path) -> BaseGeometry:
     try:
-        return read_polygons(tissue).geometry
+        region, _ = read_polygons(tissue)
+        return region.geometry
     except InputError as error:
         raise InputError(f"'{tissue}' is damaged: it is not what 'histocyte segment' wrote. Run it again.") from error
 
@@ -215,49 +211,9 @@ def _codes(column: pa.ChunkedArray, names: tuple[str, ...]) -> NDArray[np.int64]
 
 
 def _read_geojson(file: Path) -> _Table:
-    features = [feature for feature in _features(file) if _geometry(feature)]
-    objects = [str(_properties(f).get("objectType", "")) for f in features]
-    cells = [f for f, kind in zip(features, objects, strict=True) if kind not in _NOT_CELLS]
-    try:
-        shapes = shapely.from_geojson([orjson.dumps(_geometry(f)).decode() for f in cells])
-        called = [_class_name(f) for f in cells]
-    except (shapely.GEOSException, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"'{file}' holds a cell that cannot be read ({error}). Export it anew from QuPath.") from error
-    xy = shapely.get_coordinates(shapely.centroid(shapes)) if cells else np.zeros((0, 2))
-    if len(xy) < len(cells):
-        raise InputError(f"'{file}' holds {len(cells) - len(xy)} cells without a place. Export it anew from QuPath.")
+    cells = cells_of(read_objects(file), need_outlines=False)
+    called = cells.class_names()
     names = tuple(dict.fromkeys(name for name in called if name is not None))
-    kinds = np.array([-1 if name is None else names.index(name) for name in called], np.int64)
-    left_out = len(features) - len(cells)
-    notes = (f"'{file.name}': {left_out} annotations and other objects are no cells and do not count.",)
-    return _Table(xy, kinds, names, False, None, notes if left_out else ())
-
-
-def _features(file: Path) -> list[Mapping[str, Any]]:
-    try:
-        content = file.read_bytes()
-        data = orjson.loads(gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content)
-    except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise InputError(f"'{file}' is not GeoJSON ({error}). Export it anew from QuPath or histocyte.") from error
-    features = data.get("features") if isinstance(data, dict) else data
-    if not isinstance(features, list) or not all(isinstance(f, dict) and "geometry" in f for f in features):
-        raise InputError(f"'{file}' is no GeoJSON FeatureCollection. Export it anew from QuPath or histocyte.")
-    return features
-
-
-def _geometry(feature: Mapping[str, Any]) -> object:
-    """Of a cell with nucleus that of the nucleus, as `read_geojson` takes it."""
-    return feature.get("nucleusGeometry") or feature["geometry"]
-
-
-def _properties(feature: Mapping[str, Any]) -> Mapping[str, Any]:
-    properties = feature.get("properties")
-    return properties if isinstance(properties, dict) else {}
-
-
-def _class_name(feature: Mapping[str, Any]) -> str | None:
-    classification = _properties(feature).get("classification") or {}
-    if isinstance(classification, str):
-        return classification
-    names = classification.get("names")
-    return ": ".join(names) if names else classification.get("name")
+    place = {name: i for i, name in enumerate(names)}
+    kinds = np.array([-1 if name is None else place[name] for name in called], np.int64)
+    return _Table(cells.centres(), kinds, names, False, None, cells.notes)

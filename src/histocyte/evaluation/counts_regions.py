@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from histocyte.core.errors import InputError
+from histocyte.core.names import distinct_names
 from histocyte.formats.geojson.regions import read_polygons
 from histocyte.slides.region import polygonal
 
@@ -40,17 +40,16 @@ def drawn_on(searched: BaseGeometry | None, roi: Path | str | None) -> tuple[lis
     """
     if roi is None:
         return [Drawn(SEARCHED if searched is not None else "whole result", searched, searched)], []
-    region = read_polygons(roi)
+    region, notes = read_polygons(roi)
     if not region.parts:
         raise InputError(
             f"'{roi}' holds no polygon. Draw an annotation with an area in QuPath and export it as GeoJSON."
         )
-    notes = []
     if searched is None:
         notes.append("What was searched is not known; all of each region is taken as searched.")
     drawn = [
         Drawn(name, part, part if searched is None else polygonal(shapely.intersection(part, searched)))
-        for name, part in zip(_distinct(region.names), region.parts, strict=True)
+        for name, part in zip(distinct_names(region.names), region.parts, strict=True)
     ]
     if all(d.searched is not None and d.searched.is_empty for d in drawn):
         raise InputError(
@@ -58,15 +57,3 @@ def drawn_on(searched: BaseGeometry | None, roi: Path | str | None) -> tuple[lis
             "slide: is it the region of another one?"
         )
     return drawn, notes
-
-
-def _distinct(names: Sequence[str]) -> list[str]:
-    """Names with a number behind those that repeat."""
-    taken: dict[str, None] = {}
-    for name in names:
-        unique, number = name, 1
-        while unique in taken:
-            number += 1
-            unique = f"{name} ({number})"
-        taken[unique] = None
-    return list(taken)

@@ -38,6 +38,7 @@ class FileScores:
         n_outside: Found cells outside a crop.
         n_true_hidden: True cells that show nowhere; not scored.
         has_classes: Whether any found cell has a class.
+        notes: On what else the files hold, in sentences.
     """
 
     scores: ImageScores
@@ -48,6 +49,7 @@ class FileScores:
     n_outside: int
     n_true_hidden: int
     has_classes: bool
+    notes: tuple[str, ...] = ()
 
     def light(self) -> FileScores:
         """The same without label maps, to be kept for all images of a set."""
@@ -64,6 +66,7 @@ class FileScores:
             "without_class": self.n_without_class,
             "outside": self.n_outside,
             "truth_hidden": self.n_true_hidden,
+            "notes": list(self.notes),
         }
 
 
@@ -134,6 +137,7 @@ def score_file(
         n_outside=len(drawn.outside),
         n_true_hidden=n_true_hidden,
         has_classes=bool((of_found > 0).any()),
+        notes=(*true.notes, *found.notes),
     )
 
 

@@ -85,7 +85,7 @@ def segment_to_folder(
     began = time.monotonic()
     with open_slide(slide, mpp=options.mpp) as reader:
         check_resolution(reader.mpp, model.spec.mpp)
-        tissue = _where(reader, options.roi)
+        tissue, notes = _where(reader, options.roi)
         plan = Plan.of(reader, model, tissue.searched, options.settings)
         folder = Path(out) / (name or reader.name)
         before = None if options.force else _finished(folder, _key(plan), options.formats)
@@ -108,7 +108,7 @@ def segment_to_folder(
                 "peak_memory_mb": peak_memory_mb(),
                 "runtime": {"name": model.runtime.name, "device": model.runtime.device},
                 "signature": _key(plan),
-                "notes": [*reader.notes, *[tissue.note] * bool(tissue.note), *findings(record, stats, reader, model)],
+                "notes": [*reader.notes, *notes, *findings(record, stats, reader, model)],
             }
             write_manifest(folder / "run.json", record)
             journal.discard()
@@ -126,12 +126,13 @@ def _journal(folder: Path, plan: Plan, *, force: bool) -> Journal:
     return Journal.open(folder / JOURNAL, signature={**_key(plan), "force": time.time()} if force else _key(plan))
 
 
-def _where(reader: SlideReader, roi: Path | None) -> Tissue:
-    """What the user drew, or the tissue."""
+def _where(reader: SlideReader, roi: Path | None) -> tuple[Tissue, list[str]]:
+    """What the user drew, or the tissue, and notes on it."""
     if roi is None:
-        return find_tissue(reader)
-    drawn = read_roi(roi, reader)
-    return Tissue(drawn, drawn, "brightfield", "")
+        tissue = find_tissue(reader)
+        return tissue, [tissue.note] if tissue.note else []
+    drawn, notes = read_roi(roi, reader)
+    return Tissue(drawn, drawn, "brightfield", ""), notes
 
 
 def _finished(folder: Path, key: Mapping[str, object], formats: Iterable[str]) -> dict[str, Any] | None:

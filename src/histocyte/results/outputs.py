@@ -16,6 +16,7 @@ from shapely.geometry.base import BaseGeometry
 
 from histocyte.core.cells import Cells
 from histocyte.core.geometry import Box
+from histocyte.core.names import distinct_names
 from histocyte.export.cell_writer import CellWriter
 from histocyte.export.embeddings import EmbeddingsWriter
 from histocyte.export.geoparquet import GeoParquetWriter
@@ -131,16 +132,8 @@ class _Glance:
 
 def drawn_regions(region: Region, mpp: float) -> list[tuple[str, BaseGeometry, float]]:
     """Name, outline and mm² of each region that the user drew; names made distinct."""
-    rows: list[tuple[str, BaseGeometry, float]] = []
-    taken = {"all"}
-    for name, part in region.split():
-        unique, number = name, 1
-        while unique in taken:
-            number += 1
-            unique = f"{name} ({number})"
-        taken.add(unique)
-        rows.append((unique, part.geometry, part.area_mm2(mpp)))
-    return rows
+    names = distinct_names(region.names, taken=("all",))
+    return [(name, part.geometry, part.area_mm2(mpp)) for name, (_, part) in zip(names, region.split(), strict=True)]
 
 
 def _overview(

@@ -140,4 +140,6 @@ def _notes(rows: list[FileScores]) -> str:
             named = ", ".join(f"{name} {counts[name]:,}" for name in worst)
             more = f" and {len(counts) - 5} more images" if len(counts) > 5 else ""
             sentences.append(f"{sum(counts.values()):,} {text} ({named}{more}).")
+    of_files = list(dict.fromkeys(note for row in rows for note in row.notes))
+    sentences += of_files[:5] + ([f"{len(of_files) - 5} more notes are in --json."] if len(of_files) > 5 else [])
     return " ".join(sentences)

@@ -1,37 +1,25 @@
-"""GeoJSON as QuPath and histocyte write it: one detection a cell, its classification, its measurements."""
+"""Cells of GeoJSON to be scored: their outlines, classes, and what is known of their probabilities."""
 
 from __future__ import annotations
 
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from histocyte.core.errors import InputError
 from histocyte.formats.foreign.contents import CellFile
 from histocyte.formats.foreign.polygons import Polygons
+from histocyte.formats.geojson.cell_objects import cells_of
+from histocyte.formats.geojson.objects import objects_of
 
-__all__ = ["is_geojson", "read_geojson_cells"]
+__all__ = ["read_geojson_cells"]
 
-_CELLS = ("detection", "cell")
 _PROBABILITY, _SCORE = "Class probability", "Detection score"
 
 
-def is_geojson(data: object) -> bool:
-    """Whether JSON is a FeatureCollection, a Feature, or a list of those."""
-    if isinstance(data, list):
-        return bool(data) and isinstance(data[0], dict) and data[0].get("type") in ("Feature", "FeatureCollection")
-    return isinstance(data, dict) and data.get("type") in ("Feature", "FeatureCollection")
-
-
 def read_geojson_cells(data: Any, path: Path) -> CellFile:
-    """Read cells.
-
-    In a file with detections or cells, annotations are regions and are left out; in one without, they are the cells. A
-    MultiPolygon is one cell in several pieces, but of an annotation it is one cell a piece, as CellViT writes all cells
-    of a class. Of a cell with a nucleus the nucleus is taken.
+    """Read cells (see `cells_of`).
 
     Args:
         data: The content, for which `is_geojson` holds.
@@ -40,22 +28,18 @@ def read_geojson_cells(data: Any, path: Path) -> CellFile:
     Raises:
         InputError: A feature is broken.
     """
-    try:
-        features = _features(data)
-        kinds = [_kind(feature) for feature in features]
-        chosen = [f for f, kind in zip(features, kinds, strict=True) if kind in _CELLS] or features
-        cells = [cell for i, feature in enumerate(chosen) for cell in _cells(feature, i, path)]
-        polygons = _polygons([rings for _, rings in cells], path)
-        properties = [feature.get("properties") or {} for feature, _ in cells]
-        classes = [_class_name(p) for p in properties]
-        measured = [_measurements(p) for p in properties]
-        return _file(path, polygons, classes, measured)
-    except (TypeError, ValueError, AttributeError, KeyError, IndexError, OverflowError) as error:
-        raise InputError(f"'{path}' is broken GeoJSON ({error}). Export it anew.") from error
+    cells = cells_of(objects_of(data, path), need_outlines=True)
+    outlines = cells.outlines
+    polygons = Polygons(outlines.xy, outlines.rings, outlines.polygons[outlines.shapes])
+    return _file(path, polygons, cells.class_names(), cells.measurements(), cells.notes)
 
 
 def _file(
-    path: Path, polygons: Polygons, classes: list[str | None], measured: list[dict[str, float | None]]
+    path: Path,
+    polygons: Polygons,
+    classes: list[str | None],
+    measured: list[dict[str, float | None]],
+    notes: tuple[str, ...],
 ) -> CellFile:
     stated = [key[2:-1] for key in measured[0] if key.startswith("P(") and key.endswith(")")] if measured else []
     names = [*stated, *sorted({name for name in classes if name is not None} - set(stated))]
@@ -63,10 +47,9 @@ def _file(
     probabilities = None
     if stated and len(stated) == len(names):
         keys = [f"P({name})" for name in names]
-        try:
-            probabilities = np.array([[m[key] for key in keys] for m in measured], np.float32)
-        except (KeyError, TypeError):  # a cell that someone drew by hand has none
-            probabilities = None
+        rows = [[m.get(key) for key in keys] for m in measured]
+        if not any(None in row for row in rows):  # a cell that someone drew by hand has none
+            probabilities = np.array(rows, np.float32)
     return CellFile(
         path,
         polygons,
@@ -75,82 +58,11 @@ def _file(
         {code: name for name, code in codes.items()},
         probabilities,
         _column(measured, _SCORE),
+        notes=notes,
     )
 
 
 def _column(measured: list[dict[str, float | None]], key: str) -> NDArray[np.float32]:
     """(N,) values within 0..1, 1 where there is none."""
-    values = np.array([1.0 if m.get(key) is None else m[key] for m in measured], np.float32)
+    values = np.array([1.0 if (value := m.get(key)) is None else value for m in measured], np.float32)
     return np.where((values >= 0) & (values <= 1), values, np.float32(1))
-
-
-def _features(data: Any) -> list[Any]:
-    if isinstance(data, list):
-        return [feature for part in data for feature in _features(part)]
-    return list(data["features"]) if data.get("type") == "FeatureCollection" else [data]
-
-
-def _kind(feature: Any) -> str:
-    """QuPath's object type, of old and new versions."""
-    properties = feature.get("properties") or {}
-    kind = properties.get("objectType") or properties.get("object_type") or feature.get("id") or ""
-    return str(kind).lower().removeprefix("path").removesuffix("object")
-
-
-def _cells(feature: Any, i: int, path: Path) -> list[tuple[Any, list[Any]]]:
-    """The feature and the rings of each cell in it."""
-    geometry = feature.get("nucleusGeometry") or feature["geometry"] or {}
-    kind, coordinates = geometry.get("type"), geometry.get("coordinates")
-    if kind == "Polygon" and coordinates:
-        return [(feature, coordinates)]
-    if kind == "MultiPolygon" and coordinates and all(coordinates):
-        if _kind(feature) == "annotation":
-            return [(feature, rings) for rings in coordinates]
-        return [(feature, list(chain.from_iterable(coordinates)))]
-    raise InputError(
-        f"'{path}': feature {i} is {'an empty ' if kind else 'no geometry, '}{kind or 'so no outline'}; needed are "
-        "a Polygon or MultiPolygon for each cell."
-        if not coordinates
-        else f"'{path}': feature {i} is a {kind}, and outlines are needed: export cells as polygons."
-    )
-
-
-def _polygons(cells: list[list[Any]], path: Path) -> Polygons:
-    rings = list(chain.from_iterable(cells))
-    try:
-        points = np.array(list(chain.from_iterable(rings)), np.float64)
-    except (TypeError, ValueError):
-        points = np.empty(0)
-    sizes = np.array([len(ring) for ring in rings], np.int64)
-    if len(rings) and (points.ndim != 2 or points.shape[1] < 2 or sizes.min() < 3):
-        raise InputError(f"'{path}': the outline of cell {_first_broken(cells)} is no list of [x, y]. Export it anew.")
-    return Polygons(
-        np.ascontiguousarray(points.reshape(len(points), -1)[:, :2]) if len(rings) else np.empty((0, 2)),
-        np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
-        np.concatenate([[0], np.cumsum([len(cell) for cell in cells])]).astype(np.int64),
-    ).check(path)
-
-
-def _first_broken(cells: list[list[Any]]) -> int:
-    for i, rings in enumerate(cells):
-        for ring in rings:
-            try:
-                points = np.array(ring, np.float64)
-            except (TypeError, ValueError):
-                return i
-            if points.ndim != 2 or points.shape[1] < 2 or len(points) < 3:
-                return i
-    return 0  # each is right by itself: some have two and some three coordinates
-
-
-def _class_name(properties: dict[str, Any]) -> str | None:
-    classification = properties.get("classification") or {}
-    names = classification.get("names")
-    name = ": ".join(map(str, names)) if names else classification.get("name")
-    return None if name is None else str(name)
-
-
-def _measurements(properties: dict[str, Any]) -> dict[str, float | None]:
-    """QuPath before 0.4 wrote a list of name and value."""
-    listed = properties.get("measurements") or {}
-    return {entry["name"]: entry["value"] for entry in listed} if isinstance(listed, list) else listed

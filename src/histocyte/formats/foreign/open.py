@@ -7,11 +7,12 @@ from pathlib import Path
 
 from histocyte.core.errors import InputError
 from histocyte.formats.foreign.contents import CellFile
-from histocyte.formats.foreign.geojson import is_geojson, read_geojson_cells
-from histocyte.formats.foreign.json_file import load_json, without_collection
+from histocyte.formats.foreign.geojson import read_geojson_cells
 from histocyte.formats.foreign.json_outlines import is_json_outlines, read_json_outlines
 from histocyte.formats.foreign.label_map import read_image, read_mat, read_npy, read_npz, read_tiff
 from histocyte.formats.foreign.parquet import read_parquet_cells
+from histocyte.formats.geojson.objects import is_geojson
+from histocyte.formats.json_file import load_json, without_collection
 
 __all__ = ["FORMATS", "find_cells", "open_cells"]
 
@@ -61,7 +62,7 @@ def open_cells(path: Path, *, names: dict[int, str] | None = None) -> CellFile:
         if head.startswith(start):
             return _named(read(path), names)
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
-    if head.startswith(b"\x1f\x8b") or text[:1] in (b"{", b"["):
+    if head.startswith((b"\x1f\x8b", b"\xff\xfe", b"\xfe\xff")) or text[:1] in (b"{", b"["):
         with without_collection():
             cells = _read_json(path)
         return _named(cells, names)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -17,14 +16,19 @@ from typing import IO, Any, cast
 import numpy as np
 import orjson
 import shapely
+from numpy.typing import NDArray
 
 from histocyte.core.cells import Cells
 from histocyte.core.errors import InputError, UnknownNameError
-from histocyte.core.geometry import check_mpp, from_viewer, to_viewer
+from histocyte.core.geometry import check_mpp, to_viewer
 from histocyte.core.taxonomy import CellClass, Taxonomy
 from histocyte.export.cell_writer import CellWriter
 from histocyte.export.wkb import closed_rings
 from histocyte.files.atomic import write_atomically
+from histocyte.formats.geojson.cell_objects import cells_of
+from histocyte.formats.geojson.objects import read_objects
+from histocyte.formats.geojson.outlines import Outlines
+from histocyte.formats.json_file import without_collection
 
 __all__ = ["GeoJsonWriter", "read_geojson", "write_geojson"]
 
@@ -123,10 +127,10 @@ def write_geojson(path: Path, cells: Cells, *, seed: str = "") -> None:
 def read_geojson(
     path: Path | str, taxonomy: Taxonomy | None = None, *, mpp: float, origin: tuple[int, int] = (0, 0)
 ) -> Cells:
-    """Read detections or cells: what `GeoJsonWriter` wrote, also after QuPath had it. Holds all in memory.
+    """Read the cells of a file (see `cells_of`): what `GeoJsonWriter` wrote, also after QuPath had it.
 
-    Centres are those of the polygons. Without our measurements the area is the polygon's, the class is
-    certain and so is the detection.
+    All are held in memory. Centres are those of the polygons, and holes are filled. Without our measurements the area
+    is the polygon's, the class is certain and so is the detection.
 
     Args:
         path: .geojson or .geojson.gz.
@@ -135,28 +139,35 @@ def read_geojson(
         origin: Level-0 (x, y) of the picture's corner that the file counts from (`SlideReader.origin`).
 
     Raises:
-        InputError: Not GeoJSON, a feature is not a polygon, or its class is not in the taxonomy.
+        InputError: Not GeoJSON, a cell is not one polygon, or its class is not in the taxonomy.
         ResolutionError: An impossible resolution.
     """
     path, mpp = Path(path), check_mpp(mpp)
-    features = _load(path)
-    rings = [_ring(feature, i, path) for i, feature in enumerate(features)]
-    properties = [feature.get("properties") or {} for feature in features]
-    taxonomy = taxonomy or _taxonomy_of(properties)
-    if not features:
+    with without_collection():
+        cells = cells_of(read_objects(path), need_outlines=True, origin=origin)
+        measured, classes = cells.measurements(), cells.class_names()
+        taxonomy = taxonomy or _taxonomy_of(classes, cells.features(), measured)
+    if not len(cells):
         return Cells.empty(taxonomy, mpp, origin)
-    offsets = np.concatenate([[0], np.cumsum([len(ring) for ring in rings])]).astype(np.int64)
-    contour_xy = np.concatenate([np.asarray(ring, np.float64)[:, :2] for ring in rings])
+    outlines = cells.outlines
+    pieces = np.diff(outlines.shapes)
+    if (pieces > 1).any():
+        where = cells.objects.number(int(outlines.objects[pieces.argmax()]))
+        raise InputError(
+            f"'{path}': {where} has {pieces.max()} pieces; each cell must be one Polygon. Split it in QuPath."
+        )
+    rings = _outer_rings(outlines)
     polygons = shapely.polygons([shapely.linearrings(ring) for ring in rings])
-    measured = [_measurements(p) for p in properties]
     areas = shapely.area(polygons) * mpp**2
     return Cells(
-        xy=from_viewer(shapely.get_coordinates(shapely.centroid(polygons)), origin),
-        contour_xy=from_viewer(contour_xy, origin),
-        contour_offsets=offsets,
-        area_um2=np.array([m.get(_AREA, a) for m, a in zip(measured, areas, strict=True)], np.float32),
-        probabilities=_probabilities(properties, measured, taxonomy),
-        scores=np.array([m.get(_SCORE, 1.0) for m in measured], np.float32),
+        xy=shapely.get_coordinates(shapely.centroid(polygons)),
+        contour_xy=np.concatenate(rings),
+        contour_offsets=np.concatenate([[0], np.cumsum([len(ring) for ring in rings])]).astype(np.int64),
+        area_um2=np.array(
+            [a if (m := of.get(_AREA)) is None else m for of, a in zip(measured, areas, strict=True)], np.float32
+        ),
+        probabilities=_probabilities(classes, measured, taxonomy),
+        scores=np.array([1.0 if (m := of.get(_SCORE)) is None else m for of in measured], np.float32),
         taxonomy=taxonomy,
         mpp=mpp,
         origin=origin,
@@ -169,72 +180,48 @@ def _id_prefix(seed: str) -> str:
     return f"{digits[:8]}-{digits[8:12]}-8{digits[12:15]}-8{digits[15:18]}-"
 
 
-def _load(path: Path) -> list[dict[str, Any]]:
-    try:
-        content = path.read_bytes()
-        data = orjson.loads(gzip.decompress(content) if path.suffix == ".gz" else content)
-    except FileNotFoundError as error:
-        raise InputError(f"There is no file {path}.") from error
-    except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise InputError(f"{path} is not GeoJSON ({error}). Export it anew from QuPath or histocyte.") from error
-    features = data.get("features", [data]) if isinstance(data, dict) else data
-    if not isinstance(features, list) or not all(isinstance(f, dict) and "geometry" in f for f in features):
-        raise InputError(
-            f"{path} is JSON but not a GeoJSON FeatureCollection. Export it anew from QuPath or histocyte."
-        )
-    return features
+def _outer_rings(outlines: Outlines) -> list[NDArray[np.float64]]:
+    """The outer ring of each, open: without its first point at its end."""
+    first = outlines.polygons[outlines.shapes[:-1]]
+    rings = [outlines.xy[a:b] for a, b in zip(outlines.rings[first], outlines.rings[first + 1], strict=True)]
+    return [ring[:-1] if len(ring) > 3 and (ring[0] == ring[-1]).all() else ring for ring in rings]
 
 
-def _ring(feature: Mapping[str, Any], i: int, path: Path) -> list[list[float]]:
-    """The open outer ring; of a cell with nucleus that of the nucleus."""
-    geometry = feature.get("nucleusGeometry") or feature["geometry"] or {}
-    ring = geometry["coordinates"][0] if geometry.get("type") == "Polygon" and geometry.get("coordinates") else []
-    if len(ring) < 4:
-        raise InputError(
-            f"Feature {i} of {path} is a {geometry.get('type', 'nothing')} of {len(ring)} points and cannot be a cell. "
-            "Each cell must be one Polygon; remove the others in QuPath."
-        )
-    return cast(list[list[float]], ring[:-1])
-
-
-def _measurements(properties: Mapping[str, Any]) -> dict[str, float]:
-    """QuPath before 0.4 wrote a list of name and value."""
-    listed = properties.get("measurements") or {}
-    if isinstance(listed, list):
-        return {entry["name"]: entry["value"] for entry in listed}
-    return dict(listed)
-
-
-def _class_name(properties: Mapping[str, Any]) -> str | None:
-    classification = properties.get("classification") or {}
-    names = classification.get("names")
-    return ": ".join(names) if names else classification.get("name")
-
-
-def _taxonomy_of(properties: Sequence[Mapping[str, Any]]) -> Taxonomy:
+def _taxonomy_of(
+    classes: Sequence[str | None], features: Sequence[Mapping[str, Any]], measured: Sequence[Mapping[str, Any]]
+) -> Taxonomy:
     """Classes in the order of the first cell's P(...) measurements, then of appearance."""
-    first = _measurements(properties[0]) if properties else {}
+    first = measured[0] if measured else {}
     colours = {name[2:-1]: _UNKNOWN_COLOUR for name in first if name.startswith("P(") and name.endswith(")")}
-    for of_cell in properties:
-        name = _class_name(of_cell)
+    for name, feature in zip(classes, features, strict=True):
         if name is not None and colours.get(name, _UNKNOWN_COLOUR) == _UNKNOWN_COLOUR:
-            red, green, blue = of_cell["classification"].get("color") or _UNKNOWN_COLOUR
-            colours[name] = (int(red), int(green), int(blue))
+            colours[name] = _colour(feature["properties"]["classification"])
     return Taxonomy("geojson", tuple(CellClass(name, colour) for name, colour in colours.items()))
 
 
+def _colour(classification: object) -> tuple[int, int, int]:
+    """Of a class: [r, g, b], or as QuPath 0.2 wrote it the three bytes of one number."""
+    stated = classification if isinstance(classification, dict) else {}
+    colour, packed = stated.get("color"), stated.get("colorRGB")
+    if isinstance(packed, int):
+        colour = [packed >> 16 & 255, packed >> 8 & 255, packed & 255]
+    if isinstance(colour, list) and len(colour) >= 3 and all(isinstance(c, int) and 0 <= c <= 255 for c in colour[:3]):
+        return colour[0], colour[1], colour[2]
+    return _UNKNOWN_COLOUR
+
+
 def _probabilities(
-    properties: Sequence[Mapping[str, Any]], measured: Sequence[Mapping[str, float]], taxonomy: Taxonomy
-) -> np.ndarray[Any, np.dtype[np.float32]]:
+    classes: Sequence[str | None], measured: Sequence[Mapping[str, float | None]], taxonomy: Taxonomy
+) -> NDArray[np.float32]:
     """(N, K), such that the most probable class is the one named."""
-    found = np.zeros((len(properties), len(taxonomy)), np.float32)
+    found = np.zeros((len(classes), len(taxonomy)), np.float32)
     keys = [f"P({name})" for name in taxonomy.names]
-    for i, (of_cell, values) in enumerate(zip(properties, measured, strict=True)):
-        name = _class_name(of_cell)
+    for i, (name, values) in enumerate(zip(classes, measured, strict=True)):
         if name is not None and name not in taxonomy.names:
             raise UnknownNameError("class", name, taxonomy.names)
-        if keys and all(key in values for key in keys):
-            found[i] = [values[key] for key in keys]
+        row = [values.get(key) for key in keys]
+        if keys and None not in row:
+            found[i] = row
         if name is not None and (taxonomy.names[found[i].argmax()] != name or not found[i].any()):
             # Only the class is known, or someone corrected it in QuPath: the name counts.
             found[i] = [n == name for n in taxonomy.names]

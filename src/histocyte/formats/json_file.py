@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import gzip
+import json
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,6 +40,8 @@ def without_collection() -> Iterator[None]:
 def load_json(path: Path) -> Any:
     """Read a file of JSON, gzipped or not.
 
+    NaN and Infinity, which JSON does not have and QuPath and Python write, are read as null.
+
     Raises:
         InputError: It cannot be read, is too large or no JSON.
     """
@@ -51,7 +54,12 @@ def load_json(path: Path) -> Any:
         raise InputError(f"'{path}' cannot be read: {getattr(error, 'strerror', None) or error}.") from error
     if len(text) > MAX_BYTES:
         raise InputError(f"'{path}' is larger than {MAX_BYTES >> 30} GiB. Export a part of the slide.")
+    text = text.removeprefix(b"\xef\xbb\xbf")
     try:
-        return orjson.loads(text.removeprefix(b"\xef\xbb\xbf"))
+        return orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        raise InputError(f"'{path}' is no valid JSON ({error}). Export it anew.") from error
+        # The slower reader also knows NaN, other encodings of Unicode, and halves of characters.
+        try:
+            return json.loads(text, parse_constant=lambda _: None)
+        except (ValueError, RecursionError):
+            raise InputError(f"'{path}' is no valid JSON ({error}). Export it anew.") from error
