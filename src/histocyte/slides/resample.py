@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import math
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from histocyte.core.compiled import compiled
 
 __all__ = ["resample", "resample_plain", "source_span"]
 
@@ -113,7 +114,7 @@ def _patch_taps(start: int, count: int, scale: float, origin: int) -> tuple[NDAr
     return first - origin, weights
 
 
-@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@compiled
 def _resample_kernel(
     source: NDArray[np.uint8],
     rows: NDArray[np.int64],
