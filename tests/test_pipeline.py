@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 
 from histocyte.core.cells import Cells
 from histocyte.core.errors import ResolutionError
+from histocyte.core.listener import Stopped
 from histocyte.core.taxonomy import CONSEP
 from histocyte.inference.load import Model
 from histocyte.pipeline import Settings, instances_on, segment, segment_image, segment_slide
@@ -17,6 +20,24 @@ from histocyte.slides.array_reader import open_array
 from histocyte.store.journal import Journal
 from histocyte.testing.perfect import paint_truth
 from histocyte.testing.scenes import packed_ellipses, touching_grid
+
+
+class Heard:
+    """A listener that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[object] = []
+
+    def say(self, text: str) -> None:
+        self.told.append(text)
+
+    @contextmanager
+    def task(self, name: str, total: int | None, *, unit: str = "steps", done: int = 0) -> Iterator[Heard]:
+        self.told.append((name, total, unit, done))
+        yield self
+
+    def advance(self, steps: int = 1, *, note: str | None = None) -> None:
+        self.told.append(note)
 
 
 def same(a: Cells, b: Cells) -> None:
@@ -93,22 +114,24 @@ def test_cells_are_in_level_0_pixels_whatever_the_resolution(perfect_model: Mode
 
 def test_a_journal_goes_on_where_it_stopped(scene_image, uncut: Cells, perfect_model: Model, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     settings = Settings(block_px=128)
-    seen: list[int] = []
-
-    def stop_after_three(done: int, total: int, found: int) -> None:
-        if done == 3:
-            raise KeyboardInterrupt
-
+    heard = Heard()
     with open_array(scene_image, mpp=0.25) as slide:
-        with Journal.open(tmp_path, signature={"a": 1}) as journal, pytest.raises(KeyboardInterrupt):
-            list(segment_slide(slide, perfect_model, journal, settings=settings, workers=1, progress=stop_after_three))
         with Journal.open(tmp_path, signature={"a": 1}) as journal:
-            assert len(journal.done()) == 3
             cells = segment_slide(
-                slide, perfect_model, journal, settings=settings, progress=lambda done, total, found: seen.append(done)
+                *(slide, perfect_model, journal),
+                settings=settings,
+                workers=1,
+                stop=lambda: len(journal.done()) == 3,
             )
+            with pytest.raises(Stopped, match="4 of "):  # one was under way
+                next(cells)
+        with Journal.open(tmp_path, signature={"a": 1}) as journal:
+            assert len(journal.done()) == 4
+            cells = segment_slide(slide, perfect_model, journal, settings=settings, listener=heard)
             same(uncut, Cells.concatenate(list(cells)))
-    assert seen[0] == 4
+    (name, total, unit, done), *notes = heard.told
+    assert (unit, done, len(notes)) == ("blocks", 4, total - 4)
+    assert notes[-1] == f"{len(uncut):,} cells"
 
 
 def test_nothing_on_an_empty_slide(perfect_model: Model) -> None:

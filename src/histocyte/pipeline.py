@@ -17,9 +17,10 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
 
 import cv2
@@ -31,6 +32,7 @@ from histocyte.core.cells import Cells
 from histocyte.core.errors import ResolutionError
 from histocyte.core.geometry import Box
 from histocyte.core.instances import Instances, relabel_sequential
+from histocyte.core.listener import SILENT, Listener, Stop, Stopped, never
 from histocyte.core.maps import split_maps
 from histocyte.inference.embed import FieldFeatures, feature_runtime
 from histocyte.inference.load import Model, load
@@ -48,7 +50,6 @@ from histocyte.store.settle import settle
 
 __all__ = [
     "Plan",
-    "Progress",
     "Settings",
     "finish_blocks",
     "instances_on",
@@ -60,9 +61,6 @@ __all__ = [
     "settled",
 ]
 
-Progress = Callable[[int, int, int], None]
-"""Called after each block: blocks done, blocks in all, cells found so far."""
-
 
 def segment_slide(
     slide: SlideReader,
@@ -72,7 +70,8 @@ def segment_slide(
     region: Region | None = None,
     settings: Settings | None = None,
     workers: int | None = None,
-    progress: Progress | None = None,
+    listener: Listener = SILENT,
+    stop: Stop = never,
 ) -> Iterator[Cells]:
     """Find every cell on a slide.
 
@@ -83,7 +82,8 @@ def segment_slide(
         region: Where to search; a cell is kept if its centre lies in it. Everywhere where None.
         settings: How the slide is cut.
         workers: Blocks under way at a time; as many as the runtime can use where None.
-        progress: Called after each block.
+        listener: Is told of each block.
+        stop: Looked at before each block.
 
     Yields:
         Cells in Hilbert order of their centres, level-0 px, a part at a time, once all blocks are done.
@@ -92,14 +92,21 @@ def segment_slide(
         ResolutionError: The slide is too coarse for the model.
         SlideError: A place on the slide cannot be read.
         DiskError: A block cannot be written.
+        Stopped: Told to; the blocks done are in the journal.
     """
     plan = Plan.of(slide, model, region, settings)
-    finish_blocks(plan, journal, workers=workers, progress=progress)
+    finish_blocks(plan, journal, workers=workers, listener=listener, stop=stop)
     yield from settled(plan, journal)
 
 
 def finish_blocks(
-    plan: Plan, journal: Journal, *, workers: int | None = None, progress: Progress | None = None
+    plan: Plan,
+    journal: Journal,
+    *,
+    workers: int | None = None,
+    name: str | None = None,
+    listener: Listener = SILENT,
+    stop: Stop = never,
 ) -> None:
     """Bring every wanted block that the journal does not hold yet from pixels to cells.
 
@@ -107,24 +114,34 @@ def finish_blocks(
         plan: What to search, with what.
         journal: Where finished blocks go.
         workers: Blocks under way at a time; as many as the runtime can use where None.
-        progress: Called after each block.
+        name: What the listener is told of; the slide's own name where None.
+        listener: Is told of each block.
+        stop: Looked at before each block; those under way are then brought to their end.
 
     Raises:
         SlideError: A place on the slide cannot be read.
         DiskError: A block cannot be written.
+        Stopped: Told to; the blocks done are in the journal.
     """
-    blocks, done = plan.blocks(), journal.done()
+    name, blocks, done = name or plan.slide.name, plan.blocks(), journal.done()
     todo = [b for b in blocks if b.index not in done]
-    count, found = len(blocks) - len(todo), 0
-    if progress is not None:
-        found = sum(len(journal.read(i).cells) for i in done)
-    for block, result in map_unordered(
-        lambda block: (block, segment_block(plan, block)), todo, workers=workers or plan.model.runtime.parallel
-    ):
-        journal.append(block.index, result.cells, result.in_band, result.stats)
-        count, found = count + 1, found + len(result.cells)
-        if progress is not None:
-            progress(count, len(blocks), found)
+    count, found = len(blocks) - len(todo), sum(_own_cells(plan, i, journal.read(i)) for i in done)
+    with listener.task(name, len(blocks), unit="blocks", done=count) as task:
+        for block, result in map_unordered(
+            lambda block: (block, segment_block(plan, block)),
+            takewhile(lambda _: not stop(), todo),
+            workers=workers or plan.model.runtime.parallel,
+        ):
+            journal.append(block.index, result.cells, result.in_band, result.stats)
+            count, found = count + 1, found + _own_cells(plan, block.index, result)
+            task.advance(note=f"{found:,} cells")
+    if count < len(blocks):
+        raise Stopped(f"{count:,} of {len(blocks):,} blocks of '{name}' are done")
+
+
+def _own_cells(plan: Plan, index: int, stored: StoredBlock) -> int:
+    """How many of a block's cells have their centre in its core; those beyond are the neighbours'."""
+    return int((plan.grid.owner(stored.cells.xy * plan.scale) == index).sum())
 
 
 def segment_block(plan: Plan, block: Block) -> StoredBlock:

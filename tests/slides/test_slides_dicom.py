@@ -8,7 +8,8 @@ import pytest
 from histocyte.core.errors import SlideError
 from histocyte.core.geometry import Box
 from histocyte.slides.dicom import read_instance, slide_series
-from histocyte.slides.open import list_slides, open_slide
+from histocyte.slides.listing import list_slides
+from histocyte.slides.open import open_slide
 from histocyte.testing.vendor_files import write_dicom
 
 _Y, _X = np.mgrid[0:1000, 0:1400]

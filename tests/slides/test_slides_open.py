@@ -11,7 +11,8 @@ from PIL import Image
 
 from histocyte.core.errors import InputError, ResolutionError, SlideError
 from histocyte.core.geometry import Box
-from histocyte.slides.open import list_slides, open_slide
+from histocyte.slides.listing import list_slides
+from histocyte.slides.open import open_slide
 from histocyte.slides.openslide_reader import OpenSlideBackend, dicom_files
 
 SLIDES = Path(__file__).parents[2].parent / "shared" / "data" / "wsi"
@@ -123,14 +124,14 @@ def test_a_folder_gives_its_slides_in_natural_order(tmp_path: Path) -> None:
     _make(tmp_path, "s10.svs", "s2.svs", "S1.SVS", "s2.jpg", "s2_thumbnail.png", "a.png", "a_mask.png", "a_2.png")
     _make(tmp_path, "notes.csv", "._s2.svs", "mr.mrxs", "mr/Data0000.dat", "case/1.dcm", "case/2.dcm", "deep/er/x.svs")
     names = [p.name for p in list_slides([tmp_path])]
-    assert names == ["a.png", "a_2.png", "case", "mr.mrxs", "S1.SVS", "s2.svs", "s10.svs"]
+    assert names == ["a.png", "a_2.png", "case", "x.svs", "mr.mrxs", "S1.SVS", "s2.svs", "s10.svs"]
     assert [p.name for p in list_slides([tmp_path / "case"])] == ["case"]
 
 
 def test_files_folders_and_patterns_without_doubles(tmp_path: Path) -> None:
     _make(tmp_path, "s1.svs", "s2.svs", "t.txt", "deep/er/x.svs")
     found = list_slides([tmp_path / "s2.svs", tmp_path, str(tmp_path / "*.svs"), os.path.join(tmp_path, ".", "s1.svs")])
-    assert [p.name for p in found] == ["s1.svs", "s2.svs"]
+    assert [p.name for p in found] == ["x.svs", "s1.svs", "s2.svs"]
     assert [p.name for p in list_slides([str(tmp_path / "**" / "*.svs")])] == ["x.svs", "s1.svs", "s2.svs"]
     assert [p.name for p in list_slides([tmp_path / "t.txt"])] == ["t.txt"]
 

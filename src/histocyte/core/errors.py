@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from types import ModuleType
 
 __all__ = [
+    "BusyError",
     "DiskError",
     "HistocyteError",
     "InputError",
@@ -30,6 +31,21 @@ class HistocyteError(Exception):
 
 class InputError(HistocyteError):
     """A file, folder or value that the user passed cannot be used."""
+
+
+class BusyError(InputError):
+    """Another process is at work in a folder.
+
+    Args:
+        folder: Where.
+        holder: The process, in words.
+    """
+
+    def __init__(self, folder: object, holder: str) -> None:
+        super().__init__(
+            f"{folder} is being worked on by {holder}. Wait for it, end it, or choose another output folder."
+        )
+        self.holder = holder
 
 
 class SlideError(InputError):

@@ -22,7 +22,17 @@ from numpy.typing import NDArray
 
 from histocyte.core.errors import ResolutionError
 
-__all__ = ["MPP_MAX", "MPP_MIN", "Box", "check_mpp", "from_viewer", "rows_cols_to_xy", "stated_origin", "to_viewer"]
+__all__ = [
+    "MPP_MAX",
+    "MPP_MIN",
+    "Box",
+    "area_text",
+    "check_mpp",
+    "from_viewer",
+    "rows_cols_to_xy",
+    "stated_origin",
+    "to_viewer",
+]
 
 MPP_MIN = 0.05
 """Below this a stated resolution is nonsense: no slide scanner resolves 0.05 µm."""
@@ -77,6 +87,16 @@ class Box:
         """(rows, columns) of this box in an array whose pixel [0, 0] stands at `origin` (x, y)."""
         x, y = self.x - origin[0], self.y - origin[1]
         return slice(y, y + self.height), slice(x, x + self.width)
+
+
+def area_text(area_mm2: float) -> str:
+    """An area for people, with three digits that count.
+
+    >>> [area_text(a) for a in (0, 0.00123, 0.5, 12.345, 1234.5)]
+    ['0 mm²', '0.00123 mm²', '0.500 mm²', '12.3 mm²', '1,234 mm²']
+    """
+    digits = 0 if area_mm2 <= 0 else max(0, 2 - math.floor(math.log10(area_mm2)))
+    return f"{area_mm2:,.{digits}f} mm²"
 
 
 def check_mpp(mpp: float, *, what: str = "the image", option: str = "--mpp") -> float:

@@ -1,16 +1,21 @@
-"""run.json: everything about how a result came to be."""
+"""run.json: everything about how a result came to be, typed, so that whoever reads it can rely on what it says."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import orjson
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from histocyte.core.errors import InputError
 from histocyte.files.atomic import write_atomically
 
-__all__ = ["write_manifest"]
+__all__ = ["RUN_FILE", "RunRecord", "SlideFacts", "read_manifest", "write_manifest"]
+
+RUN_FILE = "run.json"
 
 _OPTIONS = (
     orjson.OPT_INDENT_2
@@ -21,7 +26,84 @@ _OPTIONS = (
 )
 
 
-def write_manifest(path: Path, record: Mapping[str, object]) -> None:
+class SlideFacts(BaseModel):
+    """What a record says of the slide; all that counting its cells needs.
+
+    Attributes:
+        name: Of the result, which is that of its folder.
+        mpp: Level-0 resolution, µm/px.
+        size_px: Width and height of level 0.
+        signature: Everything that decided the result, see `inference.plan.Plan.signature`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow", strict=True)
+
+    name: str
+    mpp: float = Field(gt=0, allow_inf_nan=False)
+    size_px: tuple[int, int]
+    signature: dict[str, Any]
+
+
+class RunRecord(SlideFacts):
+    """What run.json holds. Further facts are kept as they are.
+
+    Attributes:
+        histocyte: The version that made it.
+        slide: Path of the slide, as it was given.
+        tissue_mm2: Area searched.
+        cells: How many.
+        classes: Class name → number of cells.
+        median_area_um2: Of a nucleus; None where there is none.
+        seconds: By stage, summed over the workers, and "total" as the clock has it.
+        blocks: How many were done, those of interrupted runs among them.
+        outputs: What a file holds → its name in the folder, which it may have moved with.
+        output_bytes: The same → its size, as far as it is known.
+        notes: What may be wrong with the result, in sentences.
+    """
+
+    histocyte: str
+    slide: str
+    tissue_mm2: float = Field(ge=0, allow_inf_nan=False)
+    cells: int = Field(ge=0)
+    classes: dict[str, int]
+    median_area_um2: float | None
+    seconds: dict[str, float]
+    blocks: int = Field(ge=0)
+    outputs: dict[str, str]
+    output_bytes: dict[str, int] = Field(default_factory=dict)
+    notes: list[str]
+
+    @classmethod
+    def of(cls, facts: Mapping[str, object]) -> RunRecord:
+        """The record of these facts, which may be such as `write_manifest` takes."""
+        return cls.model_validate_json(_json(facts))
+
+    def at(self, folder: Path) -> dict[str, Any]:
+        """The record as a user gets it: `outputs` as paths of the files in this folder, this one's among them."""
+        paths = {what: str(folder / Path(name).name) for what, name in self.outputs.items()}
+        return self.model_dump(mode="json") | {"outputs": paths | {"run": str(folder / RUN_FILE)}}
+
+
+Facts = TypeVar("Facts", bound=SlideFacts)
+
+
+def read_manifest(path: Path, kind: type[Facts]) -> Facts:
+    """Read a record, and see that it says what it should.
+
+    Args:
+        path: The run.json.
+        kind: How much of it is needed.
+
+    Raises:
+        InputError: It cannot be read, or is none.
+    """
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise InputError(f"'{path}' is not the record of a run by histocyte. Run 'histocyte segment' again.") from error
+
+
+def write_manifest(path: Path, record: Mapping[str, object] | BaseModel) -> None:
     """Write a record as JSON, keys sorted, whole or not at all.
 
     Besides what JSON knows, values may be numpy scalars and arrays, paths, sets, dataclasses and datetimes;
@@ -30,9 +112,13 @@ def write_manifest(path: Path, record: Mapping[str, object]) -> None:
     Raises:
         DiskError: It cannot be written.
     """
-    content = orjson.dumps(dict(record), default=_plain, option=_OPTIONS)
+    content = _json(record.model_dump(mode="json") if isinstance(record, BaseModel) else record)
     with write_atomically(path) as file:
         file.write(content)
+
+
+def _json(facts: Mapping[str, object]) -> bytes:
+    return orjson.dumps(dict(facts), default=_plain, option=_OPTIONS)
 
 
 def _plain(value: object) -> object:

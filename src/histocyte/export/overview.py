@@ -11,7 +11,7 @@ import shapely
 from numpy.typing import NDArray
 
 from histocyte.core.cells import Cells
-from histocyte.core.geometry import Box
+from histocyte.core.geometry import Box, area_text
 from histocyte.core.taxonomy import Taxonomy
 from histocyte.export.overview_cells import Style, class_colours, draw_cells
 from histocyte.export.overview_text import Colour, Page, round_length_um, width_of
@@ -180,7 +180,7 @@ class _Legend:
     def _subline(self) -> str:
         if self._area_mm2 is None:
             return "whole image searched"
-        area = f"{self._area_mm2:.3g} mm² of tissue"
+        area = f"{area_text(self._area_mm2)} of tissue"
         if self._total == 0 or self._area_mm2 == 0:
             return area
         return f"{self._total / self._area_mm2:,.0f} per mm² · {area}"

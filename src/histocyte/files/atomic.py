@@ -15,7 +15,7 @@ from histocyte.files.writable import hindrance
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-__all__ = ["publish", "write_atomically"]
+__all__ = ["publish", "remove", "write_atomically"]
 
 
 @contextmanager
@@ -57,9 +57,29 @@ def publish(part: Path, path: Path) -> None:
         OSError: It cannot be renamed, or the folder not flushed.
     """
     os.replace(part, path)
+    _flush_folder(path.parent)
+
+
+def remove(path: Path) -> None:
+    """Remove a file for good, also after a power cut; one that is not there is none.
+
+    Raises:
+        DiskError: It may not be removed.
+    """
+    try:
+        path.unlink()
+        _flush_folder(path.parent)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        why = hindrance(path.parent) or error.strerror or error
+        raise DiskError(f"Cannot remove {path}: {why}. Make it removable or choose another output folder.") from error
+
+
+def _flush_folder(path: Path) -> None:
     if os.name == "nt":  # no handle on a folder there; NTFS journals renames itself
         return
-    folder = os.open(path.parent, os.O_RDONLY)
+    folder = os.open(path, os.O_RDONLY)
     try:
         os.fsync(folder)
     finally:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
-from histocyte.core.errors import DiskError, InputError
+from histocyte.core.errors import BusyError, DiskError
 from histocyte.files.writable import hindrance
 
 __all__ = ["FolderLock"]
 
 _TEXT_BYTES = 200
+_TRIES = 100
+"""To get hold of a lock file that others remove under our hands."""
 _held: set[int] = set()
 """Open descriptors of this process's locks."""
 
@@ -38,29 +41,29 @@ class FolderLock:
         folder: Made if need be.
 
     Raises:
-        InputError: Another process (or another place in this one) holds it; the message names it.
+        BusyError: Another process (or another place in this one) holds it; the message names it.
         DiskError: The folder cannot be made, or the lock file not be written.
     """
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "lock"
+        self._descriptor = -1
         try:
-            folder.mkdir(parents=True, exist_ok=True)
             self._descriptor = self._acquire(folder)
-            os.ftruncate(self._descriptor, 0)
-            os.lseek(self._descriptor, 0, os.SEEK_SET)
-            os.write(self._descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
+            _sign(self._descriptor)
         except OSError as error:
+            self.release()
             why = hindrance(folder) or error.strerror
             raise DiskError(f"Cannot write {self._path}: {why}. Choose another output folder.") from error
 
     def release(self) -> None:
-        """Give the folder free; the lock file goes too."""
+        """Give the folder free; the lock file goes too, where it may be removed: left behind, it holds nobody up."""
         if self._descriptor not in _held:
             return
         _held.discard(self._descriptor)
         if sys.platform != "win32":  # Windows removes no open file; the lock file does no harm there
-            self._path.unlink(missing_ok=True)
+            with suppress(OSError):
+                self._path.unlink()
         os.close(self._descriptor)
 
     def __enter__(self) -> Self:
@@ -72,24 +75,35 @@ class FolderLock:
         self.release()
 
     def _acquire(self, folder: Path) -> int:
-        while True:
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
+        for tries_left in reversed(range(_TRIES)):
+            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
+            except FileNotFoundError:  # its holder removed the folder between our making it and our opening
+                if not tries_left:
+                    raise
+                continue
             if not _try_lock(descriptor):
                 holder = _holder(descriptor) or "another process"
                 os.close(descriptor)
-                raise InputError(
-                    f"{folder} is being worked on by {holder}. Wait for it, end it, or choose another output folder."
-                )
+                raise BusyError(folder, holder)
             if self._is_current(descriptor):
                 _held.add(descriptor)
                 return descriptor
             os.close(descriptor)  # its holder removed the file between our opening and our locking it
+        raise BusyError(folder, "one process after the other")
 
     def _is_current(self, descriptor: int) -> bool:
         try:
             return os.path.samestat(os.fstat(descriptor), self._path.stat())
         except FileNotFoundError:
             return False
+
+
+def _sign(descriptor: int) -> None:
+    os.ftruncate(descriptor, 0)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
 
 
 def _holder(descriptor: int) -> str:

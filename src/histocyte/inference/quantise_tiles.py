@@ -14,7 +14,8 @@ from histocyte.core.errors import InputError
 from histocyte.core.geometry import Box
 from histocyte.datasets.cards import DATASETS
 from histocyte.inference.plan import check_resolution
-from histocyte.slides.open import list_slides, open_slide
+from histocyte.slides.listing import list_slides
+from histocyte.slides.open import open_slide
 from histocyte.slides.protocol import SlideReader, working_size
 from histocyte.slides.tissue import find_tissue
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from histocyte.core.geometry import area_text
 from histocyte.inference.choice import nearest_in_resolution
 from histocyte.inference.load import Model
 from histocyte.slides.protocol import SlideReader
@@ -38,7 +39,7 @@ def findings(
         share = 100 * record["tissue_mm2"] / max(1e-9, width * height * reader.mpp**2 / 1e6)
         foreground = 100 * float(np.mean([s["foreground"] for s in stats])) if stats else 0.0
         notes.append(
-            f"No cell was found: {share:.1f} % of the slide was searched ({record['tissue_mm2']:.3f} mm², "
+            f"No cell was found: {share:.1f} % of the slide was searched ({area_text(record['tissue_mm2'])}, "
             f"{len(stats)} blocks), "
             f"{foreground:.2f} % of it looked like nuclei, at {reader.mpp:g} µm/px. "
             + (

@@ -1,27 +1,28 @@
 """What a slide leaves on disk: runs the pipeline and writes OUT/<slide name>/ (design: outputs, crash).
 
 Finished blocks are journalled in a hidden folder beside the results; the final files appear whole, and run.json last
-of all, so that a folder with run.json is a finished one.
+of all (`results.record`), so that a folder with run.json is a finished one.
 """
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from histocyte.core.errors import InputError
+from histocyte.core.errors import BusyError
+from histocyte.core.listener import SILENT, Listener, Stop, never
 from histocyte.core.version import __version__
-from histocyte.export.manifest import write_manifest
+from histocyte.files.names import shown
 from histocyte.formats.geojson.regions import read_roi
 from histocyte.inference.load import Model
 from histocyte.inference.plan import Plan, Settings, check_resolution
-from histocyte.pipeline import Progress, finish_blocks
+from histocyte.pipeline import finish_blocks
 from histocyte.results.findings import findings, peak_memory_mb, seconds_by_stage
 from histocyte.results.outputs import FORMATS, drawn_regions, write_outputs
+from histocyte.results.record import earlier_record, finished, plain_signature, publish_record
 from histocyte.slides.open import open_slide
 from histocyte.slides.protocol import SlideReader
 from histocyte.slides.tissue import Tissue, find_tissue
@@ -40,7 +41,8 @@ class Options:
         mpp: Overrides the resolution that the file states, µm/px.
         roi: GeoJSON of the regions to search; the tissue where None.
         formats: Of the cells, out of `FORMATS`.
-        force: Replace a finished result, and do not go on with an unfinished one.
+        force: Replace a finished result, also one made with other parameters or changed since. An unfinished run goes
+            on all the same.
         workers: Blocks under way at a time.
         settings: How the slide is cut.
     """
@@ -60,7 +62,8 @@ def segment_to_folder(
     options: Options | None = None,
     *,
     name: str | None = None,
-    progress: Progress | None = None,
+    listener: Listener = SILENT,
+    stop: Stop = never,
 ) -> dict[str, Any]:
     """Segment a slide and write its results to OUT/<name>/.
 
@@ -72,14 +75,18 @@ def segment_to_folder(
         model: Loaded model.
         options: What may be chosen.
         name: Of the slide's folder; the slide's own where None.
-        progress: Called after each block.
+        listener: Is told how far it is.
+        stop: Looked at between blocks.
 
     Returns:
-        What run.json holds: slide, mpp, tissue_mm2, cells, classes, seconds by stage, peak_memory_mb, outputs, notes.
+        What run.json holds, with `outputs` as paths: slide, mpp, tissue_mm2, cells, classes, seconds by stage,
+        peak_memory_mb, notes, ...; `already_done` where a finished result was kept.
 
     Raises:
         InputError: Nothing can be done with the slide, the region or the parameters, or another result is in the way.
+        BusyError: Another process is at work on the same result.
         DiskError: The results cannot be written.
+        Stopped: Told to; the same call goes on.
     """
     options = options or Options()
     began = time.monotonic()
@@ -88,18 +95,26 @@ def segment_to_folder(
         tissue, notes = _where(reader, options.roi)
         plan = Plan.of(reader, model, tissue.searched, options.settings)
         folder = Path(out) / (name or reader.name)
-        before = None if options.force else _finished(folder, _key(plan), options.formats)
-        if before is not None:
-            return before
-        with _journal(folder, plan, force=options.force) as journal:
+        key = plain_signature(plan)
+        kept = None if options.force else finished(folder, key, options.formats)
+        if kept is not None:
+            return kept
+        with _journal(folder, key) as journal:
             resumed = len(journal.done())
-            finish_blocks(plan, journal, workers=options.workers, progress=progress)
+            kept = None if options.force else finished(folder, key, options.formats)
+            if kept is not None:  # by another process, before the journal was ours
+                journal.discard()
+                return kept
+            finish_blocks(plan, journal, workers=options.workers, name=folder.name, listener=listener, stop=stop)
             named = [] if options.roi is None else drawn_regions(tissue.region, reader.mpp)
-            record = write_outputs(folder, plan, journal, tissue.region, named, options.formats)
+            earlier = earlier_record(folder, key)
+            record = write_outputs(
+                *(folder, plan, journal, tissue.region, named, options.formats), listener=listener, stop=stop
+            )
             stats = [journal.read(i).stats for i in sorted(journal.done())]
             record |= {
                 "histocyte": __version__,
-                "slide": str(slide),
+                "slide": shown(slide),
                 "searched_beyond_um": tissue.beyond_um,
                 "seconds": {**seconds_by_stage(stats), "total": round(time.monotonic() - began, 3)},
                 "blocks": len(stats),
@@ -107,23 +122,19 @@ def segment_to_folder(
                 "workers": options.workers or model.runtime.parallel,
                 "peak_memory_mb": peak_memory_mb(),
                 "runtime": {"name": model.runtime.name, "device": model.runtime.device},
-                "signature": _key(plan),
+                "signature": key,
                 "notes": [*reader.notes, *notes, *findings(record, stats, reader, model)],
             }
-            write_manifest(folder / "run.json", record)
+            done = publish_record(folder, record, earlier)
             journal.discard()
-    return record
+    return done.at(folder)
 
 
-def _key(plan: Plan) -> dict[str, Any]:
-    """The plan's signature as it reads back from run.json."""
-    return dict(json.loads(json.dumps(plan.signature())))
-
-
-def _journal(folder: Path, plan: Plan, *, force: bool) -> Journal:
-    """The journal of finished blocks; with force one that nothing is taken over into."""
-    folder.mkdir(parents=True, exist_ok=True)
-    return Journal.open(folder / JOURNAL, signature={**_key(plan), "force": time.time()} if force else _key(plan))
+def _journal(folder: Path, key: Mapping[str, object]) -> Journal:
+    try:
+        return Journal.open(folder / JOURNAL, signature=key)
+    except BusyError as error:
+        raise BusyError(folder, error.holder) from error
 
 
 def _where(reader: SlideReader, roi: Path | None) -> tuple[Tissue, list[str]]:
@@ -133,26 +144,3 @@ def _where(reader: SlideReader, roi: Path | None) -> tuple[Tissue, list[str]]:
         return tissue, [tissue.note] if tissue.note else []
     drawn, notes = read_roi(roi, reader)
     return Tissue(drawn, drawn, "brightfield", ""), notes
-
-
-def _finished(folder: Path, key: Mapping[str, object], formats: Iterable[str]) -> dict[str, Any] | None:
-    """The record of a finished run with the same parameters; None where nothing is finished.
-
-    Raises:
-        InputError: A finished run with other parameters.
-    """
-    manifest = folder / "run.json"
-    if not manifest.exists():
-        return None
-    try:
-        record: dict[str, Any] = json.loads(manifest.read_text())
-    except ValueError:
-        return None
-    other = [k for k, value in key.items() if record.get("signature", {}).get(k) != value]
-    if other:
-        raise InputError(
-            f"'{folder}' holds a finished result made with another {', '.join(other)}. "
-            "Pass --force to replace it, or another -o."
-        )
-    lacking = [f for f in formats if f not in record["outputs"] or not Path(record["outputs"][f]).exists()]
-    return None if lacking else record | {"already_done": True}

@@ -16,13 +16,15 @@ from shapely.geometry.base import BaseGeometry
 
 from histocyte.core.cells import Cells
 from histocyte.core.geometry import Box
+from histocyte.core.listener import SILENT, Listener, Stop, Stopped, never
 from histocyte.core.names import distinct_names
 from histocyte.export.cell_writer import CellWriter
 from histocyte.export.embeddings import EmbeddingsWriter
 from histocyte.export.geoparquet import GeoParquetWriter
+from histocyte.export.manifest import RUN_FILE
 from histocyte.export.overview import draw_overview
 from histocyte.export.summary import Summary
-from histocyte.files.atomic import write_atomically
+from histocyte.files.atomic import remove, write_atomically
 from histocyte.formats.geojson.cells import GeoJsonWriter
 from histocyte.inference.embed import feature_runtime
 from histocyte.inference.load import Model
@@ -32,7 +34,7 @@ from histocyte.slides.protocol import SlideReader
 from histocyte.slides.tissue import Region
 from histocyte.store.journal import Journal
 
-__all__ = ["FORMATS", "drawn_regions", "write_outputs"]
+__all__ = ["FILES", "FORMATS", "drawn_regions", "write_outputs"]
 
 FORMATS = ("parquet", "geojson")
 _DETAIL_UM = 160.0
@@ -40,13 +42,15 @@ _DETAIL_UM = 160.0
 _DETAIL_BELOW_MPP = 0.7
 """Where a pixel of the overview is wider than this, a nucleus is a few pixels and a field is shown large beside it."""
 
-_FILES = {
+FILES = {
     "parquet": "cells.parquet",
     "geojson": "cells.geojson.gz",
     "summary": "summary.csv",
     "overview": "overview.png",
     "tissue": "tissue.geojson",
+    "embeddings": "embeddings.npy",
 }
+"""What a result may hold, and the files that hold it."""
 
 
 def write_outputs(
@@ -56,13 +60,22 @@ def write_outputs(
     region: Region,
     named: list[tuple[str, BaseGeometry, float]],
     formats: tuple[str, ...],
+    *,
+    listener: Listener = SILENT,
+    stop: Stop = never,
 ) -> dict[str, Any]:
-    """Stream the settled cells into every output, and draw what they look like."""
+    """Stream the settled cells into every output, and draw what they look like.
+
+    Before the first file is replaced, the run.json of an earlier result goes; a new one is for the caller to write.
+
+    Raises:
+        Stopped: Told to; no file has then changed.
+        DiskError: A file cannot be written.
+    """
     reader, model = plan.slide, plan.model
     area_mm2 = region.area_mm2(reader.mpp)
-    outputs = {name: folder / file for name, file in _FILES.items() if name not in FORMATS or name in formats}
-    if plan.embeddings:
-        outputs["embeddings"] = folder / "embeddings.npy"
+    left_out = {*FORMATS, "embeddings"} - {*formats, *(("embeddings",) if plan.embeddings else ())}
+    outputs = {name: folder / file for name, file in FILES.items() if name not in left_out}
     summary, glance = Summary(model.taxonomy, [("all", None, area_mm2), *named]), _Glance()
     with ExitStack() as stack:
         takers: list[Callable[[Cells], None]] = [summary.add, glance.add]
@@ -70,12 +83,17 @@ def write_outputs(
         if plan.embeddings:
             width = feature_runtime(model.runtime).features.width
             vectors = stack.enter_context(EmbeddingsWriter(outputs["embeddings"], width))
+        task = stack.enter_context(listener.task(f"{folder.name}, writing", None, unit="cells"))
         for part in settled(plan, journal):
+            if stop():
+                raise Stopped(f"All blocks of '{folder.name}' are done; its files are still to be written")
+            task.advance(len(part))
             if plan.embeddings:
                 vectors.write(part)
                 part = replace(part, embeddings=None)
             for take in takers:
                 take(part)
+        remove(folder / RUN_FILE)
     summary.write(outputs["summary"])
     with write_atomically(outputs["tissue"]) as file:
         file.write(json.dumps(region.to_geojson(reader.bounds.corner)).encode())
@@ -84,7 +102,7 @@ def write_outputs(
         # A second time through the cells, now that it is known how many there are and where to look.
         file.write(_overview(reader, model, region, settled(plan, journal), counts, glance.densest))
     return {
-        "name": reader.name,
+        "name": folder.name,
         "mpp": reader.mpp,
         "size_px": list(reader.size),
         "bounds_px": [*reader.bounds.corner, reader.bounds.width, reader.bounds.height],
@@ -94,7 +112,7 @@ def write_outputs(
         "cells": glance.cells,
         "classes": counts,
         "median_area_um2": glance.median_area_um2(),
-        "outputs": {**{name: str(path) for name, path in outputs.items()}, "run": str(folder / "run.json")},
+        "outputs": {what: path.name for what, path in outputs.items()},
     }
 
 
@@ -102,7 +120,7 @@ def _writers(outputs: Mapping[str, Path], plan: Plan) -> Iterator[CellWriter]:
     """Of the formats of cells that were asked for."""
     reader, model = plan.slide, plan.model
     if "parquet" in outputs:
-        facts = {"slide": reader.name, "model": model.spec.name, "model_sha256": model.sha256}
+        facts = {"slide": outputs["parquet"].parent.name, "model": model.spec.name, "model_sha256": model.sha256}
         if model.classifier is not None:
             facts["classifier_sha256"] = model.classifier.sha256
         yield GeoParquetWriter(outputs["parquet"], model.taxonomy, reader.mpp, facts, reader.bounds.corner)

@@ -1,25 +1,24 @@
-"""From a path to a reader, or one sentence why not; from folders and patterns to slides."""
+"""From a path to a reader, or one sentence why not."""
 
 from __future__ import annotations
 
 import difflib
-import glob
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import tifffile
 
-from histocyte.core.errors import InputError, MissingExtraError, SlideError
-from histocyte.slides.dicom import dicom_files, read_instance, slide_series
+from histocyte.core.errors import MissingExtraError, SlideError
+from histocyte.files.names import safe_name
 from histocyte.slides.image_reader import IMAGE_SUFFIXES, ImageBackend
 from histocyte.slides.openslide_reader import OpenSlideBackend
 from histocyte.slides.protocol import Backend, RefusedError, SlideReader
 from histocyte.slides.reader import PyramidReader
 from histocyte.slides.tiff_reader import TiffBackend
 
-__all__ = ["SLIDE_SUFFIXES", "list_slides", "open_slide"]
+__all__ = ["SLIDE_SUFFIXES", "no_such", "open_slide", "slide_name"]
 
 _TIFF_SUFFIXES = frozenset({".btf", ".tf2", ".tf8", ".tif", ".tiff"})
 _VENDOR_SUFFIXES = frozenset({".bif", ".mrxs", ".ndpi", ".scn", ".svs", ".svslide", ".vms", ".vmu"})
@@ -27,8 +26,6 @@ _SCAN_SUFFIXES = _TIFF_SUFFIXES | _VENDOR_SUFFIXES | {".dcm"}
 
 SLIDE_SUFFIXES = _SCAN_SUFFIXES | IMAGE_SUFFIXES
 """Endings (lower case) of the files that count as slides in a folder."""
-
-_SIDECAR_WORDS = ("", "label", "labels", "macro", "mask", "map", "overview", "thumb", "thumbnail", "preview")
 
 _BACKENDS: dict[str, Callable[[Path], Backend]] = {
     "OpenSlide": OpenSlideBackend,
@@ -52,12 +49,12 @@ def open_slide(path: str | Path, *, mpp: float | None = None) -> SlideReader:
     """
     path = Path(path)
     if not path.exists():
-        raise SlideError(_no_such(path))
+        raise SlideError(no_such(path))
     reasons: list[str] = []
     missing: MissingExtraError | None = None
     for name in _order(path):
         try:
-            return PyramidReader(partial(_BACKENDS[name], path), name=_name(path), path=path, mpp=mpp)
+            return PyramidReader(partial(_BACKENDS[name], path), name=slide_name(path), path=path, mpp=mpp)
         except SlideError as error:
             reasons.append(f"{name}: {error}")
             if isinstance(error, RefusedError):
@@ -72,95 +69,15 @@ def open_slide(path: str | Path, *, mpp: float | None = None) -> SlideReader:
     )
 
 
-def list_slides(paths: Sequence[str | Path]) -> list[Path]:
-    """The slides among files, folders and patterns (`slides/*.svs`), in natural order, each once.
+def slide_name(path: Path) -> str:
+    """The file's name without its ending (`.ome.tif` as a whole), such that a folder may be called so.
 
-    A folder stands for the slides directly in it; DICOM files of one series are one slide. Other files in a folder are
-    passed over, and so are thumbnails, masks and labels named after a slide beside them. A file given by
-    name is taken as it is.
-
-    Raises:
-        InputError: A path does not exist, or one of them holds no slide.
+    A folder's name, and one that is a DICOM identifier, has no ending: the part after its last point is part of it.
     """
-    found: dict[tuple[Path, str], Path] = {}
-    for path in paths:
-        slides = list(_expand(str(path)))
-        if not slides:
-            known = " ".join(sorted(SLIDE_SUFFIXES))
-            raise InputError(f"No slide in {path}. A slide is a folder of DICOM files or ends in one of: {known}.")
-        for slide in slides:
-            found.setdefault(_identity(slide), slide)
-    return sorted(found.values(), key=_natural)
-
-
-def _expand(path: str) -> Iterator[Path]:
-    given = Path(path)
-    if given.is_dir():
-        yield from _slides_in(given)
-    elif given.exists():
-        yield given
-    elif glob.has_magic(path):
-        for match in map(Path, glob.glob(path, recursive=True)):
-            if match.is_dir():
-                yield from _dicom_slides(match)
-            elif _is_slide_name(match):
-                yield match
-    else:
-        raise InputError(_no_such(given))
-
-
-def _slides_in(folder: Path) -> Iterator[Path]:
-    files = [p for p in folder.iterdir() if p.is_file() and _is_slide_name(p)]
-    scans = [p for p in files if p.suffix.lower() not in {".dcm", *IMAGE_SUFFIXES}]
-    images = [p for p in files if p.suffix.lower() in IMAGE_SUFFIXES]
-    yield from scans
-    stems = {_stem(p) for p in (*scans, *images)}
-    scan_stems = {_stem(p) for p in scans}
-    yield from (p for p in images if _stem(p) not in scan_stems and not _is_sidecar(_stem(p), stems))
-    yield from _dicom_slides(folder)
-    for inside in folder.iterdir():
-        if inside.is_dir() and not inside.name.startswith("."):
-            yield from _dicom_slides(inside)
-
-
-def _dicom_slides(folder: Path) -> Iterator[Path]:
-    """The folder itself if its DICOM files are one slide or cannot be told apart, else a file of each slide."""
-    if dicom_files(folder):
-        series = slide_series(folder)
-        if len(series) > 1:
-            yield from (next(i.path for i in one if i.is_level) for one in series)
-        else:
-            yield folder
-
-
-def _identity(slide: Path) -> tuple[Path, str]:
-    """What two paths share that are one slide: their place and, of DICOM, their folder and series."""
-    if slide.is_dir():
-        series = slide_series(slide)
-        return slide.resolve(), series[0][0].series if series else ""
-    instance = read_instance(slide)
-    return (slide.parent.resolve(), instance.series) if instance and instance.series else (slide.resolve(), "")
-
-
-def _is_slide_name(path: Path) -> bool:
-    return path.suffix.lower() in SLIDE_SUFFIXES and not path.name.startswith(".")
-
-
-def _is_sidecar(stem: str, stems: set[str]) -> bool:
-    """Whether it reads NAME_mask, NAME-thumbnail, ... of a slide that is there."""
-    parent, _, word = stem.replace("-", "_").replace(".", "_").rpartition("_")
-    return word.lower() in _SIDECAR_WORDS and any(parent == s.replace("-", "_").replace(".", "_") for s in stems)
-
-
-def _stem(path: Path) -> str:
-    return _name(path) if path.suffix else path.name
-
-
-def _name(path: Path) -> str:
-    """The file's name without its ending (`.ome.tif` as a whole); a folder's name as it is."""
     if path.is_dir():
-        return path.resolve().name
-    return re.sub(r"\.ome$", "", path.stem, flags=re.IGNORECASE)
+        return safe_name(path.resolve().name)
+    stem = path.name if re.fullmatch(r"[\d.]*", path.suffix) else path.stem
+    return safe_name(re.sub(r"\.ome$", "", stem, flags=re.IGNORECASE))
 
 
 def _order(path: Path) -> tuple[str, ...]:
@@ -186,18 +103,9 @@ def _is_ome(path: Path) -> bool:
         return False
 
 
-def _no_such(path: Path) -> str:
+def no_such(path: Path) -> str:
+    """What to say of a path that is not there, with one beside it that is called nearly so."""
     near: list[str] = []
     if path.parent.is_dir():
         near = difflib.get_close_matches(path.name, [p.name for p in path.parent.iterdir()], n=1)
     return f"No such file: {path}." + (f" Did you mean {path.parent / near[0]}?" if near else "")
-
-
-def _natural(path: Path) -> tuple[tuple[tuple[int, int | str], ...], ...]:
-    """Order by which slide2 comes before slide10."""
-    return tuple(
-        tuple(
-            (0, int(piece)) if piece.isdigit() else (1, piece.casefold()) for piece in re.split(r"(\d+)", part) if piece
-        )
-        for part in path.parts
-    )

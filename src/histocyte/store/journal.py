@@ -2,14 +2,17 @@
 
 A journal is a folder: `signature.json` says what run it belongs to, and each finished block is one
 `block-<index>.arrow`, written under another name, flushed to the disk and then renamed. A block file is
-therefore there whole or not at all; its checksum catches what the disk does to it later.
+therefore there whole or not at all; its checksum catches what the disk does to it later. It also holds of which block
+of which run it is, so that one that was copied or renamed counts as not done.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -64,6 +67,7 @@ class Journal:
         self.folder = folder
         self._lock = lock
         wanted = _plain(signature)
+        self._run = hashlib.sha256(orjson.dumps(wanted, option=orjson.OPT_SORT_KEYS)).hexdigest()
         self.restarted_because = self._reason_to_restart(wanted)
         if self.restarted_because is not None:
             self._remove_files()
@@ -71,7 +75,7 @@ class Journal:
             leftover.unlink()
         if not (folder / _SIGNATURE).exists():
             _write(folder / _SIGNATURE, orjson.dumps(wanted, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS))
-        self._done = {index for index, path in self._block_files().items() if _is_whole(path)}
+        self._done = {index for index, path in self._block_files().items() if self._is_whole(index, path)}
 
     @classmethod
     def open(cls, folder: Path, *, signature: Mapping[str, object]) -> Journal:
@@ -83,7 +87,7 @@ class Journal:
                 journal with another signature is thrown away, see `restarted_because`.
 
         Raises:
-            InputError: Another process works on the folder.
+            BusyError: Another process works on the folder.
             DiskError: The folder cannot be written.
         """
         try:
@@ -117,7 +121,7 @@ class Journal:
         """
         if len(in_band) != len(cells):
             raise ValueError(f"{len(in_band)} flags for {len(cells)} cells.")
-        _write(self._block_path(index), pack(cells, in_band, stats))
+        _write(self._block_path(index), pack(cells, in_band, stats, origin=self._origin(index)))
         self._done.add(index)
 
     def read(self, index: int) -> StoredBlock:
@@ -131,19 +135,18 @@ class Journal:
             raise KeyError(index)
         path = self._block_path(index)
         try:
-            return StoredBlock(*unpack(path.read_bytes()))
+            return StoredBlock(*unpack(path.read_bytes(), origin=self._origin(index)))
         except (OSError, ValueError, pa.ArrowException) as error:
             raise DiskError(f"{path} is no longer readable ({error}). Run again: the block is then redone.") from error
 
     def discard(self) -> None:
-        """Remove the journal from the disk, and the folder too if nothing else is in it."""
-        self._remove_files()
+        """Remove the journal from the disk as far as may be, and the folder too if nothing else is in it."""
+        with suppress(OSError):
+            self._remove_files()
         self._done.clear()
         self.close()
-        try:
+        with suppress(OSError):  # someone keeps other files there
             self.folder.rmdir()
-        except OSError:  # someone keeps other files there
-            return
 
     def close(self) -> None:
         """Let other processes have the folder; the journal stays on the disk."""
@@ -157,12 +160,25 @@ class Journal:
     ) -> None:
         self.close()
 
+    def _origin(self, index: int) -> str:
+        return f"block {index} of run {self._run}"
+
+    def _is_whole(self, index: int, path: Path) -> bool:
+        """Whether a block file can be read and is what its name says; one that is not is removed."""
+        try:
+            unpack(path.read_bytes(), origin=self._origin(index))
+        except (ValueError, pa.ArrowException):
+            path.unlink()
+            return False
+        return True
+
     def _block_path(self, index: int) -> Path:
         return self.folder / f"block-{index:06d}.arrow"
 
     def _block_files(self) -> dict[int, Path]:
         named = ((_BLOCK.fullmatch(path.name), path) for path in self.folder.iterdir())
-        return {int(match[1]): path for match, path in named if match}
+        files = {int(match[1]): path for match, path in named if match}
+        return {index: path for index, path in files.items() if path == self._block_path(index)}
 
     def _reason_to_restart(self, wanted: dict[str, object]) -> str | None:
         path = self.folder / _SIGNATURE
@@ -180,16 +196,6 @@ class Journal:
             path.unlink(missing_ok=True)
 
 
-def _is_whole(path: Path) -> bool:
-    """Whether a block file can be read; one that cannot is removed."""
-    try:
-        unpack(path.read_bytes())
-    except (ValueError, pa.ArrowException):
-        path.unlink()
-        return False
-    return True
-
-
 def _write(path: Path, content: bytes) -> None:
     """Write a file so that it is there whole, even after a power cut, or not at all."""
     part = path.with_name(path.name + _PART)
@@ -200,7 +206,8 @@ def _write(path: Path, content: bytes) -> None:
             os.fsync(handle.fileno())
         publish(part, path)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink()
         raise _disk_error(path, error) from error
 
 

@@ -18,10 +18,16 @@ __all__ = ["pack", "unpack"]
 _DIGEST_BYTES = hashlib.sha256().digest_size
 
 
-def pack(cells: Cells, in_band: NDArray[np.bool_], stats: Mapping[str, object]) -> bytes:
+def pack(cells: Cells, in_band: NDArray[np.bool_], stats: Mapping[str, object], *, origin: str = "") -> bytes:
     """All columns of `cells`, the (N,) flag `in_band` and `stats` (JSON-like) as an Arrow IPC stream.
 
     The SHA-256 of the stream follows it; Arrow readers stop before it.
+
+    Args:
+        cells: N cells.
+        in_band: (N,) a flag of each.
+        stats: JSON-like.
+        origin: Where they come from, which `unpack` holds against what it is to read.
     """
     columns = {
         "x": pa.array(cells.xy[:, 0]),
@@ -35,7 +41,7 @@ def pack(cells: Cells, in_band: NDArray[np.bool_], stats: Mapping[str, object]) 
         columns["probabilities"] = _matrix(cells.probabilities)
     if cells.embeddings is not None:
         columns["embeddings"] = _matrix(cells.embeddings)
-    about = {"taxonomy": cells.taxonomy.to_json(), "mpp": cells.mpp, "stats": dict(stats)}
+    about = {"taxonomy": cells.taxonomy.to_json(), "mpp": cells.mpp, "stats": dict(stats), "origin": origin}
     batch = pa.record_batch(columns).replace_schema_metadata(
         {"histocyte": orjson.dumps(about, option=orjson.OPT_SERIALIZE_NUMPY)}
     )
@@ -46,11 +52,11 @@ def pack(cells: Cells, in_band: NDArray[np.bool_], stats: Mapping[str, object]) 
     return bytes(stream + hashlib.sha256(stream).digest())
 
 
-def unpack(packed: bytes) -> tuple[Cells, NDArray[np.bool_], dict[str, object]]:
+def unpack(packed: bytes, *, origin: str = "") -> tuple[Cells, NDArray[np.bool_], dict[str, object]]:
     """Read back what `pack` wrote: cells, `in_band` and stats.
 
     Raises:
-        ValueError: The bytes are cut off or damaged.
+        ValueError: The bytes are cut off or damaged, or of another origin.
     """
     stream = memoryview(packed)[:-_DIGEST_BYTES]
     if hashlib.sha256(stream).digest() != packed[-_DIGEST_BYTES:]:
@@ -58,6 +64,8 @@ def unpack(packed: bytes) -> tuple[Cells, NDArray[np.bool_], dict[str, object]]:
     with pa.ipc.open_stream(stream) as reader:
         batch = reader.read_next_batch()
     about = orjson.loads(batch.schema.metadata[b"histocyte"])
+    if about.get("origin", "") != origin:
+        raise ValueError(f"It is {about.get('origin') or 'of unknown origin'}.")
     rings = batch["contour"]
     has_classes, has_embeddings = "probabilities" in batch.schema.names, "embeddings" in batch.schema.names
     cells = Cells(

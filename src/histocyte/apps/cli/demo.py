@@ -36,9 +36,11 @@ def demo(
     """
     from histocyte.apps.cli.output import print_json, say
     from histocyte.apps.cli.segment import segment_one
+    from histocyte.files.writable import check_folder
     from histocyte.inference.load import load
     from histocyte.results import Options
 
+    check_folder(out)
     out.mkdir(parents=True, exist_ok=True)
     truth = None
     if real:

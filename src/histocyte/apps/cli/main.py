@@ -24,6 +24,7 @@ from histocyte.apps.cli import (
     train,
     train_classifier,
 )
+from histocyte.apps.cli.failures import in_words
 from histocyte.apps.cli.output import say_error
 from histocyte.core.errors import HistocyteError
 from histocyte.core.version import __version__
@@ -99,7 +100,11 @@ app.command("doctor")(doctor.doctor)
 
 
 def run() -> None:
-    """Start the command line; the exit code is 0, 2 for wrong input (one line says which), 130 when interrupted."""
+    """Start the command line.
+
+    The exit code is 0; 2 for wrong input, 1 for what nobody foresaw (one line says which); 130 and 143 when ended by
+    SIGINT and SIGTERM.
+    """
     try:
         code = app(prog_name="histocyte", standalone_mode=False)
     except HistocyteError as error:
@@ -119,4 +124,7 @@ def run() -> None:
         # The reader of our output (head, less) has gone; nothing is wrong.
         sys.stderr.close()
         sys.exit(0)
+    except Exception as error:  # noqa: BLE001 (no command ends in a traceback)
+        say_error(f"histocyte: {in_words(error)}")
+        sys.exit(1)
     sys.exit(code if isinstance(code, int) else 0)

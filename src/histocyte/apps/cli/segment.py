@@ -7,6 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from histocyte.core.geometry import area_text
+from histocyte.core.listener import Stop, never
+from histocyte.files.names import shown
+
 if TYPE_CHECKING:
     from histocyte.inference.load import Model
     from histocyte.results import Options
@@ -50,104 +54,181 @@ def segment(
         Path | None,
         typer.Option(help="Classes of this file (`histocyte train classifier`) in place of the model's; needs torch."),
     ] = None,
+    recursive: Annotated[
+        bool, typer.Option("--recursive/--no-recursive", help="Look into the folders of a folder too.")
+    ] = True,
     force: Annotated[bool, typer.Option("--force", help="Replace finished results.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
 ) -> None:
     """Find every cell on slides and images.
 
-    Interrupted? The same command goes on where it was. With several slides, one that fails does not stop the others;
-    the exit code is then 2.
+    Interrupted? The same command goes on where it was, with --force too. With several slides, one that fails does not
+    stop the others; the exit code is then 2. One that another process is at work on is skipped.
 
     Example: histocyte segment slide.svs -o out
     """
-    from histocyte.apps.cli.output import precision_name, print_json, runtime_name, say
-    from histocyte.core.errors import HistocyteError, InputError
+    from histocyte.apps.cli.output import precision_name, print_json, runtime_name
+    from histocyte.apps.cli.stopping import ending_with_a_word
+    from histocyte.core.errors import InputError
+    from histocyte.files.writable import check_folder
     from histocyte.inference.classifier import load_classifier
     from histocyte.inference.load import load
     from histocyte.inference.plan import Settings
     from histocyte.results import FORMATS, Options
-    from histocyte.slides.open import list_slides, open_slide
+    from histocyte.results.names import result_names
+    from histocyte.slides.listing import find_slides
+    from histocyte.slides.open import open_slide
 
     chosen = tuple(f.strip() for f in formats.split(",") if f.strip())
     if not chosen or any(f not in FORMATS for f in chosen):
         raise InputError(f"--format {formats}: there is {', '.join(FORMATS)}, or both joined by a comma.")
-    paths = list_slides(slides)
-    if len(paths) == 1:
-        open_slide(paths[0], mpp=mpp).close()  # what is wrong with the slide is said before the model is loaded
-    classes = None if classifier is None else load_classifier(classifier)
-    runtime = "torch" if classes and runtime == "auto" else runtime
-    loaded = load(
-        model,
-        runtime=runtime_name(runtime),
-        device=device,
-        workers=workers,
-        precision=precision_name(precision),
-        features=embeddings,
-        views=views,
-    )
-    loaded = loaded if classes is None else loaded.classified_by(classes)
-    options = Options(mpp, roi, chosen, force, workers, Settings(embeddings=embeddings))
-    if len(paths) == 1:
-        record = segment_one(paths[0], out, loaded, options, quiet=as_json)
-        if as_json:
-            print_json(record)
-        return
-    done, failed = [], []
-    for path, name in zip(paths, _names(paths), strict=True):
-        try:
-            done.append(segment_one(path, out, loaded, options, name=name, quiet=as_json))
-        except HistocyteError as error:
-            failed.append({"slide": str(path), "error": str(error)})
-            say(f": {error}", lead=str(path), style="red")
+    check_folder(out)
+    found = find_slides(slides, recursive=recursive, results=out)
+    paths, names = found.slides, result_names(found.slides)
+    _tell_passed_over(found.passed_over)
+    with ending_with_a_word():
+        if len(paths) == 1:
+            open_slide(paths[0], mpp=mpp).close()  # what is wrong with the slide is said before the model is loaded
+        classes = None if classifier is None else load_classifier(classifier)
+        runtime = "torch" if classes and runtime == "auto" else runtime
+        loaded = load(
+            model,
+            runtime=runtime_name(runtime),
+            device=device,
+            workers=workers,
+            precision=precision_name(precision),
+            features=embeddings,
+            views=views,
+        )
+        loaded = loaded if classes is None else loaded.classified_by(classes)
+        options = Options(mpp, roi, chosen, force, workers, Settings(embeddings=embeddings))
+        batch = _Batch(out, loaded, options, quiet=as_json)
+        batch.segment(list(zip(paths, names, strict=True)))
     if as_json:
-        print_json({"slides": done, "failed": failed})
-    say(f"{len(done)} of {len(paths)} slides done{f', {len(failed)} failed' if failed else ''}.")
-    if failed:
+        print_json(batch.done[0] if len(paths) == len(batch.done) == 1 else batch.to_json())
+    if batch.failed:
         raise typer.Exit(2)
 
 
+class _Batch:
+    """Segments slides one after the other, and keeps what became of each."""
+
+    def __init__(self, out: Path, model: Model, options: Options, *, quiet: bool) -> None:
+        self._out, self._model, self._options, self._quiet = out, model, options, quiet
+        self.done: list[dict[str, Any]] = []
+        self.failed: list[dict[str, str]] = []
+        self.skipped: list[dict[str, str]] = []
+
+    def segment(self, slides: list[tuple[Path, str]]) -> None:
+        """Segment slides, each into a folder of its name.
+
+        Raises:
+            typer.Exit: Told to end.
+            Exception: Whatever is wrong with the slide, where there is but one.
+        """
+        from histocyte.apps.cli.output import say
+        from histocyte.apps.cli.stopping import Stopping
+        from histocyte.core.listener import Stopped
+
+        several, left, stands = len(slides) > 1, slides, ""
+        with Stopping("ends once the blocks under way are done", at_once=True) as stopping:
+            try:
+                busy = self._each(left, stopping.asked, several=several)
+                # By now the others may be done with theirs, or have been ended.
+                busy = self._each(list(busy), stopping.asked, several=several)
+            except Stopped as stopped:
+                stands = str(stopped)
+        if stands:
+            raise stopping.end(f"{stands}, {len(self.done)} of {len(slides)} slides" if several else stands)
+        for (path, _), why in busy.items():
+            self.skipped.append({"slide": shown(path), "why": why})
+            say(f": skipped. {why}", lead=shown(path))
+        if several:
+            counts = {"failed": len(self.failed), "skipped": len(self.skipped)}
+            others = "".join(f", {count} {what}" for what, count in counts.items() if count)
+            say(f"{len(self.done)} of {len(slides)} slides done{others}.")
+
+    def to_json(self) -> dict[str, Any]:
+        """What became of each slide."""
+        return {"slides": self.done, "failed": self.failed, "skipped": self.skipped}
+
+    def _each(self, slides: list[tuple[Path, str]], stop: Stop, *, several: bool) -> dict[tuple[Path, str], str]:
+        """Those of the slides that other processes are at work on, and what is said of it."""
+        from histocyte.core.errors import BusyError
+        from histocyte.core.listener import Stopped
+
+        busy = {}
+        for path, name in slides:
+            if stop():
+                raise Stopped(f"'{name}' is still to be begun")
+            try:
+                record = segment_one(
+                    path, self._out, self._model, self._options, name=name, quiet=self._quiet, stop=stop
+                )
+            except Stopped:
+                raise
+            except BusyError as error:
+                busy[path, name] = str(error)
+            except Exception as error:  # noqa: BLE001 (whatever it is, it is this slide's own)
+                if not several:
+                    error.add_note(f"It came of '{shown(path)}'.")
+                    raise
+                self._fail(path, error)
+            else:
+                self.done.append(record)
+        return busy
+
+    def _fail(self, path: Path, error: Exception) -> None:
+        from histocyte.apps.cli.failures import of_slide
+        from histocyte.apps.cli.output import say
+
+        told = of_slide(path, error)
+        self.failed.append({"slide": shown(path), "error": told})
+        say(f" {told}", lead="failed", style="red")
+
+
 def segment_one(
-    path: Path, out: Path, model: Model, options: Options, *, name: str | None = None, quiet: bool = False
+    path: Path,
+    out: Path,
+    model: Model,
+    options: Options,
+    *,
+    name: str | None = None,
+    quiet: bool = False,
+    stop: Stop = never,
 ) -> dict[str, Any]:
-    """Segment one slide under a progress bar and say what came of it."""
+    """Segment one slide, tell of its progress, and say what came of it; only its notes where quiet."""
+    from histocyte.apps.cli.listeners import people
     from histocyte.apps.cli.memory import return_freed_memory
-    from histocyte.apps.cli.output import progress_bar, say_note
     from histocyte.results import segment_to_folder
 
     return_freed_memory()
-    with progress_bar("blocks", hidden=quiet) as bar:
-        task = bar.add_task(path.name, total=None, note="")
-        record = segment_to_folder(
-            path,
-            out,
-            model,
-            options,
-            name=name,
-            progress=lambda done, total, found: bar.update(task, completed=done, total=total, note=f"{found:,} cells"),
-        )
-    if not quiet:
-        _report(record)
-    else:
-        for note in record["notes"]:
-            say_note(note)
+    record = segment_to_folder(path, out, model, options, name=name, listener=people(), stop=stop)
+    _report(record, notes_alone=quiet)
     return record
 
 
-def _report(record: dict[str, Any]) -> None:
+def _report(record: dict[str, Any], *, notes_alone: bool) -> None:
     from histocyte.apps.cli.output import say, say_note
 
-    classes = ", ".join(f"{count:,} {name}" for name, count in record["classes"].items())
+    name = record["name"]
+    if notes_alone:
+        for note in record["notes"]:
+            say_note(f"{name}: {note}")
+        return
     already = " (finished before; --force does it again)" if record.get("already_done") else ""
-    seconds = record["seconds"]["total"]
-    found = f"{record['cells']:,} cells on {record['tissue_mm2']:.2f} mm²"
-    say(f": {found} in {seconds:.0f} s{already}", lead=record["name"])
-    say(f"  {classes}")
+    found = f"{record['cells']:,} cells on {area_text(record['tissue_mm2'])}"
+    say(f": {found} in {record['seconds']['total']:.0f} s{already}", lead=name)
+    say("  " + ", ".join(f"{count:,} {kind}" for kind, count in record["classes"].items()))
     for note in record["notes"]:
         say_note(note, indent="  ")
     say(f"  {Path(record['outputs']['run']).parent}/")
 
 
-def _names(paths: list[Path]) -> list[str | None]:
-    """Names of the result folders: the slide's own, with its folder's before it where two slides share one."""
-    stems = [p.stem for p in paths]
-    return [f"{p.parent.name}-{p.stem}" if stems.count(p.stem) > 1 else None for p in paths]
+def _tell_passed_over(files: list[Path]) -> None:
+    """Name what lies beside slides and was taken for pictures about them."""
+    from histocyte.apps.cli.output import say
+
+    if files:
+        named = ", ".join(shown(path) for path in files[:3]) + (f" and {len(files) - 3:,} more" * (len(files) > 3))
+        say(f"Passed over as pictures about slides: {named}. Name a file itself to have it segmented.")

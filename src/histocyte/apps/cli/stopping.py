@@ -16,6 +16,8 @@ from histocyte.apps.cli.output import say_error, speaks_for_all
 __all__ = ["Stopping", "ending_with_a_word"]
 
 _AGAIN = "Run the same command again to go on."
+_SHOW_CURSOR = "\x1b[?25h"
+"""Which a bar has hidden."""
 
 
 class Stopping:
@@ -24,11 +26,17 @@ class Stopping:
     Interrupts (SIGINT) that the shell has us ignore, as those of a command in the background, stay ignored. Outside the
     main thread nothing is changed.
 
+    Args:
+        then: What the first signal leads to, as it is told.
+        at_once: Whether the second ends the process there and then, for work that no kill costs anything but the steps
+            under way, and whose threads would else be waited for.
+
     Attributes:
         by: The signal that has come; None before.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, then: str = "ends after this step, once the state is written", *, at_once: bool = False) -> None:
+        self._then, self._at_once = then, at_once
         self.by: signal.Signals | None = None
         self._before: dict[signal.Signals, object] = {}
 
@@ -57,12 +65,16 @@ class Stopping:
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
         if self.by is not None:
+            if self._at_once:
+                shown = _SHOW_CURSOR if os.isatty(2) else ""
+                _tell(f"{shown}histocyte: ended by {signal.Signals(number).name}. {_AGAIN}")
+                os._exit(128 + number)
             _restore(self._before)
             signal.raise_signal(number)
             return
         self.by = signal.Signals(number)
         if os.environ.get("WORLD_SIZE", "1") == "1":  # torchrun has a word of its own, and each process has the signal
-            _tell(f"{self.by.name}: ends after this step, once the state is written. Once more ends at once.")
+            _tell(f"{self.by.name}: {self._then}. Once more ends at once.")
 
 
 @contextmanager
