@@ -269,7 +269,6 @@ def test_labels_of_other_classes_teach_outlines(world: Path) -> None:
             teachers=[small("hover")],
             fraction=0.5,
             seed=0,
-            least_um=8.0,
             mpp=None,
         )
         assert all((sample.types is not None) == known for sample in (*data.training, *data.validation))
@@ -280,7 +279,7 @@ def test_own_classes_that_are_others_teach_outlines_too(world: Path, tmp_path: P
     shutil.copytree(world / "consep", tmp_path / "mine")
     (tmp_path / "mine" / "classes.json").write_text('["a", "b", "c", "d"]')
     data = DistilData.read(
-        [tmp_path / "mine"], taxonomy=CONSEP, teachers=[small("hover")], fraction=0.5, seed=0, least_um=8.0, mpp=0.25
+        [tmp_path / "mine"], taxonomy=CONSEP, teachers=[small("hover")], fraction=0.5, seed=0, mpp=0.25
     )
     assert all(sample.types is None for sample in data.training)
     assert "The classes of mine are others than the teacher's: its labels teach outlines." in data.notes

@@ -205,6 +205,19 @@ def test_a_model_is_made_to_work_at_another_resolution(data: Path, model: Path, 
         run(data, tmp_path / "none", start_from=str(model), model_mpp=-1.0)
 
 
+def test_crops_are_as_wide_as_the_images_at_the_models_resolution(
+    data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run(data, tmp_path / "run", encoder=SMALL, model_mpp=0.5)
+    assert json.loads((tmp_path / "run" / "recipe.json").read_text())["crops"]["crop_px"] == 48
+    assert "Crops are 48 px wide in place of 256: at 0.5 µm/px" in " ".join(capfd.readouterr().err.split())
+    for options, says in (({"crop_px": 64}, "crop_px 48 there, 64 now"), ({"model_mpp": 0.25}, "mpp 0.5 there")):
+        with pytest.raises(InputError, match=says):
+            run(data, tmp_path / "run", **{"encoder": SMALL, "model_mpp": 0.5, "steps": 2, **options})
+    run(data, tmp_path / "wide", encoder=SMALL, model_mpp=0.5, crop_px=64)
+    assert json.loads((tmp_path / "wide" / "recipe.json").read_text())["crops"]["crop_px"] == 64
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [

@@ -347,6 +347,27 @@ def test_small_images_are_filled_up_with_white(tmp_path: Path) -> None:
     assert image.sha256 != image_field(list_unlabelled(tmp_path, mpp=0.25)[0], least_um=16.0).sha256
 
 
+@pytest.mark.parametrize("mpp", [0.25, 0.5, 0.75])
+def test_a_nucleus_keeps_its_size_at_any_resolution_of_the_student(tmp_path: Path, mpp: float) -> None:
+    y, x = np.mgrid[:96, :96] - 48
+    instances = (y**2 + x**2 < 32**2).astype(np.int32)
+    image = np.full((96, 96, 3), (150, 80, 160), np.uint8)
+    one = Sample("a", image, instances, np.array([0, 1], np.uint8), 0.25, "own", "a")
+    given = fields([one], least_um=64 * mpp)
+    student = spec(mpp=mpp, smoothing_px=0.0)
+    drawn = sampler(tmp_path, student, [Teacher(spec(), "hover")], given=given, crop_px=64)
+    batch = drawn.batch(0, 4)
+    true_um2 = instances.sum() * 0.25**2
+    assert batch.soft is not None
+    for nuclei in (batch.maps["nucleus"][:, -1] > 0.5, batch.soft["nucleus"][:, -1] > 0):
+        areas = nuclei.sum(axis=(1, 2)) * mpp**2
+        zoom = drawn.lessons.zoom
+        assert (areas >= 0.9 * true_um2 * min(1, zoom[0]) ** 2).all() or mpp == 0.25  # which cuts it
+        assert (areas <= 1.1 * true_um2 * zoom[1] ** 2).all()
+    with pytest.raises(InputError, match="smaller than a crop of 640 px"):
+        DistilSampler(student, drawn.lessons, drawn.teachers, drawn.cache, given, colour=PLAIN, crop_px=640)
+
+
 def test_places_of_a_slide_lie_in_its_tissue(shared: Path) -> None:
     path = shared / "data" / "wsi" / "CMU-1-Small-Region.svs"
     found = slide_fields(path, mpp=0.6, count=3, seed=1)
@@ -357,6 +378,7 @@ def test_places_of_a_slide_lie_in_its_tissue(shared: Path) -> None:
     assert pixels.min() < 200
     assert {f.mpp for f in found} == {0.6}
     assert slide_fields(path, mpp=0.05, count=1)[0].mpp == pytest.approx(0.499)
+    assert slide_fields(path, mpp=0.6, count=1, least_um=720 * 0.6)[0].size == (720, 720)
     with pytest.raises(InputError, match="no tissue 640 px wide"):
         slide_fields(path, mpp=9.0, count=1)
 

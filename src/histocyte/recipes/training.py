@@ -97,16 +97,20 @@ def crop_sampler(
     *,
     seed: int,
     crops: Crops = OUR_CROPS,
+    crop_px: int | None = None,
     share: tuple[int, int] = (0, 1),
     threads: int = 1,
 ) -> CropSampler:
     """Crops at the model's resolution: of 256 px, zoomed by 0.8–1.25 and varied in our own way, or as a plan has them.
+
+    They are smaller where the images are: where more than a tenth of the crops would have to be filled up with white.
 
     Args:
         spec: Of the model.
         samples: Images to train on.
         seed: Of everything random.
         crops: How they are drawn and varied.
+        crop_px: Side of a crop, however large the images are.
         share: See `CropSampler`.
         threads: Likewise.
     """
@@ -114,11 +118,10 @@ def crop_sampler(
     drawn: dict[str, Any] = (
         {"weights": SHARES} if own else {"image_weights": image_weights(crops, samples, len(spec.classes))}
     )
-    return CropSampler(
+    sampler = CropSampler(
         samples,
         build_representation(spec.representation),
         augmentation_of(crops.augmentation, mpp=spec.mpp),
-        crop_px=fitting_crop_px(crops.crop_px, spec),
         mpp=spec.mpp,
         zoom=crops.zoom,
         tissues=spec.tissues,
@@ -127,6 +130,9 @@ def crop_sampler(
         seed=seed,
         **drawn,
     )
+    wanted = min(crops.crop_px, sampler.held_px) if crop_px is None else crop_px
+    sampler.crop_px = fitting_crop_px(wanted, spec)
+    return sampler
 
 
 def augmentation_of(name: str, *, mpp: float) -> Augmentation:
@@ -244,8 +250,8 @@ def _cells(samples: Sequence[Sample], classes: int) -> NDArray[np.int64]:
 
 
 def fitting_crop_px(crop_px: int, spec: ModelSpec) -> int:
-    """The largest side up to this one that the network takes."""
-    return max(spec.multiple, crop_px // spec.multiple * spec.multiple)
+    """The largest side up to this one that the network takes; 16 px at least."""
+    return max(-(-16 // spec.multiple), crop_px // spec.multiple) * spec.multiple
 
 
 def start(spec: ModelSpec, encoder_weights: str | Path | None, *, seed: int) -> Segmenter:

@@ -22,7 +22,12 @@ from histocyte.datasets.augment import Augmentation
 from histocyte.datasets.sample import Sample
 from histocyte.representations.protocol import Representation
 
-__all__ = ["Batch", "BatchSource", "Crop", "CropSampler", "prepared_ahead"]
+__all__ = ["Batch", "BatchSource", "Crop", "CropSampler", "held_px", "prepared_ahead"]
+
+_FILL = 255
+"""Of a crop beyond its image: white, without nuclei, as the border of a field is filled at inference."""
+_HELD = 0.9
+"""Share of the crops that images are to hold without being filled up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +139,11 @@ class CropSampler:
             shares = areas * image_weights
         self.shares = shares / shares.sum()
 
+    @property
+    def held_px(self) -> int:
+        """Side of a square, as the network sees it, that nine in ten of the images drawn hold."""
+        return held_px(self.samples, self.mpp, self.shares)
+
     def batch(self, step: int, size: int) -> Batch:
         """The batch of a step: `size` crops, or this process's share of them."""
         first, every = self.share
@@ -161,12 +171,13 @@ class CropSampler:
         number = int(rng.choice(len(self.samples), p=self.shares))
         sample = self.samples[number]
         height, width = sample.instances.shape
-        scale = sample.mpp / self.mpp * np.exp(rng.uniform(np.log(self.zoom[0]), np.log(self.zoom[1])))
-        # Never wider than the image: a small image is seen larger rather than with an invented border.
-        side = min(round(self.crop_px / scale), height, width)
-        top, left = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
-        window = slice(top, top + side), slice(left, left + side)
-        image, instances = sample.image[window], sample.instances[window]
+        zoom = float(np.exp(rng.uniform(np.log(self.zoom[0]), np.log(self.zoom[1]))))
+        scale = sample.mpp / self.mpp
+        # An image that would not fill the crop is zoomed out less, though never in: a nucleus keeps its size in µm.
+        fits = self.crop_px / (scale * min(height, width))
+        zoom = max(zoom, min(self.zoom[1], 1.0, fits))
+        side = round(self.crop_px / (scale * zoom))
+        image, instances = _square(sample.image, sample.instances, _place(height, side, rng), _place(width, side, rng))
         if side != self.crop_px:
             target = (self.crop_px, self.crop_px)
             smaller = side > self.crop_px
@@ -174,6 +185,41 @@ class CropSampler:
             instances = cv2.resize(instances, target, interpolation=cv2.INTER_NEAREST_EXACT)
         image, instances = self.augmentation(image, instances, rng)
         return Crop(image, instances, number)
+
+
+def held_px(samples: Sequence[Sample], mpp: float, shares: NDArray[np.float64] | None = None) -> int:
+    """Side of a square that nine in ten of the images hold.
+
+    Args:
+        samples: The images.
+        mpp: Resolution of the square's px, µm/px.
+        shares: (N,) how often each image is drawn; all alike where None.
+    """
+    sides = np.array([min(s.instances.shape) * s.mpp / mpp for s in samples])
+    order = np.argsort(sides)
+    weights = np.full(len(sides), 1 / len(sides)) if shares is None else shares
+    lacking = np.cumsum(weights[order])
+    return int(sides[order][np.searchsorted(lacking, 1 - _HELD, side="right")] + 1e-6)
+
+
+def _place(length: int, side: int, rng: np.random.Generator) -> tuple[int, int]:
+    """Where a crop begins and ends along an axis of an image, beyond which it may reach where it is the longer one."""
+    room = length - side
+    start = int(rng.integers(room + 1)) if room >= 0 else -int(rng.integers(-room + 1))
+    return start, start + side
+
+
+def _square(
+    image: NDArray[np.uint8], instances: NDArray[np.int32], rows: tuple[int, int], columns: tuple[int, int]
+) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+    """Image and labels from row to row and from column to column, filled up beyond their border."""
+    height, width = instances.shape
+    inside = slice(max(0, rows[0]), rows[1]), slice(max(0, columns[0]), columns[1])
+    fill = (max(0, -rows[0]), max(0, rows[1] - height)), (max(0, -columns[0]), max(0, columns[1] - width))
+    part, labels = image[inside], instances[inside]
+    if fill == ((0, 0), (0, 0)):
+        return part, labels
+    return np.pad(part, (*fill, (0, 0)), constant_values=_FILL), np.pad(labels, fill)
 
 
 def _plain(tissue: str) -> str:

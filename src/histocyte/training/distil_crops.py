@@ -72,7 +72,7 @@ class DistilSampler:
         seed: Of everything random.
 
     Raises:
-        InputError: No labelled field.
+        InputError: No labelled field, or one that is smaller than a crop.
     """
 
     def __init__(
@@ -93,6 +93,9 @@ class DistilSampler:
     ) -> None:
         if not labelled:
             raise InputError("There is no labelled image to train on; images without labels come beside such.")
+        for each in (*labelled, *extra):
+            if min(each.frame(student.mpp)) < crop_px:
+                raise InputError(f"'{each.name}' of {each.source} is smaller than a crop of {crop_px} px.")
         self.student, self.lessons, self.teachers, self.cache = student, lessons, teachers, cache
         self.representation = build_representation(student.representation)
         self.labelled, self.extra, self.colour, self.share = labelled, extra, colour, share
@@ -129,6 +132,7 @@ class DistilSampler:
         field = fields[int(rng.choice(len(fields), p=shares))]
         height, width = field.frame(self.student.mpp)
         zoom = float(np.exp(rng.uniform(*np.log(self.lessons.zoom))))
+        # Never wider than the field, which holds a crop at least: then it is zoomed out less.
         side = min(round(self.crop_px / zoom), height, width)
         window = Window(int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1)), side)
         turns, flip = int(rng.integers(4)), bool(rng.integers(2))

@@ -87,7 +87,7 @@ def image_field(image: UnlabelledImage, *, least_um: float) -> Field:
     return Field(image.source, image.path.name, image.mpp, size, digest, lambda: _filled(image.read(), fill))
 
 
-def slide_fields(path: str | Path, *, mpp: float, count: int, seed: int = 0) -> list[Field]:
+def slide_fields(path: str | Path, *, mpp: float, count: int, seed: int = 0, least_um: float = 0.0) -> list[Field]:
     """Places on a slide, drawn from its tissue without overlap.
 
     Args:
@@ -95,6 +95,7 @@ def slide_fields(path: str | Path, *, mpp: float, count: int, seed: int = 0) -> 
         mpp: Resolution to read at; a coarser slide is read at its own.
         count: Places at most.
         seed: The same seed draws the same places.
+        least_um: Side of a crop, which a place is no smaller than.
 
     Raises:
         SlideError: The slide cannot be read.
@@ -104,7 +105,7 @@ def slide_fields(path: str | Path, *, mpp: float, count: int, seed: int = 0) -> 
     mpp = max(mpp, reader.mpp)
     tissue = find_tissue(reader)
     width, height = working_size(reader, mpp)
-    side = SLIDE_FIELD_PX
+    side = max(SLIDE_FIELD_PX, math.ceil(least_um / mpp - 1e-6))
     grid = [(x, y) for y in range(0, height - side + 1, side) for x in range(0, width - side + 1, side)]
     centres = (np.array(grid, np.float64).reshape(-1, 2) + side / 2) * (mpp / reader.mpp)
     inside = np.flatnonzero(tissue.region.contains(centres)) if len(grid) and tissue.region.parts else np.zeros(0, int)

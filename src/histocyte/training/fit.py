@@ -26,7 +26,7 @@ from histocyte.training.environment import environment, record_environment
 from histocyte.training.feature_cache import restored
 from histocyte.training.journal import Table, write_json
 from histocyte.training.optimiser import clip_gradients, is_pretrained, make_optimiser
-from histocyte.training.options import TrainingOptions, check_same_run
+from histocyte.training.options import TrainingOptions, check_same_recipe, check_same_run
 from histocyte.training.precision import autocast
 from histocyte.training.ranks import ranks, step_seed
 from histocyte.training.schedule import learning_rate_factor, plateaus
@@ -136,7 +136,9 @@ class _Loop:
         self.ranks.check_batch(options.batch)
         run.mkdir(parents=True, exist_ok=True)
         representation = build_representation(spec.representation)
+        recipe = {"model": spec.model_dump(mode="json"), "training": asdict(options), **facts}
         if self.ranks.leads:
+            check_same_recipe(run, recipe)
             check_same_run(run, options, representation.loss_weights)
         self.fixed = fixed or prepare(model, options)
         self.model: Segmenter = model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -154,7 +156,6 @@ class _Loop:
             record_environment(
                 run / "environment.json", environment(self.device, ranks=self.ranks.world), step=self.done
             )
-            recipe = {"model": spec.model_dump(mode="json"), "training": asdict(options), **facts}
             write_json(run / "recipe.json", recipe)
 
     def _go_on(self) -> None:

@@ -13,7 +13,7 @@ from histocyte.model.adapters import ATTENTION
 from histocyte.training.journal import read_json, write_json
 from histocyte.training.precision import Precision
 
-__all__ = ["TrainingOptions", "check_same_run"]
+__all__ = ["TrainingOptions", "check_same_recipe", "check_same_run"]
 
 _FREE = {
     *("steps", "device", "precision", "validate_every", "checkpoint_every"),
@@ -104,3 +104,47 @@ def check_same_run(run: Path, options: TrainingOptions, loss_weights: Mapping[st
             listed = ", ".join(f"{k} {theirs[k]} there, {mine[k]} now" for k in other)
             raise InputError(f"'{run}' holds a run with other options ({listed}). Use them, or another folder.")
     write_json(path, mine)
+
+
+_OF_THE_NETWORK = ("encoder", "decoder", "heads", "representation", "taxonomy", "tissues", "mpp", "mean", "std")
+"""What recipe.json says of a model that its weights depend on."""
+
+
+def check_same_recipe(run: Path, recipe: Mapping[str, Any]) -> None:
+    """See that a run goes on with the network, at the resolution and on the crops that recipe.json there says.
+
+    Args:
+        run: Folder.
+        recipe: What is now to be written there.
+
+    Raises:
+        InputError: They are others, or the file is damaged.
+    """
+    path = run / "recipe.json"
+    if not path.exists():
+        return
+    theirs, mine = read_json(path), json.loads(json.dumps(recipe))
+    other = [
+        _difference(key, part[key], value)
+        for part, now, keys in (
+            (_mapping(theirs, "model"), mine["model"], _OF_THE_NETWORK),
+            (_mapping(theirs, "crops"), mine.get("crops", {}), mine.get("crops", {})),
+        )
+        for key, value in now.items()
+        if key in keys and key in part and part[key] != value
+    ]
+    if other:
+        raise InputError(
+            f"'{run}' holds a run of another network or on other crops ({', '.join(other)}). Use the same, or another "
+            "folder."
+        )
+
+
+def _mapping(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    part = data.get(key)
+    return part if isinstance(part, dict) else {}
+
+
+def _difference(key: str, theirs: object, mine: object) -> str:
+    short = not isinstance(theirs, (dict, list)) and not isinstance(mine, (dict, list))
+    return f"{key} {theirs} there, {mine} now" if short else key

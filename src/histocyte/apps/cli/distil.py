@@ -69,7 +69,10 @@ def distil(
     cache_limit: Annotated[float, typer.Option(min=0, max=1e6, help="GB that this may take.")] = 50.0,
     steps: Annotated[int, typer.Option(min=1, help="Batches to train for.")] = 4000,
     batch: Annotated[int, typer.Option(min=1, help="Crops in a batch.")] = 16,
-    crop_px: Annotated[int, typer.Option(min=32, max=4096, help="Side of a crop.")] = 256,
+    crop_px: Annotated[
+        int | None,
+        typer.Option(min=32, max=4096, help="Side of a crop: 256 where not given, or less where images are smaller."),
+    ] = None,
     learning_rate: Annotated[
         float, typer.Option(min=1e-9, max=1, help="Of the decoder; the encoder's is 0.3 of it.")
     ] = 1e-3,
@@ -109,6 +112,7 @@ def distil(
     from histocyte.apps.cli.stopping import ending_with_a_word
     from histocyte.files.writable import check_folder
     from histocyte.recipes.provenance import not_for_commerce
+    from histocyte.recipes.training import with_fitting_sides
     from histocyte.training.distil_lessons import Way
     from histocyte.training.distil_losses import DistilOptions, Features, Reading
 
@@ -126,18 +130,17 @@ def distil(
         how.check()
         wanted = [features != "none", *[False] * (len(teachers) - 1)]  # the first teacher's features alone
         sources = [Source(each, views=teacher_views, features=f) for each, f in zip(teachers, wanted, strict=True)]
-        spec = student_spec(student, sources[0].teacher.spec, encoder, option or (), name)
-        settings = DistilSettings(cast(Way, way), share, crop_px, how, seed)
-        least_um = crop_px * spec.mpp
+        spec = with_fitting_sides(student_spec(student, sources[0].teacher.spec, encoder, option or (), name))
         specs = [source.teacher.spec for source in sources]
-        read = DistilData.read(
-            data, taxonomy=spec.classes, teachers=specs, fraction=validation, seed=seed, least_um=least_um, mpp=mpp
-        )
+        read = DistilData.read(data, taxonomy=spec.classes, teachers=specs, fraction=validation, seed=seed, mpp=mpp)
         say_unpaired(data)
         say_notes([*read.training, *read.validation])
+        settings = DistilSettings(cast(Way, way), share, crop_px or read.crop_px(spec), how, seed)
+        least_um = settings.crop_px * spec.mpp
+        read.fill_up(least_um=least_um)
         read.add_images(images or (), least_um=least_um, mpp=images_mpp)
         finest = min(spec.mpp, *(each.mpp for each in specs))
-        read.add_slides(slide or (), mpp=finest, count=places, seed=seed)
+        read.add_slides(slide or (), mpp=finest, count=places, seed=seed, least_um=least_um)
         run = DistilRun(out, sources, spec, encoder_weights, read, settings, device=device, threads=threads)
         say(f"{read.describe()}. The student learns from {run.lessons.describe()}.")
         for note in read.notes:

@@ -16,6 +16,8 @@ from histocyte.datasets.sample import Sample
 from histocyte.datasets.splits import split_by_group
 from histocyte.datasets.unlabelled import list_unlabelled
 from histocyte.model.spec import ModelSpec
+from histocyte.recipes.training import fitting_crop_px
+from histocyte.training.crops import held_px
 from histocyte.training.distil_fields import Field, image_field, labelled_field, slide_fields
 
 __all__ = ["DistilData", "split_for_teachers"]
@@ -48,7 +50,6 @@ class DistilData:
         teachers: Sequence[ModelSpec],
         fraction: float,
         seed: int,
-        least_um: float,
         mpp: float | None,
     ) -> DistilData:
         """Labelled images, of which whole groups that no teacher has learnt from are held out.
@@ -59,7 +60,6 @@ class DistilData:
             teachers: Their specs say what they have learnt from.
             fraction: Share of the groups to hold out of sets that are new to all teachers.
             seed: Of that choice.
-            least_um: Side of a crop.
             mpp: Of images of a set that is not known by name.
 
         Raises:
@@ -82,7 +82,15 @@ class DistilData:
         ]
         if not any(s.separable for s in validation):
             raise InputError("None of the held-out images parts touching nuclei, so that none can be scored. Add some.")
-        return cls([labelled_field(s, least_um=least_um) for s in training], [], training, validation, notes)
+        return cls([labelled_field(s, least_um=0.0) for s in training], [], training, validation, notes)
+
+    def crop_px(self, spec: ModelSpec, wanted: int = 256) -> int:
+        """Side of a crop that a student takes and nine in ten labelled images hold, `wanted` at most."""
+        return fitting_crop_px(min(wanted, held_px(self.training, spec.mpp)), spec)
+
+    def fill_up(self, *, least_um: float) -> None:
+        """Fill up labelled images that are smaller than a crop of such a side."""
+        self.labelled = [labelled_field(s, least_um=least_um) for s in self.training]
 
     def add_images(self, folders: Sequence[Path], *, least_um: float, mpp: float | None) -> None:
         """Images without labels; those that are held out as labelled ones are left out here too.
@@ -99,7 +107,7 @@ class DistilData:
                 if (image.source, image.path.stem) not in away and group not in groups:
                     self.extra.append(image_field(image, least_um=least_um))
 
-    def add_slides(self, slides: Sequence[Path], *, mpp: float, count: int, seed: int) -> None:
+    def add_slides(self, slides: Sequence[Path], *, mpp: float, count: int, seed: int, least_um: float) -> None:
         """Places of slides.
 
         Raises:
@@ -107,7 +115,7 @@ class DistilData:
             InputError: There is no tissue on it.
         """
         for slide in slides:
-            self.extra += slide_fields(slide, mpp=mpp, count=count, seed=seed)
+            self.extra += slide_fields(slide, mpp=mpp, count=count, seed=seed, least_um=least_um)
 
     def sha256(self) -> str:
         """Of all images that are learnt from or scored on, and of the labels."""

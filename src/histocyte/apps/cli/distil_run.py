@@ -31,7 +31,7 @@ from histocyte.model.checkpoint import save_model
 from histocyte.model.segmenter import Segmenter
 from histocyte.model.spec import ModelSpec
 from histocyte.recipes.provenance import bound_by, licence_of
-from histocyte.recipes.training import SHARES, augmentation, origin, start, with_fitting_sides
+from histocyte.recipes.training import SHARES, augmentation, origin, start
 from histocyte.training.distil_cache import TeacherCache
 from histocyte.training.distil_crops import DistilSampler
 from histocyte.training.distil_lessons import Lessons, Way, lessons_of
@@ -98,7 +98,6 @@ class DistilRun:
         threads: int | None,
     ) -> None:
         settings.options.check()
-        student = with_fitting_sides(student)
         if settings.crop_px % student.multiple:
             nearest = max(1, round(settings.crop_px / student.multiple)) * student.multiple
             raise InputError(

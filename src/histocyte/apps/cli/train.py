@@ -112,6 +112,15 @@ def train(
             "learns from them nor chooses by them. `histocyte evaluate --split test` scores them.",
         ),
     ] = None,
+    crop_px: Annotated[
+        int | None,
+        typer.Option(
+            min=32,
+            max=4096,
+            help="Side of a crop at the model's resolution: 256 where not given, or the plan's; less where images are "
+            "smaller. Where an image is smaller than this, white fills the crop.",
+        ),
+    ] = None,
     validate_every: Annotated[
         int | None, typer.Option(min=1, help="Steps between validations: 500 where not given, or the plan's.")
     ] = None,
@@ -166,7 +175,7 @@ def train(
             **{"--encoder": encoder, "--adapt": adapt, "--lora-rank": lora_rank, "--lora-mlp": lora_mlp},
             **{"--cache-passes": cache_passes, "--delta": delta or None, "--whole": delta is False, "--plan": plan},
             **{"--loss-weight": loss_weight, "--seed": seed, "--validation": validation, "--fold": fold},
-            **{"--model-mpp": model_mpp, "--leave-out": leave_out},
+            **{"--model-mpp": model_mpp, "--leave-out": leave_out, "--crop-px": crop_px},
             **{f"--{option.replace('_', '-')}": value for option, value in fitting.items()},
         }
         refuse_beside_a_recipe(file, others)
@@ -184,6 +193,8 @@ def train(
         ways = Adaptation(how, lora_rank or 8, lora_mlp, cache, cache_passes or 8, delta)
         share, wishes = validation or 0.2, {**fitting, "loss_weights": loss_weight or []}
     with ending_with_a_word():
-        run = TrainingRun(out, beginning, name or "my-model", ways, seed or 0, device, threads, plan or OURS, again)
+        run = TrainingRun(
+            out, beginning, name or "my-model", ways, seed or 0, device, threads, plan or OURS, again, crop_px
+        )
         run.load_data(data, share=share, mpp=mpp, fold=part, left_out=left_out)
         run.fit(**wishes)

@@ -63,6 +63,7 @@ class TrainingRun:
         threads: On a CPU.
         plan: How the recipe is trained, by name (`recipes.plans`).
         recipe: Read from a file: it is trained as that says, whatever its plan is now.
+        crop_px: Side of a crop in place of the plan's, however large the images are.
 
     Raises:
         InputError: Ways that do not go together, or no such plan.
@@ -79,6 +80,7 @@ class TrainingRun:
         threads: int | None,
         plan: str = OURS,
         recipe: ResolvedRecipe | None = None,
+        crop_px: int | None = None,
     ) -> None:
         ways.check(beginning)
         self.folder, self.beginning, self.seed, self.ways, self.recipe = folder, beginning, seed, ways, recipe
@@ -86,6 +88,7 @@ class TrainingRun:
         self.plan_name = plan
         self.plan = find_plan(self.spec.recipe, plan) if recipe is None else None
         self.crops = recipe.crops if recipe is not None else OUR_CROPS if self.plan is None else self.plan.crops
+        self.crop_px = crop_px
         self.ranks = launched()
         self.device = pick_device(device)
         if self.ranks.world > 1 and str(self.device) == "cuda":
@@ -136,7 +139,12 @@ class TrainingRun:
     def _sampler(self, threads: int) -> CropSampler:
         share = self.ranks.rank, self.ranks.world
         return crop_sampler(
-            self.spec, self.data.training, seed=self.seed, crops=self.crops, share=share, threads=threads
+            *(self.spec, self.data.training),
+            seed=self.seed,
+            crops=self.crops,
+            crop_px=self.crop_px,
+            share=share,
+            threads=threads,
         )
 
     def fit(self, **given: Any) -> None:
@@ -157,6 +165,7 @@ class TrainingRun:
         # A network on a CPU keeps it busy by itself; before a GPU the processors are there to prepare batches.
         threads = 1 if self.device.type == "cpu" else max(1, available_cpus() // self.ranks.world - 1)
         sampler = self._sampler(threads)
+        self._settle_crops(sampler)
         if self.recipe is not None:
             options = self.recipe.training
         else:
@@ -165,6 +174,19 @@ class TrainingRun:
         with joined(self.device) as self.ranks, FolderLock(self.folder) if self.ranks.leads else nullcontext():
             check_same_images(self.folder, self.data.names, write=self.ranks.leads)
             self._fit(model, sampler, options)
+
+    def _settle_crops(self, sampler: CropSampler) -> None:
+        """Keep in the recipe how large crops are, and say where that is another size than was planned."""
+        planned = self.crops.crop_px if self.crop_px is None else self.crop_px
+        step = self.spec.multiple
+        if sampler.crop_px < planned // step * step:
+            self._say(
+                f"Crops are {sampler.crop_px} px wide in place of {planned}: at {self.spec.mpp:g} µm/px more than a "
+                "tenth of them would be wider than their images."
+            )
+        elif sampler.crop_px != planned:
+            self._say(f"Crops are {sampler.crop_px} px wide in place of {planned}: the network takes steps of {step}.")
+        self.crops = replace(self.crops, crop_px=sampler.crop_px)
 
     def _resolved(self, options: TrainingOptions) -> ResolvedRecipe:
         return ResolvedRecipe(

@@ -1,0 +1,36 @@
+"""A run goes on only as it began."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from histocyte.core.errors import InputError
+from histocyte.recipes.training import first_spec
+from histocyte.training.options import check_same_recipe
+
+
+def recipe(*, mpp: float = 0.25, crop_px: int = 256, name: str = "a") -> dict[str, Any]:
+    spec = first_spec("hover_unet", mpp=mpp).with_changes(name=name)
+    return {"model": spec.model_dump(mode="json"), "crops": {"crop_px": crop_px, "zoom": (0.8, 1.25)}}
+
+
+def test_a_run_goes_on_at_its_resolution_and_on_its_crops(tmp_path: Path) -> None:
+    check_same_recipe(tmp_path, recipe())  # begins
+    (tmp_path / "recipe.json").write_text(json.dumps(recipe()))
+    check_same_recipe(tmp_path, recipe())
+    check_same_recipe(tmp_path, recipe(name="b"))
+    with pytest.raises(InputError, match=r"on other crops \(crop_px 256 there, 128 now\)"):
+        check_same_recipe(tmp_path, recipe(crop_px=128))
+    with pytest.raises(InputError, match=r"mpp 0.25 there, 0.5 now"):
+        check_same_recipe(tmp_path, recipe(mpp=0.5))
+
+
+@pytest.mark.parametrize("text", ["[]", "null", '{"model"', "\\x00"])
+def test_a_damaged_recipe_is_told(tmp_path: Path, text: str) -> None:
+    (tmp_path / "recipe.json").write_text(text)
+    with pytest.raises(InputError, match="is damaged"):
+        check_same_recipe(tmp_path, recipe())
