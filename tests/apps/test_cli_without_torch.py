@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from histocyte.core.installation import how_to_add
+
 SCRIPT = """
 import json, os, sys
 
@@ -33,7 +35,7 @@ for arguments in json.load(sys.stdin):
         answers.append(["traceback", repr(error)])
 json.dump(answers, sys.stderr)
 """
-EXTRA = "pip install 'histocyte[torch]'"
+EXTRA = how_to_add("torch")
 ASKED = {
     "timm's encoder": (["encoders", "show", "vit_tiny_patch16_224"], "MissingExtraError", EXTRA),
     "timm's by its tag": (["encoders", "check", "resnet34.a1_in1k"], "MissingExtraError", EXTRA),

@@ -10,6 +10,8 @@ import importlib
 from collections.abc import Iterable
 from types import ModuleType
 
+from histocyte.core.installation import how_to_add
+
 __all__ = [
     "BusyError",
     "DiskError",
@@ -108,4 +110,4 @@ def require(module: str, *, extra: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name is not None and error.name.split(".")[0] != module.split(".")[0]:
             raise
-        raise MissingExtraError(f"'{module}' is not installed. Run: pip install 'histocyte[{extra}]'") from error
+        raise MissingExtraError(f"'{module}' is not installed. Run: {how_to_add(extra)}") from error

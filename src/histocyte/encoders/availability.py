@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from histocyte.core.errors import HistocyteError, InputError, MissingExtraError
+from histocyte.core.installation import how_to_add
 from histocyte.encoders.card import EncoderCard
 from histocyte.encoders.hub import cached, hub_files, refusal, shards, weights_in
 from histocyte.encoders.timm_import import import_timm
@@ -95,7 +96,7 @@ def _fit(card: EncoderCard, path: Path) -> Step:
 
         count = names_fit(card.part, card.options, path)
     except MissingExtraError:
-        return Step("fit", None, "not looked at: that needs pip install 'histocyte[torch]'")
+        return Step("fit", None, f"not looked at: that needs {how_to_add('torch')}")
     except HistocyteError as error:
         return Step("fit", False, str(error))
     return Step("fit", True, f"{count} tensors, all of them this encoder's")

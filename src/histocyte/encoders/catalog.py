@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from histocyte.core.errors import MissingExtraError, UnknownNameError
+from histocyte.core.installation import how_to_add
 from histocyte.encoders.card import EncoderCard
 from histocyte.encoders.catalog_pathology import PATHOLOGY
 from histocyte.encoders.catalog_photographs import PHOTOGRAPHS
@@ -46,7 +47,7 @@ def find_card(name: str, *, revision: str = "main") -> EncoderCard:
     except MissingExtraError:
         if name.startswith("timm:") or _may_be_timms(plain):
             raise
-        found, hint = None, "Others, timm's and the hub's ('owner/name'), need: pip install 'histocyte[torch]'"
+        found, hint = None, f"Others, timm's and the hub's ('owner/name'), need: {how_to_add('torch')}"
     if found is None:
         raise UnknownNameError("encoder", name, CARDS, hint=hint)
     return found

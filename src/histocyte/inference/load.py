@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from histocyte.core.errors import InputError, MissingExtraError, ModelError
+from histocyte.core.installation import how_to_add
 from histocyte.core.maps import MapSpec, decoded_maps
 from histocyte.core.taxonomy import Taxonomy
 from histocyte.inference.classifier import CellClassifier
@@ -161,7 +162,7 @@ def _start(
         raise InputError(f"The runtime '{name}' has one precision: --precision is for --runtime openvino.")
     if name == "torch":
         if importlib.util.find_spec("torch") is None:
-            raise MissingExtraError("The torch runtime needs torch. Run: pip install 'histocyte[torch]'")
+            raise MissingExtraError(f"The torch runtime needs torch. Run: {how_to_add('torch')}")
         from histocyte.inference.torch_runtime import TorchRuntime
 
         return TorchRuntime(path, device=device, threads=threads)

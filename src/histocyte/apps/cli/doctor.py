@@ -14,6 +14,8 @@ _EXTRAS = {
     "export": ("onnx", "onnxscript", "onnxruntime"),
     "tiff": ("imagecodecs",),
     "train": ("skimage",),
+    "report": ("jinja2", "matplotlib"),
+    "study": ("sklearn", "umap"),
 }
 
 
@@ -30,6 +32,7 @@ def doctor(
     import shutil
 
     from histocyte.apps.cli.output import print_json, print_table
+    from histocyte.core.installation import how_to_add
     from histocyte.core.version import __version__
     from histocyte.inference.cpus import available_cpus
     from histocyte.model.zoo import bundled_models
@@ -41,7 +44,7 @@ def doctor(
     ]
     checks += [_package(name, needed=True) for name in _CORE]
     checks += [
-        (name, ok, note if ok else f"not installed: pip install 'histocyte[{extra}]'")
+        (name, ok, note if ok else f"not installed: {how_to_add(extra)}")
         for extra, names in _EXTRAS.items()
         for name, ok, note in (_package(n, needed=False) for n in names)
     ]
@@ -65,7 +68,7 @@ def _package(name: str, *, needed: bool) -> tuple[str, bool | None, str]:
 
     if importlib.util.find_spec(name) is None:
         return name, False if needed else None, "not installed"
-    if name in ("torch", "timm", "skimage", "onnxscript"):
+    if name in ("torch", "timm", "skimage", "onnxscript", "matplotlib", "sklearn", "umap"):
         return name, True, "installed"  # importing these takes seconds
     try:
         module = importlib.import_module(name)

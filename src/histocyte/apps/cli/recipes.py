@@ -92,6 +92,8 @@ def show(
 
 
 def _lines(facts: Mapping[str, Any]) -> list[str]:
+    from histocyte.core.installation import how_to_add
+
     lines = [f"{facts['name']}: {facts['summary']}", "", *str(facts["method"]).splitlines(), ""]
     for part in ("encoder", "decoder", "heads", "representation"):
         options = ", ".join(f"{k}={json.dumps(v)}" for k, v in facts[part]["options"].items())
@@ -108,7 +110,7 @@ def _lines(facts: Mapping[str, Any]) -> list[str]:
         shares = ", ".join(f"{part} {n:,}" for part, n in count.items() if part != "all")
         lines.append(f"{'parameters':15} {count['all']:,} ({shares})")
     else:
-        lines.append(f"{'parameters':15} counted where torch is installed: pip install 'histocyte[torch]'")
+        lines.append(f"{'parameters':15} counted where torch is installed: {how_to_add('torch')}")
     ways = {"full": "the whole network", "frozen": "all but the encoder, which stays as it is"}
     way = ways.get(facts["adapt"], f"the encoder by '{facts['adapt']}', and all behind it")
     lines.append(f"{'trained':15} {way}; otherwise by --adapt")
