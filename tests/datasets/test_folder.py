@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from histocyte.core.errors import InputError
 from histocyte.core.taxonomy import CONSEP
@@ -219,3 +220,32 @@ def test_images_without_labels_and_labels_without_an_image_are_told(tmp_path: Pa
         (tmp_path / name).touch()
     (tmp_path / "d.png").mkdir()
     assert unpaired(tmp_path) == [tmp_path / "b.webp", tmp_path / "c.npz"]
+
+
+def test_pixels_and_labels_are_both_as_they_are_stored(tmp_path: Path) -> None:
+    """A camera that was held upright says so, and the file's pixels lie: labels are of the pixels."""
+    folder = tmp_path / "tnbc"
+    write(folder, "a", np.ones((20, 30), np.int32))
+    (folder / "a.png").unlink()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (30, 20), "red").save(folder / "a.JPG", exif=exif)
+    (sample,) = load_folder(folder)
+    assert sample.image.shape == (20, 30, 3)
+    assert "asks viewers to turn it (EXIF orientation 6)" in sample.notes[0]
+    assert unpaired(folder) == []
+    np.savez(folder / "a.npz", inst=np.ones((30, 20), np.int32))
+    with pytest.raises(InputError, match=r"is \(30, 20\), its image \(20, 30\); they must agree.*EXIF orientation 6"):
+        load_folder(folder)
+
+
+def test_links_that_lead_nowhere_are_named(tmp_path: Path) -> None:
+    folder = tmp_path / "tnbc"
+    write(folder, "a", np.ones((20, 30), np.int32))
+    for name in ("a.png", "a.npz"):
+        kept = (folder / name).rename(folder / "kept")
+        (folder / name).symlink_to(tmp_path / "nowhere")
+        with pytest.raises(InputError, match=rf"{name}' is a link to '.*nowhere', which is not there"):
+            load_folder(folder)
+        (folder / name).unlink()
+        kept.rename(folder / name)

@@ -37,7 +37,7 @@ def test_what_cannot_be_used_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--images-mpp"):
         list_unlabelled(tmp_path)
     (tmp_path / "a.png").write_bytes(b"no image")
-    with pytest.raises(InputError, match=r"a\.png' cannot be read"):
+    with pytest.raises(InputError, match=r"a\.png cannot be opened"):
         list_unlabelled(tmp_path, mpp=0.5)
     (tmp_path / "cpm15").mkdir()
     with pytest.raises(InputError, match="external test set"):

@@ -16,10 +16,11 @@ from histocyte.core.errors import InputError
 from histocyte.core.geometry import check_mpp
 from histocyte.core.taxonomy import CONSEP, Taxonomy
 from histocyte.datasets.cards import DATASETS, DatasetCard
-from histocyte.datasets.image_table import IMAGE_SUFFIXES, ImageTable
+from histocyte.datasets.image_table import ImageTable
 from histocyte.datasets.label_arrays import label_array, read_label_arrays
-from histocyte.datasets.pictures import decode_picture, picture_content
 from histocyte.datasets.sample import Sample
+from histocyte.files.foreign import broken_link
+from histocyte.slides.picture import pictures_in, read_picture
 
 __all__ = ["card_for", "load_folder", "load_folders", "refuse_external", "refuse_twice", "unpaired"]
 
@@ -117,28 +118,33 @@ def refuse_twice(folders: Sequence[str | Path]) -> None:
 
 
 def _pairs(folder: Path) -> Iterator[tuple[Path, Path]]:
-    for labels in sorted(folder.glob("*.npz")):
-        for suffix in IMAGE_SUFFIXES:
-            image = labels.with_suffix(suffix)
-            if image.exists():
-                yield image, labels
-                break
+    pictures = pictures_in(folder)
+    for labels in _labels(folder):
+        if labels.stem in pictures:
+            yield pictures[labels.stem][0], labels
+
+
+def _labels(folder: Path) -> list[Path]:
+    found = (path for path in folder.iterdir() if path.suffix.lower() == ".npz")
+    return sorted(path for path in found if path.is_file() or broken_link(path))
 
 
 def unpaired(folder: str | Path) -> list[Path]:
     """Images without labels and labels without an image, which `load_folder` passes over, sorted by name."""
-    pairs = {path for pair in _pairs(Path(folder)) for path in pair}
-    kinds = (*IMAGE_SUFFIXES, ".npz")
-    return sorted(p for p in Path(folder).iterdir() if p.suffix in kinds and p.is_file() and p not in pairs)
+    folder = Path(folder)
+    pairs = {path for pair in _pairs(folder) for path in pair}
+    pictures = [path for paths in pictures_in(folder).values() for path in paths]
+    return sorted({*pictures, *_labels(folder)} - pairs)
 
 
 def _load(pair: tuple[Path, Path], card: DatasetCard, taxonomy: Taxonomy, table: ImageTable) -> Sample:
     image_path, label_path = pair
-    pixels = decode_picture(picture_content(image_path), image_path)
+    picture = read_picture(image_path)
     inst, own_types = read_label_arrays(label_path)
     found = label_array(inst, label_path)
-    if inst.shape != pixels.shape[:2]:
-        raise InputError(f"'{label_path}' is {inst.shape}, its image {pixels.shape[:2]}; they must agree.")
+    if inst.shape != picture.pixels.shape[:2]:
+        there = " ".join((f"its image {picture.pixels.shape[:2]}; they must agree.", *picture.notes))
+        raise InputError(f"'{label_path}' is {inst.shape}, {there}")
     highest = int(found.ids.max(initial=0))
     if highest > MOST_IDS:
         raise InputError(f"'{label_path}' has ids up to {highest}. Number its cells anew: at most {MOST_IDS:,}.")
@@ -146,7 +152,7 @@ def _load(pair: tuple[Path, Path], card: DatasetCard, taxonomy: Taxonomy, table:
     name = image_path.stem
     return Sample(
         name=name,
-        image=pixels,
+        image=picture.pixels,
         instances=instances,
         types=_types(own_types, instances, card, taxonomy, label_path),
         mpp=card.mpp_by_image.get(name, card.mpp),
@@ -154,7 +160,7 @@ def _load(pair: tuple[Path, Path], card: DatasetCard, taxonomy: Taxonomy, table:
         group=table.group(name) or card.group(name),
         separable=card.separable,
         tissue=table.tissue(name),
-        notes=found.notes,
+        notes=(*picture.notes, *found.notes),
     )
 
 

@@ -12,10 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from histocyte.core.errors import InputError
+from histocyte.slides.picture import picture_name
 
-__all__ = ["IMAGE_SUFFIXES", "ImageTable"]
-
-IMAGE_SUFFIXES = (".webp", ".png", ".jpg", ".jpeg", ".tif", ".tiff")
+__all__ = ["ImageTable"]
 
 _TISSUE = "tissue"
 _GROUPS = ("patient", "patient_id", "case", "case_id")
@@ -76,7 +75,7 @@ def _column(path: Path, rows: Sequence[Mapping[str, str | None]], column: str, w
     values: dict[str, str] = {}
     for row in rows:
         name, value = (row["name"] or "").strip(), (row[column] or "").strip()
-        name = name.removesuffix(next((suffix for suffix in IMAGE_SUFFIXES if name.endswith(suffix)), ""))
+        name = picture_name(name)
         if values.setdefault(name, value) != value:
             raise InputError(f"'{path}' states two {what} of {name!r}: {values[name]!r} and {value!r}. Keep one.")
     return values

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from histocyte.core.errors import InputError
 from histocyte.core.instances import relabel_sequential
 from histocyte.core.labels import far_pieces
-from histocyte.files.foreign import foreign_parser
+from histocyte.files.foreign import foreign_parser, refuse_broken_link
 
 __all__ = ["MOST_LABEL_PIXELS", "LabelArray", "check_shape", "label_array", "read_array", "read_label_arrays"]
 
@@ -142,6 +142,7 @@ def read_label_arrays(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
     Raises:
         InputError: It cannot be read, has no `inst`, or is too large.
     """
+    refuse_broken_link(path)
     needed = "Needed: an array 'inst' (H, W), optionally 'type'."
     with (
         foreign_parser(lambda why: InputError(f"'{path}' is no label file ({why}). {needed}")),

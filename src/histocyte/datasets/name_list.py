@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from histocyte.core.errors import InputError
-from histocyte.datasets.image_table import IMAGE_SUFFIXES
 from histocyte.datasets.sample import Sample
+from histocyte.slides.picture import picture_name
 
 __all__ = ["named_samples", "read_name_list"]
 
@@ -33,7 +33,7 @@ def read_name_list(path: Path) -> tuple[str, ...]:
             f"The list of images '{path}' cannot be read: {reason}. Pass a text file with a name in each line."
         ) from error
     lines = (line.partition("#")[0].strip() for line in text.splitlines())
-    names = [_without_suffix(line) for line in lines if line]
+    names = [picture_name(line) for line in lines if line]
     if not names:
         raise InputError(f"'{path}' names no image. Write the name of one in each line.")
     twice = next((name for name in names if names.count(name) > 1), None)
@@ -67,7 +67,3 @@ def named_samples(samples: Sequence[Sample], names: Sequence[str], *, where: str
             )
         chosen |= {id(s) for s in fits}
     return [s for s in samples if id(s) in chosen]
-
-
-def _without_suffix(name: str) -> str:
-    return next((name[: -len(s)] for s in IMAGE_SUFFIXES if name.lower().endswith(s)), name)

@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 from histocyte.core.errors import InputError
 from histocyte.core.geometry import check_mpp
 from histocyte.datasets.cards import DATASETS
-from histocyte.datasets.pictures import decode_picture, picture_content
+from histocyte.files.foreign import foreign_parser
+from histocyte.slides.picture import PICTURE_SUFFIXES, pictures_in, read_picture
 
 __all__ = ["UnlabelledImage", "list_unlabelled"]
-
-SUFFIXES = (".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +28,7 @@ class UnlabelledImage:
         mpp: µm per px.
         size: Height and width, px.
         sha256: Of the file.
+        notes: What its user should know of the file, in sentences.
     """
 
     path: Path
@@ -36,6 +36,7 @@ class UnlabelledImage:
     mpp: float
     size: tuple[int, int]
     sha256: str
+    notes: tuple[str, ...] = ()
 
     def read(self) -> NDArray[np.uint8]:
         """(H, W, 3) uint8 RGB.
@@ -43,10 +44,9 @@ class UnlabelledImage:
         Raises:
             InputError: The file is no longer the one that was listed.
         """
-        content = picture_content(self.path)
-        if hashlib.sha256(content).hexdigest() != self.sha256:
+        if _sha256(self.path) != self.sha256:
             raise InputError(f"'{self.path}' has changed since this run began. Start a new run with it as it is.")
-        return decode_picture(content, self.path)
+        return read_picture(self.path).pixels
 
 
 def list_unlabelled(folder: str | Path, *, mpp: float | None = None) -> list[UnlabelledImage]:
@@ -62,7 +62,7 @@ def list_unlabelled(folder: str | Path, *, mpp: float | None = None) -> list[Unl
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise InputError(f"There is no folder '{folder}'. Pass a folder of images ({', '.join(SUFFIXES)}).")
+        raise InputError(f"There is no folder '{folder}'. Pass a folder of images ({', '.join(PICTURE_SUFFIXES)}).")
     source = folder.resolve().name
     card = DATASETS.get(source)
     if card is not None and card.external:
@@ -71,14 +71,19 @@ def list_unlabelled(folder: str | Path, *, mpp: float | None = None) -> list[Unl
         raise InputError(f"The resolution of the images in '{folder}' is not known. Pass it: --images-mpp 0.25.")
     if mpp is not None:
         check_mpp(mpp, what=f"the images in '{folder}'", option="--images-mpp")
-    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
+    paths = sorted(path for paths in pictures_in(folder).values() for path in paths)
     if not paths:
-        raise InputError(f"'{folder}' holds no image ({', '.join(SUFFIXES)}).")
+        raise InputError(f"'{folder}' holds no image ({', '.join(PICTURE_SUFFIXES)}).")
     found = []
     for path in paths:
         own = mpp if card is None else card.mpp_by_image.get(path.stem, card.mpp)
         assert own is not None
-        content = picture_content(path)
-        height, width = decode_picture(content, path).shape[:2]
-        found.append(UnlabelledImage(path, source, own, (height, width), hashlib.sha256(content).hexdigest()))
+        picture = read_picture(path)
+        height, width = picture.pixels.shape[:2]
+        found.append(UnlabelledImage(path, source, own, (height, width), _sha256(path), picture.notes))
     return found
+
+
+def _sha256(path: Path) -> str:
+    with foreign_parser(lambda why: InputError(f"'{path}' cannot be read ({why}).")), path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

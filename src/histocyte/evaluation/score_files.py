@@ -15,9 +15,10 @@ from histocyte.core.errors import InputError
 from histocyte.core.instances import Instances, Labels, relabel_sequential
 from histocyte.evaluation.class_mapping import ClassMap
 from histocyte.evaluation.image_scores import ClassScores, ImageScores, score_image
-from histocyte.evaluation.score_pairs import TrueImage, picture_size
+from histocyte.evaluation.score_pairs import TrueImage
 from histocyte.formats.foreign.contents import CellFile
 from histocyte.metrics.panoptic import PanopticCounts
+from histocyte.slides.picture import picture_size
 
 __all__ = ["FileScores", "score_file"]
 

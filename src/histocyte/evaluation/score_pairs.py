@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from histocyte.core.errors import InputError
 from histocyte.datasets.cards import DATASETS, DatasetCard
 from histocyte.datasets.folder import card_for
-from histocyte.datasets.image_table import IMAGE_SUFFIXES, ImageTable
+from histocyte.datasets.image_table import ImageTable
 from histocyte.evaluation.class_mapping import names_in
 from histocyte.evaluation.image_scores import ImageInfo
+from histocyte.files.foreign import MOST_PICTURE_PIXELS
 from histocyte.formats.foreign.contents import CellFile
 from histocyte.formats.foreign.open import find_cells, open_cells
+from histocyte.slides.picture import picture_size, pictures_in, read_picture
 
-__all__ = ["TrueImage", "class_names_of", "pair_files", "picture_size", "read_picture", "true_images"]
+__all__ = ["TrueImage", "class_names_of", "pair_files", "picture_of", "true_images"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +74,11 @@ def true_images(truth: Path) -> list[TrueImage]:
     images = []
     folder = truth if truth.is_dir() else truth.parent
     card, table = DATASETS.get(folder.resolve().name), ImageTable.read(folder)
+    pictures: dict[Path, Mapping[str, list[Path]]] = {}
     for name, path in find_cells(truth).items():
-        pictures = [path.parent / f"{name}{suffix}" for suffix in IMAGE_SUFFIXES]
-        picture = next((p for p in pictures if p != path and p.is_file()), None)
+        if path.parent not in pictures:
+            pictures[path.parent] = pictures_in(path.parent)
+        picture = next((each for each in pictures[path.parent].get(name, ()) if each != path), None)
         images.append(TrueImage(name, path, picture, card, folder, table.group(name), table.tissue(name)))
     return images
 
@@ -113,24 +116,12 @@ def class_names_of(images: Sequence[TrueImage]) -> tuple[str, ...]:
     return tuple(names.values())
 
 
-def picture_size(path: Path) -> tuple[int, int]:
-    """H, W of an image, without reading its pixels.
+def picture_of(path: Path | None) -> NDArray[np.uint8] | None:
+    """(H, W, 3) uint8 RGB of an image, None if there is none or it is too large to be held as a whole.
 
     Raises:
-        InputError: It is no image.
+        InputError: It cannot be read.
     """
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as picture:
-                return picture.height, picture.width
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        raise InputError(f"'{path}' cannot be read as an image ({error}).") from error
-
-
-def read_picture(path: Path | None) -> NDArray[np.uint8] | None:
-    """(H, W, 3) uint8 RGB of an image, None if there is none or it cannot be read."""
-    pixels = None if path is None else cv2.imread(str(path), cv2.IMREAD_COLOR)
-    return None if pixels is None else np.ascontiguousarray(pixels[..., ::-1])
+    if path is None or math.prod(picture_size(path)) > MOST_PICTURE_PIXELS:
+        return None
+    return read_picture(path).pixels

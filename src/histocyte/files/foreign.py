@@ -11,14 +11,24 @@ from __future__ import annotations
 import gzip
 import io
 import logging
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from histocyte.core.errors import HistocyteError, require
+from histocyte.core.errors import HistocyteError, InputError, MissingExtraError, require
 
-__all__ = ["MOST_PICTURE_PIXELS", "MOST_SIDE_PX", "foreign_parser", "reason_of", "size_fault", "unpacked"]
+__all__ = [
+    "MOST_PICTURE_PIXELS",
+    "MOST_SIDE_PX",
+    "broken_link",
+    "foreign_parser",
+    "reason_of",
+    "refuse_broken_link",
+    "size_fault",
+    "unpacked",
+]
 
 MOST_SIDE_PX = 10_000_000
 """No slide is wider or higher: 40 mm are 160,000 px at 0.25 µm per pixel."""
@@ -56,8 +66,15 @@ def foreign_parser(error: Callable[[str], HistocyteError]) -> Iterator[None]:
         raise
     except Exception as raised:
         if "'imagecodecs' package" in str(raised):  # in tifffile's words
-            require("imagecodecs", extra="tiff")
+            _require_codecs(error)
         raise error(reason_of(raised)) from raised
+
+
+def _require_codecs(error: Callable[[str], HistocyteError]) -> None:
+    try:
+        require("imagecodecs", extra="tiff")
+    except MissingExtraError as missing:
+        raise MissingExtraError(f"{error('its compression needs one more package')} {missing}") from missing
 
 
 def reason_of(error: Exception) -> str:
@@ -95,6 +112,23 @@ def size_fault(width: int, height: int, *, most_pixels: int | None = None) -> st
     if most_pixels is not None and width * height > most_pixels:
         return f"{width:,} × {height:,} px, more than {most_pixels // 1_000_000} million, which are not held as a whole"
     return None
+
+
+def broken_link(path: Path) -> str | None:
+    """That a path is a link to something that is not there, in words; None where it is not."""
+    if path.is_symlink() and not path.exists():
+        return f"'{path}' is a link to '{os.readlink(path)}', which is not there"
+    return None
+
+
+def refuse_broken_link(path: Path) -> None:
+    """Name a link that leads nowhere, which looks like a file that is not there.
+
+    Raises:
+        InputError: The path is one.
+    """
+    if why := broken_link(path):
+        raise InputError(f"{why}. Mend or remove the link.")
 
 
 def unpacked(source: Path | bytes | IO[bytes], *, most_bytes: int) -> bytes:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from histocyte.core.errors import SlideError
 from histocyte.core.geometry import Box
+from histocyte.files.foreign import MOST_PICTURE_PIXELS, foreign_parser, size_fault
+from histocyte.slides.depth import depth_note, in_8_bits, used_bits
 from histocyte.slides.fingerprint import fingerprint_files
 from histocyte.slides.protocol import StoredLevel
 
@@ -18,16 +22,21 @@ __all__ = ["IMAGE_SUFFIXES", "ImageBackend"]
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".webp"})
 
+_FORMATS = ("BMP", "JPEG", "PNG", "WEBP")
+"""Pillow goes by content and knows some fifty more, of which one runs a program (EPS) and none is for such pictures."""
+
+_ROWS_AT_ONCE = 512
+_ORIENTATION = 0x0112
+
 
 class ImageBackend:
     """One level, decoded at once. An orientation noted in the file (EXIF) is not applied."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._pixels = _decode(path)
+        self._pixels, self.notes = _decode(path)
         self.levels = (StoredLevel((self._pixels.shape[1], self._pixels.shape[0])),)
         self.bounds: Box | None = None
-        self.notes: tuple[str, ...] = ()
         # The dots per inch of such files are printing defaults, not a microscope's statement.
         self.stated_mpp: float | None = None
 
@@ -44,30 +53,92 @@ class ImageBackend:
         """Nothing to give up."""
 
 
-def _decode(path: Path) -> NDArray[np.uint8]:
-    try:
-        # Pillow warns from 89 million pixels and refuses from 179 million: the refusal is the limit here.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                return _rgb(image)
-    except UnidentifiedImageError:
-        raise SlideError("not an image that Pillow knows") from None
-    except Image.DecompressionBombError:
-        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 1_000_000
-        raise SlideError(f"more than {limit} million pixels: convert it to a tiled pyramidal TIFF") from None
-    except (OSError, SyntaxError, ValueError) as error:
-        raise SlideError(f"damaged image: {error}") from error
+def _decode(path: Path) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+    """(H, W, 3) and notes."""
+    with foreign_parser(lambda why: SlideError(f"damaged image: {why}")), warnings.catch_warnings():
+        # From 89 million pixels Pillow warns, from 179 million it refuses: what is refused is said here.
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        try:
+            with Image.open(path, formats=_FORMATS) as image:
+                notes = _checked(image)
+                if image.format != "PNG" or _bits_of_png(path) < 16:
+                    return _rgb(image), notes
+                image.load()  # says what is damaged, which OpenCV fills with grey
+        except UnidentifiedImageError:
+            raise SlideError(f"none of {', '.join(_FORMATS)}, whatever its name") from None
+        except Image.DecompressionBombError:
+            limit = MOST_PICTURE_PIXELS // 1_000_000
+            raise SlideError(f"more than {limit} million pixels: convert it to a tiled pyramidal TIFF") from None
+        pixels, depth = _of_16_bits(path)
+        return pixels, notes + depth
+
+
+def _checked(image: Image.Image) -> tuple[str, ...]:
+    """Notes on a picture.
+
+    Raises:
+        SlideError: It is none that can be read.
+    """
+    if fault := size_fault(*image.size, most_pixels=MOST_PICTURE_PIXELS):
+        raise SlideError(f"{fault}: convert it to a tiled pyramidal TIFF")
+    if image.format != "MPO" and (n_frames := getattr(image, "n_frames", 1)) > 1:  # MPO: a camera's own previews
+        raise SlideError(f"{n_frames} pictures in one file: save the one that is meant by itself")
+    if image.mode in {"I", "F"}:
+        raise SlideError(f"pixels of 32 bits (mode {image.mode}): 8 or 16 are needed")
+    turned = 1
+    with suppress(Exception):  # what of a camera's remarks is broken does the pixels no harm
+        turned = int(image.getexif().get(_ORIENTATION, 1))
+    if turned == 1:
+        return ()
+    return (f"It asks viewers to turn it (EXIF orientation {turned}); it is read as it is stored, unturned.",)
 
 
 def _rgb(image: Image.Image) -> NDArray[np.uint8]:
-    """(H, W, 3): grey, 16 bits, palettes and CMYK converted, transparent pixels on white."""
-    if image.mode.startswith("I;16"):
-        grey = (np.asarray(image) >> 8).astype(np.uint8)
-        return np.repeat(grey[..., None], 3, axis=2)
-    if image.mode in {"I", "F"}:
-        raise SlideError(f"pixels of 32 bits (mode {image.mode}): 8 or 16 are needed")
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return np.array(image.convert("RGB"), np.uint8)
+    """(H, W, 3) of 8 bits: grey, palettes and CMYK converted, transparent pixels on white.
+
+    In bands, as what Pillow makes of a band takes several times its bytes.
+    """
+    width, height = image.size
+    out = np.empty((height, width, 3), np.uint8)
+    clear, opacity = image.has_transparency_data, 0
+    for y in range(0, height, _ROWS_AT_ONCE):
+        band = image.crop((0, y, width, min(height, y + _ROWS_AT_ONCE)))
+        if clear:
+            band = band.convert("RGBA")
+            opacity = max(opacity, int(np.asarray(band.getchannel("A")).max()))
+            band = Image.alpha_composite(Image.new("RGBA", band.size, "white"), band)
+        out[y : y + _ROWS_AT_ONCE] = np.asarray(band.convert("RGB"))
+    if clear and not opacity:
+        raise SlideError(_ALL_CLEAR)
+    return out
+
+
+_ALL_CLEAR = "every pixel is fully transparent, so that it shows nothing: save it without its alpha channel"
+
+
+def _bits_of_png(path: Path) -> int:
+    with path.open("rb") as file:
+        return file.read(25)[24]
+
+
+def _of_16_bits(path: Path) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+    """(H, W, 3) of a PNG of 16 bits, of which Pillow would keep the upper 8, and what to say of them."""
+    stored = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
+    if stored is None or stored.dtype != np.uint16:
+        raise SlideError("16 bits that cannot be read: save it with 8")
+    stored = stored[..., None] if stored.ndim == 2 else stored
+    colours = 3 if stored.shape[2] >= 3 else 1
+    clear = stored.shape[2] > colours
+    if clear and not stored[..., colours].any():
+        raise SlideError(_ALL_CLEAR)
+    highest = int(stored[..., :colours].max())
+    bits = used_bits(highest)
+    out = np.empty((*stored.shape[:2], 3), np.uint8)
+    for y in range(0, len(out), _ROWS_AT_ONCE):
+        band = stored[y : y + _ROWS_AT_ONCE]
+        shown = in_8_bits(band[..., :colours][..., ::-1], bits)
+        if clear:
+            weight = (band[..., colours:] >> 8).astype(np.uint16)
+            shown = ((shown * weight + 255 * (255 - weight) + 127) // 255).astype(np.uint8)
+        out[y : y + _ROWS_AT_ONCE] = shown
+    return out, depth_note(bits, highest)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from histocyte.core.errors import InputError
+from histocyte.files.foreign import broken_link
 from histocyte.slides.dicom import dicom_files, read_instance, slide_series
 from histocyte.slides.image_reader import IMAGE_SUFFIXES
 from histocyte.slides.open import SLIDE_SUFFIXES, no_such, slide_name
@@ -101,8 +102,8 @@ class _Search:
         given = Path(path)
         if given.is_dir():
             yield from self._slides_in(given, named=True)
-        elif given.exists():
-            yield given
+        elif given.exists() or broken_link(given):
+            yield given  # a link that leads nowhere is named where it is opened
         elif glob.has_magic(path):
             for match in map(Path, glob.glob(path, recursive=True)):
                 if match.is_dir():
@@ -117,7 +118,7 @@ class _Search:
         if place in self._seen:  # by a link
             return
         self._seen.add(place)
-        files = [p for p in folder.iterdir() if p.is_file() and _is_slide_file(p)]
+        files = [p for p in folder.iterdir() if _is_slide_file(p) and (p.is_file() or broken_link(p))]
         about = set(_about_slides(files, folder=None if named else folder.name))
         self.passed_over += about
         yield from (p for p in files if p not in about and p.suffix.lower() != ".dcm")

@@ -11,6 +11,7 @@ from pathlib import Path
 import tifffile
 
 from histocyte.core.errors import MissingExtraError, SlideError
+from histocyte.files.foreign import broken_link
 from histocyte.files.names import safe_name
 from histocyte.slides.image_reader import IMAGE_SUFFIXES, ImageBackend
 from histocyte.slides.openslide_reader import OpenSlideBackend
@@ -105,6 +106,8 @@ def _is_ome(path: Path) -> bool:
 
 def no_such(path: Path) -> str:
     """What to say of a path that is not there, with one beside it that is called nearly so."""
+    if why := broken_link(path):
+        return f"{why}. Mend or remove the link."
     near: list[str] = []
     if path.parent.is_dir():
         near = difflib.get_close_matches(path.name, [p.name for p in path.parent.iterdir()], n=1)

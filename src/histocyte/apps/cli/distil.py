@@ -138,7 +138,7 @@ def distil(
         settings = DistilSettings(cast(Way, way), share, crop_px or read.crop_px(spec), how, seed)
         least_um = settings.crop_px * spec.mpp
         read.fill_up(least_um=least_um)
-        read.add_images(images or (), least_um=least_um, mpp=images_mpp)
+        say_notes(read.add_images(images or (), least_um=least_um, mpp=images_mpp))
         finest = min(spec.mpp, *(each.mpp for each in specs))
         read.add_slides(slide or (), mpp=finest, count=places, seed=seed, least_um=least_um)
         run = DistilRun(out, sources, spec, encoder_weights, read, settings, device=device, threads=threads)

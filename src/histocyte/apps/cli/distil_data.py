@@ -14,7 +14,7 @@ from histocyte.datasets.folder import load_folder, refuse_external, refuse_twice
 from histocyte.datasets.own_classes import classes_of, load_for_taxonomy
 from histocyte.datasets.sample import Sample
 from histocyte.datasets.splits import split_by_group
-from histocyte.datasets.unlabelled import list_unlabelled
+from histocyte.datasets.unlabelled import UnlabelledImage, list_unlabelled
 from histocyte.model.spec import ModelSpec
 from histocyte.recipes.training import fitting_crop_px
 from histocyte.training.crops import held_px
@@ -92,20 +92,23 @@ class DistilData:
         """Fill up labelled images that are smaller than a crop of such a side."""
         self.labelled = [labelled_field(s, least_um=least_um) for s in self.training]
 
-    def add_images(self, folders: Sequence[Path], *, least_um: float, mpp: float | None) -> None:
-        """Images without labels; those that are held out as labelled ones are left out here too.
+    def add_images(self, folders: Sequence[Path], *, least_um: float, mpp: float | None) -> list[UnlabelledImage]:
+        """Images without labels, and which were added; those that are held out as labelled ones are left out here too.
 
         Raises:
             InputError: A folder that cannot be used (`datasets.unlabelled`).
         """
         away = {(s.source, s.name) for s in self.validation}
         groups = {(s.source, s.group) for s in self.validation}
+        added = []
         for folder in folders:
             for image in list_unlabelled(folder, mpp=mpp):
                 card = DATASETS.get(image.source)
                 group = (image.source, card.group(image.path.stem) if card else image.path.stem)
                 if (image.source, image.path.stem) not in away and group not in groups:
                     self.extra.append(image_field(image, least_um=least_um))
+                    added.append(image)
+        return added
 
     def add_slides(self, slides: Sequence[Path], *, mpp: float, count: int, seed: int, least_um: float) -> None:
         """Places of slides.

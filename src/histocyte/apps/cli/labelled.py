@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from histocyte.datasets.sample import Sample
+from typing import Protocol
 
 __all__ = ["say_notes", "say_unpaired"]
 
 _MOST_NOTES = 3
+
+
+class _WithNotes(Protocol):
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What its user should know, in sentences."""
 
 
 def say_unpaired(folders: Iterable[Path]) -> None:
@@ -25,11 +28,11 @@ def say_unpaired(folders: Iterable[Path]) -> None:
             say(f"In '{folder}' {count} an image without labels or labels without an image, e.g. '{alone[0].name}'.")
 
 
-def say_notes(samples: Iterable[Sample]) -> None:
+def say_notes(images: Iterable[_WithNotes]) -> None:
     """What whoever uses these images should know of their files."""
     from histocyte.apps.cli.output import say
 
-    notes = [note for sample in samples for note in sample.notes]
+    notes = [note for image in images for note in image.notes]
     for note in notes[:_MOST_NOTES]:
         say(note)
     if len(notes) > _MOST_NOTES:

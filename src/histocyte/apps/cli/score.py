@@ -100,7 +100,7 @@ def _score(
     from histocyte.evaluation.class_mapping import ClassMap
     from histocyte.evaluation.protocol import report_of
     from histocyte.evaluation.score_files import score_file
-    from histocyte.evaluation.score_pairs import class_names_of, read_picture
+    from histocyte.evaluation.score_pairs import class_names_of, picture_of
     from histocyte.formats.foreign.open import open_cells
 
     skipped: dict[str, list[str]] = {}
@@ -116,7 +116,7 @@ def _score(
         for path, image in pairs:
             row = score_file(open_cells(path), image, into, mpp=mpp, origin=origin)
             if gallery is not None:
-                gallery.add(read_picture(image.picture), row.truth, row.found, row.scores)
+                gallery.add(picture_of(image.picture), row.truth, row.found, row.scores)
             rows.append(row.light())
             bar.advance(task)
     if rows and not any(row.has_classes for row in rows) and any(row.scores.n_found for row in rows):

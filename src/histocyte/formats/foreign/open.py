@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from histocyte.core.errors import InputError
+from histocyte.files.foreign import broken_link, refuse_broken_link
 from histocyte.formats.foreign.contents import CellFile
 from histocyte.formats.foreign.geojson import read_geojson_cells
 from histocyte.formats.foreign.json_outlines import is_json_outlines, read_json_outlines
@@ -53,6 +54,7 @@ def open_cells(path: Path, *, names: dict[int, str] | None = None) -> CellFile:
         InputError: No such file, a format that is not known, or a broken file.
     """
     path = path / _TABLE if (path / _TABLE).is_file() else path
+    refuse_broken_link(path)
     try:
         with path.open("rb") as file:
             head = file.read(64)
@@ -85,7 +87,9 @@ def find_cells(path: Path) -> dict[str, Path]:
     for entry in sorted(path.iterdir()):
         if (entry / _TABLE).is_file():
             found[entry.name] = entry / _TABLE
-        elif entry.is_file() and entry.name not in _OTHER and (rank := _rank(entry)) is not None:
+        elif (
+            (entry.is_file() or broken_link(entry)) and entry.name not in _OTHER and (rank := _rank(entry)) is not None
+        ):
             name = _stem(entry)
             other = None if name not in found else _rank(found[name])
             if other is None or rank < other:
