@@ -17,6 +17,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import tifffile
 
 from histocyte.core.errors import DiskError, InputError, ResolutionError, SlideError
 from histocyte.core.instances import Labels
@@ -203,3 +204,51 @@ def test_a_full_disk_is_one_clear_error_and_leaves_no_half_file(
             read_cells(path)
     finally:
         subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_changed_slide_is_told_from_itself_and_an_older_fingerprint_says_nothing(
+    picture: Path, perfect_model: Model, tmp_path: Path
+) -> None:
+    slide = tmp_path / "slide.bmp"
+    pixels = cv2.imread(str(picture))
+    pixels = np.repeat(np.repeat(pixels, 2, axis=0), 2, axis=1)  # 2.3 MB: its ends are not all of it
+    cv2.imwrite(str(slide), pixels)
+    options = replace(OPTIONS, mpp=0.125)
+    segment_to_folder(slide, tmp_path, perfect_model, options)
+    assert segment_to_folder(slide, tmp_path, perfect_model, options)["already_done"]
+    manifest = tmp_path / "slide" / "run.json"
+    record = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps(record | {"signature": record["signature"] | {"slide": "ab" * 32}}))
+    with pytest.raises(InputError, match="earlier version, which looked at less of the slide.*--force"):
+        segment_to_folder(slide, tmp_path, perfect_model, options)
+    manifest.write_text(json.dumps(record))
+    size = slide.stat().st_size
+    pixels[400:404] = 255 - pixels[400:404]
+    cv2.imwrite(str(slide), pixels)
+    assert slide.stat().st_size == size
+    with pytest.raises(InputError, match="another slide"):
+        segment_to_folder(slide, tmp_path, perfect_model, options)
+
+
+def test_a_slide_that_goes_away_is_one_error_and_the_run_goes_on_when_it_is_back(
+    undisturbed: Path, picture: Path, perfect_model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slide, away = tmp_path / "picture.ome.tif", tmp_path / "away"
+    tile = {"tile": (16, 16), "photometric": "rgb", "metadata": {"axes": "YXS"}}
+    tifffile.imwrite(slide, cv2.imread(str(picture))[..., ::-1], **tile)
+    predict, calls = perfect_model.runtime.predict, iter(range(100))
+
+    def moved_away(images: np.ndarray) -> np.ndarray:
+        if next(calls) == 3:
+            slide.rename(away)
+        return predict(images)
+
+    monkeypatch.setattr(perfect_model.runtime, "predict", moved_away)
+    monkeypatch.setattr("histocyte.slides.tiff_reader._CACHE_BYTES", 1)
+    with pytest.raises(SlideError, match=r"^\S*picture\.ome\.tif is no longer there\.") as raised:
+        segment_to_folder(slide, tmp_path, perfect_model, replace(OPTIONS, workers=1))
+    assert not isinstance(raised.value.__context__, SlideError)
+    away.rename(slide)
+    record = segment_to_folder(slide, tmp_path, perfect_model, replace(OPTIONS, workers=1))
+    assert record["resumed_blocks"] > 0
+    assert record["cells"] == 240

@@ -14,6 +14,7 @@ from histocyte.core.errors import InputError
 from histocyte.evaluation.counts_input import SAME_MPP, LocatedCells
 from histocyte.evaluation.counts_regions import drawn_on
 from histocyte.evaluation.counts_squares import cut_into_squares
+from histocyte.slides.fingerprint import are_of_one_slide
 from histocyte.slides.region import polygonal
 
 __all__ = ["Subject", "check_pair", "count_in_subjects", "shared_classes"]
@@ -45,7 +46,9 @@ def check_pair(first: LocatedCells, second: LocatedCells, *, same_slide: bool) -
         InputError: They are of different slides, and `same_slide` does not say otherwise.
     """
     reasons = []
-    if first.fingerprint and second.fingerprint and first.fingerprint != second.fingerprint:
+    known = first.fingerprint and second.fingerprint
+    same = are_of_one_slide(first.fingerprint, second.fingerprint) if known else None
+    if same is False:
         reasons.append("their slides have different fingerprints")
     if first.size_px and second.size_px and first.size_px != second.size_px:
         reasons.append(f"their slides have {first.size_px} and {second.size_px} px")
@@ -57,8 +60,9 @@ def check_pair(first: LocatedCells, second: LocatedCells, *, same_slide: bool) -
             "If they are, pixel by pixel, pass --same-slide."
         )
     notes = [f"Compared as of one slide, though {reason}." for reason in reasons]
-    if not (first.fingerprint and second.fingerprint):
-        notes.append("That both are of one slide could not be checked: not both results say of which they are.")
+    if same is None:
+        why = "an earlier version looked at less of it" if known else "not both results say of which they are"
+        notes.append(f"That both are of one slide could not be checked: {why}.")
     if first.searched is None or second.searched is None:
         common = first.searched if first.searched is not None else second.searched
         if common is not None:

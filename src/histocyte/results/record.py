@@ -15,6 +15,7 @@ from histocyte.export.manifest import RUN_FILE, RunRecord, read_manifest, write_
 from histocyte.files.atomic import remove
 from histocyte.inference.plan import Plan
 from histocyte.results.outputs import FILES, FORMATS
+from histocyte.slides.fingerprint import are_of_one_slide
 
 __all__ = ["earlier_record", "finished", "plain_signature", "publish_record"]
 
@@ -38,7 +39,13 @@ def finished(folder: Path, key: Mapping[str, object], formats: Iterable[str]) ->
     record = _record(folder)
     if record is None:
         return None
-    if other := _other(record, key):
+    other = _other(record, key)
+    if other == ["slide"] and are_of_one_slide(str(record.signature.get("slide")), str(key["slide"])) is None:
+        raise InputError(
+            f"'{folder}' holds a finished result of an earlier version, which looked at less of the slide: whether the "
+            "slide has changed since is not known. Pass --force to replace the result, or another -o."
+        )
+    if other:
         raise InputError(
             f"'{folder}' holds a finished result made with another {', '.join(other)}. "
             "Pass --force to replace it, or another -o."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from functools import partial
 
 import numpy as np
@@ -10,6 +9,7 @@ from numpy.typing import NDArray
 
 from histocyte.core.errors import InputError
 from histocyte.core.geometry import Box
+from histocyte.slides.fingerprint import fingerprint_bytes
 from histocyte.slides.protocol import StoredLevel
 from histocyte.slides.reader import PyramidReader
 
@@ -28,10 +28,8 @@ class ArrayBackend:
 
     @property
     def fingerprint(self) -> str:
-        """Hex SHA-256 over shape and pixels."""
-        digest = hashlib.sha256(repr(self._pixels.shape).encode())
-        digest.update(self._pixels.tobytes())
-        return digest.hexdigest()
+        """Of shape and pixels."""
+        return fingerprint_bytes(repr(self._pixels.shape).encode(), self._pixels.tobytes())
 
     def read_level(self, level: int, box: Box) -> NDArray[np.uint8]:
         """A view of the box."""

@@ -17,7 +17,7 @@ from histocyte.slides.fingerprint import fingerprint_files
 from histocyte.slides.protocol import StoredLevel
 from histocyte.slides.tiff_header import note_of_others
 
-__all__ = ["OpenSlideBackend"]
+__all__ = ["OpenSlideBackend", "companions_of"]
 
 _BOUNDS = (
     openslide.PROPERTY_NAME_BOUNDS_X,
@@ -51,11 +51,10 @@ class OpenSlideBackend:
 
     @property
     def fingerprint(self) -> str:
-        """Hex SHA-256 over size and ends of the file and of those that belong to it."""
-        companions = self._file.with_suffix("")
-        if self._file.suffix.lower() == ".mrxs" and companions.is_dir():
-            return fingerprint_files([self._file, *sorted(p for p in companions.iterdir() if p.is_file())])
-        return fingerprint_files([instance.path for instance in self._instances] or [self._file])
+        """Of the file and of those that belong to it, see `slides.fingerprint`."""
+        return fingerprint_files(
+            [instance.path for instance in self._instances] or [self._file, *companions_of(self._file)]
+        )
 
     def read_level(self, level: int, box: Box) -> NDArray[np.uint8]:
         """RGB pixels of a level; what the scanner left out is white."""
@@ -124,6 +123,23 @@ def _dicom_slide(path: Path) -> tuple[Path, list[Instance], tuple[str, ...]]:
             f"The folder holds {len(series)} slides; {first.path.name} is read. Left out, pass it by name: {named}.",
         )
     return first.path, series[0], notes
+
+
+def companions_of(file: Path) -> list[Path]:
+    """The files beside it that a slide of several consists of (MRXS, VMS, VMU), sorted."""
+    folder = file.with_suffix("")
+    if file.suffix.lower() == ".mrxs" and folder.is_dir():
+        return sorted(p for p in folder.iterdir() if p.is_file())
+    if file.suffix.lower() in {".vms", ".vmu"}:
+        # A list of the kind KEY=NAME.
+        names = {line.partition(b"=")[2].strip().decode("utf-8", "replace") for line in _head(file).splitlines()}
+        return sorted(p for p in (file.with_name(name) for name in names if name and "/" not in name) if p.is_file())
+    return []
+
+
+def _head(file: Path) -> bytes:
+    with file.open("rb") as opened:
+        return opened.read(1 << 20)
 
 
 def _stored_level(slide: openslide.OpenSlide, i: int, instances: list[Instance]) -> StoredLevel:

@@ -81,7 +81,7 @@ class SlideReader(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """Hex SHA-256 over the size and the first and last MiB of each file; over the pixels of an array."""
+        """What tells this slide from another, and from itself after a change (see `slides.fingerprint`)."""
 
     def read(self, box: Box, *, mpp: float) -> NDArray[np.uint8]:
         """RGB pixels (box.height, box.width, 3).
@@ -139,7 +139,7 @@ class Backend(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """Hex SHA-256 that tells this slide from another, see `SlideReader.fingerprint`."""
+        """What tells this slide from another, see `slides.fingerprint`."""
 
     def read_level(self, level: int, box: Box) -> NDArray[np.uint8]:
         """RGB pixels (H, W, 3) of a level; `box` is in px of that level and lies within it.

@@ -208,6 +208,8 @@ class PyramidReader:
         except (HistocyteError, MemoryError):
             raise
         except Exception as error:
+            if isinstance(error, FileNotFoundError):
+                raise SlideError(f"{self._place} is no longer there. Put it back and run the same again.") from error
             where = f"level {self._stored[index]}, x {box.x}–{box.right}, y {box.y}–{box.bottom} px"
             raise SlideError(
                 f"{self._place} is damaged: {where} cannot be read ({reason_of(error)}). Copy or export the file again."

@@ -53,7 +53,7 @@ class TiffBackend:
 
     @property
     def fingerprint(self) -> str:
-        """Hex SHA-256 over size and ends of the file."""
+        """Of the file, see `slides.fingerprint`."""
         return fingerprint_files([self._path])
 
     def read_level(self, level: int, box: Box) -> NDArray[np.uint8]:
