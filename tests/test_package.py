@@ -13,7 +13,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 SLOW_TO_IMPORT = {"cv2", "numba", "onnxruntime", "openslide", "openvino", "pyarrow", "scipy", "shapely", "torch"}
 EXTRAS = {"imagecodecs", "jinja2", "matplotlib", "onnx", "onnxruntime", "onnxscript", "skimage", "sklearn"}
-EXTRAS |= {"tensorboard", "timm", "torch", "torchvision", "umap"}
+EXTRAS |= {"geopandas", "pandas", "tensorboard", "timm", "torch", "torchvision", "umap"}
 NEED_TORCH = (
     "histocyte.apps.cli.distil_result",
     "histocyte.apps.cli.distil_run",
@@ -57,6 +57,11 @@ def python(code: str, *arguments: str) -> str:
 def test_importing_the_package_loads_nothing_slow() -> None:
     loaded = python("import sys, histocyte; print(*sys.modules)").split()
     assert not SLOW_TO_IMPORT & set(loaded)
+
+
+def test_the_public_names_are_listed_before_they_are_used() -> None:
+    listed = python("import histocyte; print(*dir(histocyte))").split()
+    assert {"Cells", "load", "open_slide", "read_cells", "segment", "segment_to_folder", "__version__"} <= set(listed)
 
 
 def test_loading_the_command_line_loads_nothing_slow() -> None:

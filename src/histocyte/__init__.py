@@ -32,6 +32,11 @@ _HOME = {
 }
 
 
+def __dir__() -> list[str]:
+    """The public names, also those that nobody has used yet."""
+    return sorted({*globals(), *__all__})
+
+
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used: `import histocyte` alone stays fast."""
     if name in _HOME:

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from html import escape
+from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from histocyte.core.plain_text import plain
 from histocyte.core.registry import Registry
 from histocyte.core.taxonomy import Taxonomy
+
+if TYPE_CHECKING:
+    import geopandas
+    import pandas
 
 __all__ = ["CELL_FORMATS", "Cells"]
 
@@ -24,8 +32,11 @@ CELL_FORMATS: Registry[None] = Registry(
 )
 """Format → function(path, cells) that writes it. Named and not imported: core knows no files. Others may add theirs."""
 
+_FRAMES = "histocyte.export.frames"
+"""Likewise."""
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Cells:
     """N cells of one slide.
 
@@ -58,6 +69,36 @@ class Cells:
     def __len__(self) -> int:
         """Number of cells."""
         return len(self.scores)
+
+    def __repr__(self) -> str:
+        """How many there are, of which classes and at which resolution."""
+        classes = ", ".join(f"{count:,} {name}" for name, count in self._counts().items())
+        size = f"; median area {np.median(self.area_um2):.1f} µm²" if len(self) else ""
+        vectors = "" if self.embeddings is None else f"; vectors of {self.embeddings.shape[1]}"
+        return plain(f"<Cells: {len(self):,}, {classes}{size}{vectors}; slide at {self.mpp:g} µm/px>", one_line=True)
+
+    def _repr_html_(self) -> str:
+        """The same as a table, for notebooks."""
+        index, rows = self.class_index, []
+        for number, (name, count) in enumerate(self._counts().items()):
+            mine = index == (number if len(self.taxonomy) else -1)
+            share = f"{count / len(self):.1%}" if len(self) else "–"
+            area = f"{np.median(self.area_um2[mine]):.1f}" if count else "–"
+            prob = f"{self.class_prob[mine].mean():.2f}" if count else "–"
+            colour = "#{:02x}{:02x}{:02x}".format(*self.taxonomy.classes[number].colour) if len(self.taxonomy) else ""
+            dot = f'<span style="color:{colour}">●</span> ' if colour else ""
+            rows.append(f"<tr><td>{dot}{escape(plain(name))}<td>{count:,}<td>{share}<td>{area}<td>{prob}</tr>")
+        return (
+            f"<table><caption>{len(self):,} cells, slide at {self.mpp:g} µm/px</caption><tr><th>class<th>cells<th>share"
+            f"<th>median area, µm²<th>mean probability</tr>{''.join(rows)}</table>"
+        )
+
+    def _counts(self) -> dict[str, int]:
+        """Cells of each class by its name; all are "cell" without classes."""
+        if not len(self.taxonomy):
+            return {"cell": len(self)}
+        counts = np.bincount(self.class_index, minlength=len(self.taxonomy))
+        return {name: int(count) for name, count in zip(self.taxonomy.names, counts, strict=True)}
 
     @property
     def class_index(self) -> NDArray[np.int64]:
@@ -129,6 +170,22 @@ class Cells:
     def to_parquet(self, path: str | Path) -> None:
         """Write the cells as GeoParquet (see `export.geoparquet`)."""
         self.write(path, "parquet")
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """A table of pandas, a row a cell (see `export.frames`).
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+        """
+        return import_module(_FRAMES).to_pandas(self)
+
+    def to_geopandas(self) -> geopandas.GeoDataFrame:
+        """The same with outlines as polygons in level-0 px.
+
+        Raises:
+            MissingExtraError: pandas or GeoPandas is not installed.
+        """
+        return import_module(_FRAMES).to_geopandas(self)
 
     @classmethod
     def empty(cls, taxonomy: Taxonomy, mpp: float, origin: tuple[int, int] = (0, 0)) -> Cells:

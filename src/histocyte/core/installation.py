@@ -9,7 +9,6 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
-from urllib.request import url2pathname
 
 __all__ = ["how_to_add", "line_for"]
 
@@ -51,8 +50,8 @@ def line_for(extra: str, direct_url: str | None, installer: str = "") -> str:
         vcs = told.get("vcs_info", {})
         parts = urlsplit(url)
         if parts.scheme == "file" and not vcs:
-            path = url2pathname(unquote(parts.path) if os.name == "nt" else parts.path)
-            source = f"{path}[{extra}]"
+            path = unquote(parts.path)
+            source = f"{path.lstrip('/') if os.name == 'nt' else path}[{extra}]"  # /C:/… there
         elif url:
             bare = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))  # without anybody's password
             at = f"@{vcs['commit_id']}" if vcs.get("commit_id") else ""

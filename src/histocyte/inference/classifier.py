@@ -23,6 +23,7 @@ from safetensors.numpy import load as tensors_in
 from safetensors.numpy import save as packed
 
 from histocyte.core.errors import HistocyteError, InputError, ModelError
+from histocyte.core.plain_text import plain
 from histocyte.core.taxonomy import Taxonomy
 from histocyte.core.version import __version__
 from histocyte.files.atomic import write_atomically
@@ -80,7 +81,7 @@ class Head:
         return np.asarray(values / values.sum(axis=1, keepdims=True), np.float32)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class CellClassifier:
     """A head with what it is for.
 
@@ -95,6 +96,12 @@ class CellClassifier:
     head: Head
     sha256: str
     where: str
+
+    def __repr__(self) -> str:
+        """What it tells, and of which model's cells."""
+        classes = ", ".join(self.taxonomy.names)
+        text = f"<CellClassifier '{self.where}': {classes}, for cells of '{self.spec.model}'>"
+        return plain(text, one_line=True)
 
     @property
     def taxonomy(self) -> Taxonomy:

@@ -14,6 +14,7 @@ from typing import Literal
 from histocyte.core.errors import InputError, MissingExtraError, ModelError
 from histocyte.core.installation import how_to_add
 from histocyte.core.maps import MapSpec, decoded_maps
+from histocyte.core.plain_text import plain
 from histocyte.core.taxonomy import Taxonomy
 from histocyte.inference.classifier import CellClassifier
 from histocyte.inference.cpus import available_cpus
@@ -33,7 +34,7 @@ __all__ = ["Model", "RuntimeName", "load", "spec_of"]
 RuntimeName = Literal["auto", "openvino", "torch", "onnxruntime"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Model:
     """What the pipeline needs of a model.
 
@@ -52,6 +53,16 @@ class Model:
     sha256: str
     classifier: CellClassifier | None = None
     views: int = 1
+
+    def __repr__(self) -> str:
+        """What it finds, at which resolution, and where it runs."""
+        return f"<Model {self._words()}; {self.runtime.name} on {self.runtime.device}>"
+
+    def _words(self) -> str:
+        classes = ", ".join(self.taxonomy.names) or "cells without classes"
+        own = "" if self.classifier is None else f" (of the classifier '{self.classifier.where}')"
+        views = f", {self.views} views" if self.views > 1 else ""
+        return plain(f"'{self.spec.name}': {classes}{own} at {self.spec.mpp:g} µm/px{views}", one_line=True)
 
     @property
     def taxonomy(self) -> Taxonomy:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from histocyte.core.errors import InputError, ModelError, first_fault
 from histocyte.core.geometry import MPP_MAX, MPP_MIN
+from histocyte.core.plain_text import plain
 from histocyte.core.taxonomy import Taxonomy
 from histocyte.core.version import __version__
 
@@ -130,6 +131,14 @@ class ModelSpec(BaseModel):
                 f"{self.multiple}"
             )
         return self
+
+    def __repr__(self) -> str:
+        """Its name, parts, classes and resolution; `model_dump` gives all of it."""
+        parts = " → ".join(part.name for part in (self.encoder, self.decoder, self.heads, self.representation))
+        classes = ", ".join(self.classes.names) or "no classes"
+        return plain(f"<ModelSpec '{self.name}': {parts}; {classes}; {self.mpp:g} µm/px>", one_line=True)
+
+    __str__ = __repr__
 
     @property
     def classes(self) -> Taxonomy:
