@@ -61,6 +61,21 @@ def test_json_csv_and_table_say_the_same(folder: Path, tmp_path: Path) -> None:
     assert all(name in table for name in CONSEP.names)
 
 
+def test_many_regions_are_shown_in_one_table_and_written_whole(folder: Path, tmp_path: Path) -> None:
+    box = json.loads(shapely.to_geojson(shapely.box(0, 0, 700, 700)))
+    roi, file = tmp_path / "roi.geojson", tmp_path / "c.csv"
+    roi.write_text(
+        json.dumps([{"type": "Feature", "geometry": box, "properties": {"name": f"r{i}"}} for i in range(300)])
+    )
+    answer = CliRunner().invoke(APP, [str(folder), "--roi", str(roi), "--csv", str(file)])
+    assert answer.exit_code == 0, answer.exception
+    assert "r199" in answer.output
+    assert "r200" not in answer.output
+    assert "300 regions" in answer.output
+    assert "--csv FILE" in answer.output
+    assert len(list(csv.DictReader(file.read_text().splitlines()))) == 300 * 5
+
+
 def test_wrong_input_is_an_error_with_the_way_out(folder: Path, tmp_path: Path) -> None:
     for arguments in ([str(tmp_path)], [str(folder), "--grid-um", "0"], [str(folder), "--roi", "gone.geojson"]):
         answer = CliRunner().invoke(APP, arguments)

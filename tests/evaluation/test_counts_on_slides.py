@@ -17,7 +17,7 @@ from histocyte.evaluation.bootstrap import bootstrap_weights
 from histocyte.evaluation.counts import count_cells
 from histocyte.evaluation.counts_agreement import compare_counts, r_squared_of
 from histocyte.evaluation.counts_input import read_located
-from histocyte.evaluation.counts_squares import MAX_SQUARES, cut_into_squares, resampled_sums
+from histocyte.evaluation.counts_squares import MAX_SQUARES, SortedPoints, cut_into_squares, resampled_sums
 from histocyte.export.geoparquet import write_parquet
 from histocyte.formats.geojson.cells import write_geojson
 from histocyte.metrics.agreement import bland_altman, concordance
@@ -89,6 +89,61 @@ def test_squares_have_the_area_of_the_region_and_every_cell_in_it() -> None:
     assert inside[0]
     assert 0 < inside.sum() < 500
     assert counted.sum(axis=(0, 1)).tolist() == np.bincount(kinds[inside]).tolist()
+
+
+def test_points_in_a_region_are_found_without_asking_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    xy = np.random.default_rng(0).integers(0, 100, (2000, 2)).astype(float)  # many on the edges of regions
+    points, asked = SortedPoints(xy), []
+    ask = shapely.intersects_xy
+    ring = shapely.box(20, 20, 40, 45).difference(shapely.box(25, 25, 30, 30))
+    for region in (ring, shapely.box(0, 0, 99, 99), shapely.Point(50, 50).buffer(9.5), shapely.box(200, 0, 210, 9)):
+        monkeypatch.setattr(shapely, "intersects_xy", lambda g, x, y: (asked.append(len(x)), ask(g, x, y))[1])
+        found = points.inside(region)
+        monkeypatch.undo()
+        assert found.tolist() == np.flatnonzero(ask(region, *xy.T)).tolist()
+    assert asked[0] < 200
+    assert asked[1] == 2000
+    assert not len(points.inside(shapely.Polygon()))
+
+
+def test_many_regions_are_one_table_and_few_words(tmp_path: Path) -> None:
+    cells = scattered(3000)
+    folder = result(tmp_path / "r", cells)
+    boxes = [shapely.box(x, y, x + 90, y + 120) for x in range(0, 4000, 200) for y in range(-60, 1900, 490)]
+    roi = tmp_path / "roi.geojson"
+    roi.write_text(drawn(*((f"b{i % 50}", box) for i, box in enumerate(boxes))))
+    counted = count_cells(folder, roi=roi)
+    assert len(counted.regions) == len({r.name for r in counted.regions}) == 80
+    for region, box in zip(counted.regions, boxes, strict=True):
+        assert region.classes[0].count == shapely.intersects_xy(box, *cells.xy.T).sum()
+    [(title, rows)] = counted.tables()
+    assert title == "s: 80 regions, all classes together"
+    assert [row[0] for row in rows] == [r.name for r in counted.regions]
+    assert {len(row) for row in rows} == {len(counted.columns)} == {5}
+    [(title, rows)] = counted.tables(most=10)
+    assert "of which the first 10" in title
+    assert len(rows) == 10
+    assert len(counted.notes) == 7  # five with a part outside, how many more, and few squares
+    assert all(len(note) < 200 for note in counted.notes)
+    few = count_cells(folder, roi=_few(tmp_path, boxes))
+    assert len(few.tables()) == 20
+    assert few.columns[0] == "class"
+    far = [shapely.box(9000, y, 9001, y + 1) for y in range(9)]
+    roi.write_text(drawn(*((f"f{i}", box) for i, box in enumerate([*boxes, *far]))))
+    agreed = compare_counts(folder, result(tmp_path / "r2", cells.take(np.arange(1500))), roi=roi)
+    assert len(agreed.subjects) == 80
+    expected = [shapely.intersects_xy(box, *cells.xy[:1500].T).sum() for box in boxes]
+    assert (agreed.classes[0].values[:, 1] * [s.searched_mm2 for s in agreed.subjects]).tolist() == pytest.approx(
+        expected
+    )
+    assert any("both searched: 'f80', 'f81', 'f82', 'f83', 'f84' and 4 more." in note for note in agreed.notes)
+    assert all(len(note) < 200 for note in agreed.notes)
+
+
+def _few(folder: Path, boxes: Sequence[shapely.Geometry]) -> Path:
+    path = folder / "few.geojson"
+    path.write_text(drawn(*((f"b{i}", box) for i, box in enumerate(boxes[:20]))))
+    return path
 
 
 def test_a_cell_on_the_outer_edge_along_the_grid_counts() -> None:
@@ -321,7 +376,7 @@ def test_regions_are_compared_by_density(tmp_path: Path) -> None:
     n = shapely.intersects_xy(big, *cells.xy.T).sum()
     assert agreed.classes[0].values[0, 0] == pytest.approx(n / 1.0)
     assert agreed.unit == "cells per mm²"
-    assert any("'out' is not compared" in note for note in agreed.notes)
+    assert "Not compared, as they lie outside what both searched: 'out'." in agreed.notes
 
 
 def test_classes_that_only_one_knows(tmp_path: Path) -> None:

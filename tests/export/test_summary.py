@@ -54,6 +54,22 @@ def test_a_cell_on_the_edge_of_a_region_is_in_it(cells_of, tmp_path):
     assert rows(tmp_path / "a.csv")["a", "all"]["count"] == "1"
 
 
+def test_of_many_regions_only_those_near_a_block_are_asked(cells_of, tmp_path, monkeypatch):
+    cells = cells_of(300)
+    boxes = [shapely.box(x, 0, x + 900, 150_000) for x in range(0, 150_000, 1000)]
+    asked = []
+    ask = shapely.intersects_xy
+    monkeypatch.setattr(shapely, "intersects_xy", lambda g, xy: (asked.append(g), ask(g, xy))[1])
+    summary = Summary(CONSEP, [(f"r{i}", box, 1.0) for i, box in enumerate(boxes)])
+    order = np.argsort(cells.xy[:, 0])
+    for block in np.array_split(order, 30):
+        summary.add(cells.take(block))
+    assert len(asked) < 400  # of 4,500
+    summary.write(tmp_path / "a.csv")
+    table = rows(tmp_path / "a.csv")
+    assert [int(table[f"r{i}", "all"]["count"]) for i in range(150)] == [ask(b, cells.xy).sum() for b in boxes]
+
+
 def test_regions_of_one_name_are_refused():
     with pytest.raises(InputError, match="same name"):
         Summary(CONSEP, [("a", None, 1.0), ("a", None, 1.0)])

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-__all__ = ["distinct_names", "some_names"]
+__all__ = ["MOST_NAMED", "distinct_names", "some_names"]
 
 
-def some_names(names: Sequence[str], most: int = 5) -> str:
+MOST_NAMED = 5
+"""So many of a list are named in a sentence, or have a sentence of their own."""
+
+
+def some_names(names: Sequence[str], *, followed_by: Sequence[str] = (), most: int = MOST_NAMED) -> str:
     """The first names in quotation marks, and how many more there are.
 
-    >>> some_names(["a", "b", "c"], most=2)
-    "'a', 'b' and 1 more"
+    >>> some_names(["a", "b", "c"], followed_by=["1", "2", "3"], most=2)
+    "'a' 1, 'b' 2 and 1 more"
     """
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
-    return ", ".join(f"'{name}'" for name in names[:most]) + more
+    behind = [f" {text}" for text in followed_by[:most]] or [""] * most
+    return ", ".join(f"'{name}'{text}" for name, text in zip(names[:most], behind, strict=False)) + more
 
 
 def distinct_names(names: Iterable[str], taken: Iterable[str] = ()) -> list[str]:

@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from histocyte.core.errors import InputError
+from histocyte.core.names import MOST_NAMED, some_names
 from histocyte.evaluation.bootstrap import Estimate
 from histocyte.evaluation.counts_input import LocatedCells, read_located
 from histocyte.evaluation.counts_regions import Drawn, drawn_on
 from histocyte.evaluation.counts_result import ClassCount, Counts, RegionCount
-from histocyte.evaluation.counts_squares import Squares, cut_into_squares, resampled_sums
+from histocyte.evaluation.counts_squares import SortedPoints, cut_into_squares, resampled_sums
 
 __all__ = ["ALL", "GRID_UM", "check_grid", "count_cells"]
 
@@ -65,6 +66,7 @@ def count_cells(
             "How large an area was searched is not known, so there is no density. Pass --roi, or a result folder."
         )
     names, kinds = _kinds(cells)
+    points = SortedPoints(cells.xy)
     counted = []
     for region in regions:
         if region.searched is None:
@@ -73,7 +75,10 @@ def count_cells(
         squares = cut_into_squares(region.searched, grid_um / cells.mpp)
         whole = float(region.whole.area if region.whole is not None else region.searched.area)
         area = whole * cells.mpp**2 / 1e6
-        counted.append(_in_region(region.name, area, squares, cells, names, kinds, replicates, seed))
+        here = points.inside(region.searched)
+        counts = squares.count(cells.xy[here], kinds[here], len(names)).reshape(-1, len(names))
+        mm2 = squares.area_px2.ravel() * cells.mpp**2 / 1e6
+        counted.append(_in_region(region.name, area, counts, mm2, names, replicates, seed))
     notes += _notes(cells, regions, counted, roi is not None)
     return Counts(cells.name, cells.path, cells.mpp, grid_um, replicates, seed, tuple(counted), tuple(notes))
 
@@ -105,15 +110,13 @@ def _without_area(name: str, names: tuple[str, ...], kinds: NDArray[np.int64]) -
 def _in_region(
     name: str,
     area_mm2: float,
-    squares: Squares,
-    cells: LocatedCells,
+    counts: NDArray[np.int64],
+    mm2: NDArray[np.float64],
     names: tuple[str, ...],
-    kinds: NDArray[np.int64],
     replicates: int,
     seed: int,
 ) -> RegionCount:
-    counts = squares.count(cells.xy, kinds, len(names)).reshape(-1, len(names))
-    mm2 = squares.area_px2.ravel() * cells.mpp**2 / 1e6
+    """Sum up (S, K) counts in S squares, of which the region has so many mm² each."""
     # A cell on the region's edge may lie in a square whose inside it does not touch.
     used = (mm2 > 0) | counts.any(axis=1)
     densities = _densities(counts[used], mm2[used], replicates, seed)
@@ -148,15 +151,19 @@ def _densities(
 
 def _notes(cells: LocatedCells, regions: list[Drawn], counted: list[RegionCount], roi: bool) -> list[str]:
     notes = list(cells.notes)
-    for row in counted:
-        if roi and row.searched_mm2 < 0.9995 * row.area_mm2:
-            notes.append(
-                f"'{row.name}': {row.searched_mm2:.4g} of {row.area_mm2:.4g} mm² were searched; the density is that "
-                "of this part."
-            )
+    partial = [row for row in counted if roi and row.searched_mm2 < 0.9995 * row.area_mm2]
+    notes += [
+        f"'{row.name}': {row.searched_mm2:.4g} of {row.area_mm2:.4g} mm² were searched; the density is that of this "
+        "part."
+        for row in partial[:MOST_NAMED]
+    ]
+    if len(partial) > MOST_NAMED:
+        notes.append(
+            f"Of {len(partial) - MOST_NAMED:,} more regions only a part was searched; their densities are that part's."
+        )
     few = [row for row in counted if row.squares < _FEW and not math.isnan(row.searched_mm2)]
     if few:
-        said = ", ".join(f"'{row.name}' {row.squares}" for row in few)
+        said = some_names([row.name for row in few], followed_by=[str(row.squares) for row in few])
         notes.append(f"Few squares ({said}): intervals are rough, and undefined below 2. Try a smaller --grid-um.")
     if not roi and cells.searched is not None:
         outside = len(cells.xy) - counted[0].classes[0].count

@@ -123,8 +123,13 @@ class CountAgreement:
             "notes": list(self.notes),
         }
 
-    def tables(self) -> list[tuple[str, list[tuple[str, ...]]]]:
-        """For each class a title and a row a figure: figure, value, interval; all text."""
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What the columns of `tables` are."""
+        return "figure", "value", "95 % interval"
+
+    def tables(self, most: int | None = None) -> list[tuple[str, list[tuple[str, ...]]]]:
+        """For each class a title and a row a figure: figure, value, interval; all text, and never many rows."""
         return [
             (
                 f"{c.name}: {c.totals[0]:,} and {c.totals[1]:,} cells in n = {len(self.subjects)} {self.subjects_are}, "

@@ -39,16 +39,15 @@ def write_counts_html(report: Counts | CountAgreement, path: Path) -> None:
     facts = {"Resolution": f"{report.mpp:g} µm/px"}
     if isinstance(report, Counts):
         title = f"Cells of {report.name}"
-        columns: tuple[str, ...] = ("class", "cells", "per mm²", "95 % interval")
         facts |= {
             "Result": str(report.path),
             "Intervals": f"95 %, bootstrap of cells by area over squares of {report.grid_um:g} µm taken as "
             f"independent, {report.replicates:,} resamples, seed {report.seed}",
         }
-        plots = [plot_densities(region) for region in report.regions]
+        each = report.columns[0] == "class"
+        plots = [plot_densities(region) for region in report.regions] if each else [None]
     else:
         title = f"Agreement of counts on {report.name}"
-        columns = ("figure", "value", "95 % interval")
         facts |= {
             "First": str(report.first),
             "Second": str(report.second),
@@ -62,7 +61,7 @@ def write_counts_html(report: Counts | CountAgreement, path: Path) -> None:
         title=title,
         facts=list(facts.items()),
         notes=report.notes,
-        columns=columns,
+        columns=report.columns,
         sections=[
             {"title": heading, "rows": rows, "plot": None if plot is None else _embedded(plot)}
             for (heading, rows), plot in zip(report.tables(), plots, strict=True)

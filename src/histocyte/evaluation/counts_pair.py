@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from histocyte.core.errors import InputError
+from histocyte.core.names import MOST_NAMED, some_names
 from histocyte.evaluation.counts_input import SAME_MPP, LocatedCells
 from histocyte.evaluation.counts_regions import drawn_on
-from histocyte.evaluation.counts_squares import cut_into_squares
+from histocyte.evaluation.counts_squares import SortedPoints, cut_into_squares
 from histocyte.slides.fingerprint import are_of_one_slide
 from histocyte.slides.region import polygonal
 
@@ -134,27 +135,33 @@ def count_in_subjects(
         if common is None:
             raise InputError("Neither result says what was searched. Pass --roi, or a result folder of 'segment'.")
         return _in_squares(pair, common, grid_um / mpp, columns, n_kinds)
-    subjects, tables, notes = [], [], []
-    regions, said = drawn_on(common, roi)
+    regions, notes = drawn_on(common, roi)
+    points = [SortedPoints(cells.xy) for cells in pair]
+    subjects, tables = [], []
+    left_out, partial = [], []
     for region in regions:
         assert region.searched is not None
         assert region.whole is not None
         mm2, whole_mm2 = (float(g.area) * mpp**2 / 1e6 for g in (region.searched, region.whole))
         if mm2 <= 0:
-            notes.append(f"'{region.name}' is not compared: it lies outside what both searched.")
+            left_out.append(region.name)
             continue
         if mm2 < 0.9995 * whole_mm2:
-            notes.append(f"'{region.name}': compared in the {mm2:.4g} of {whole_mm2:.4g} mm² that both searched.")
-        shapely.prepare(region.searched)
+            partial.append(f"'{region.name}': compared in the {mm2:.4g} of {whole_mm2:.4g} mm² that both searched.")
         x, y = region.searched.bounds[:2]
         subjects.append(Subject(region.name, x, y, mm2))
         tables.append(
             [
-                np.bincount(kinds[shapely.intersects_xy(region.searched, *cells.xy.T)], minlength=n_kinds)
-                for cells, kinds in zip(pair, columns, strict=True)
+                np.bincount(kinds[of.inside(region.searched)], minlength=n_kinds)
+                for of, kinds in zip(points, columns, strict=True)
             ]
         )
-    return subjects, np.array(tables, np.int64), [*said, *notes]
+    if left_out:
+        notes.append(f"Not compared, as they lie outside what both searched: {some_names(left_out)}.")
+    notes += partial[:MOST_NAMED]
+    if len(partial) > MOST_NAMED:
+        notes.append(f"So are {len(partial) - MOST_NAMED:,} more regions, in the part that both searched.")
+    return subjects, np.array(tables, np.int64), notes
 
 
 def _in_squares(

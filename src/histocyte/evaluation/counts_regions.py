@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import shapely
 from shapely.geometry.base import BaseGeometry
 
@@ -47,13 +49,21 @@ def drawn_on(searched: BaseGeometry | None, roi: Path | str | None) -> tuple[lis
         )
     if searched is None:
         notes.append("What was searched is not known; all of each region is taken as searched.")
-    drawn = [
-        Drawn(name, part, part if searched is None else polygonal(shapely.intersection(part, searched)))
-        for name, part in zip(distinct_names(region.names), region.parts, strict=True)
-    ]
+    inside = list(region.parts) if searched is None else _searched_of(region.parts, searched)
+    drawn = [Drawn(*each) for each in zip(distinct_names(region.names), region.parts, inside, strict=True)]
     if all(d.searched is not None and d.searched.is_empty for d in drawn):
         raise InputError(
             f"No region of '{roi}' lies in the searched tissue. Coordinates must be full-resolution pixels of this "
             "slide: is it the region of another one?"
         )
     return drawn, notes
+
+
+def _searched_of(parts: Sequence[BaseGeometry], searched: BaseGeometry) -> list[BaseGeometry]:
+    """What of each part was searched; most lie wholly in it, and of these nothing has to be cut."""
+    shapely.prepare(searched)
+    whole = shapely.covers(searched, np.array(parts, object))
+    return [
+        part if covered else polygonal(shapely.intersection(part, searched))
+        for part, covered in zip(parts, whole, strict=True)
+    ]

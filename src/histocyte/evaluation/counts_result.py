@@ -12,6 +12,9 @@ from histocyte.files.csv_file import write_rows
 
 __all__ = ["ClassCount", "Counts", "RegionCount"]
 
+_EACH = 20
+"""Up to so many regions have a table each."""
+
 
 @dataclass(frozen=True, slots=True)
 class ClassCount:
@@ -104,8 +107,23 @@ class Counts:
             "notes": list(self.notes),
         }
 
-    def tables(self) -> list[tuple[str, list[tuple[str, ...]]]]:
-        """For each region a title and a row a class: class, cells, cells per mm², interval; all text."""
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What the columns of `tables` are."""
+        first = ("region", "mm² searched") if len(self.regions) > _EACH else ("class",)
+        return *first, "cells", "per mm²", "95 % interval"
+
+    def tables(self, most: int | None = None) -> list[tuple[str, list[tuple[str, ...]]]]:
+        """For each region a title and a row a class; of many regions one table with a row each. All text.
+
+        Args:
+            most: Rows of the table of many regions; all where None.
+        """
+        if len(self.regions) > _EACH:
+            shown = self.regions[:most]
+            which = "" if len(shown) == len(self.regions) else f", of which the first {len(shown):,}"
+            rows = [(r.name, _number(r.searched_mm2), *_row(r.classes[0])[1:]) for r in shown]
+            return [(f"{self.name}: {len(self.regions):,} regions{which}, all classes together", rows)]
         return [(self._title(region), [_row(c) for c in region.classes]) for region in self.regions]
 
     def _title(self, region: RegionCount) -> str:

@@ -40,6 +40,9 @@ class Summary:
         self._classes = taxonomy.names or ("cell",)
         for _, polygon, _ in regions:
             shapely.prepare(polygon)
+        self._everywhere = [i for i, (_, polygon, _) in enumerate(regions) if polygon is None]
+        # A place that is None is in no tree: what the tree finds are places among all regions.
+        self._tree = shapely.STRtree([polygon for _, polygon, _ in regions])
         # Last row: all cells, whatever regions there are.
         self._count = np.zeros((len(regions) + 1, len(self._classes)), np.int64)
         self._area_um2 = np.zeros((len(regions) + 1, len(self._classes)))
@@ -47,8 +50,14 @@ class Summary:
     def add(self, cells: Cells) -> None:
         """Count these cells too."""
         kind = np.maximum(cells.class_index, 0)
-        for i, (_, polygon, _) in enumerate(self._regions):
-            self._add(i, kind, cells.area_um2, None if polygon is None else shapely.intersects_xy(polygon, cells.xy))
+        for i in self._everywhere:
+            self._add(i, kind, cells.area_um2, None)
+        if len(cells):
+            # Cells come block by block, and of many regions a block meets few.
+            around = shapely.box(*cells.xy.min(axis=0), *cells.xy.max(axis=0))
+            for i in self._tree.query(around):
+                inside = shapely.intersects_xy(self._regions[i][1], cells.xy)
+                self._add(int(i), kind, cells.area_um2, inside)
         self._add(-1, kind, cells.area_um2, None)
 
     def counts(self) -> dict[str, int]:

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 __all__ = ["counts"]
 
+_MOST_ROWS = 200
+"""Nobody reads on in a terminal."""
+
 
 def counts(
     result: Annotated[
@@ -51,10 +54,8 @@ def counts(
         check_html(html)
     if other is None:
         found: Counts | CountAgreement = count_cells(result, roi=roi, grid_um=grid_um, mpp=mpp)
-        columns: tuple[str, ...] = ("class", "cells", "per mm²", "95 % interval")
     else:
         found = compare_counts(result, other, roi=roi, grid_um=grid_um, mpp=mpp, same_slide=same_slide)
-        columns = ("figure", "value", "95 % interval")
     if csv is not None:
         found.write_csv(csv)
     if html is not None:
@@ -64,7 +65,9 @@ def counts(
     if as_json:
         print_json(found.to_json())
         return
-    for title, rows in found.tables():
-        print_table(title, columns, rows)
+    for title, rows in found.tables(most=_MOST_ROWS):
+        print_table(title, found.columns, rows)
+    if found.columns[0] == "region":
+        say("The classes of each region, and regions beyond those shown, are in --csv FILE and --json.")
     for note in found.notes:
         say(note)
