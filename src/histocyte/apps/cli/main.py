@@ -25,6 +25,7 @@ from histocyte.apps.cli import (
     train_classifier,
 )
 from histocyte.apps.cli.failures import in_words
+from histocyte.apps.cli.help_pages import tidy
 from histocyte.apps.cli.output import say_error
 from histocyte.core.errors import HistocyteError
 from histocyte.core.version import __version__
@@ -41,6 +42,10 @@ class _Interrupted(Exception):
 
 class _Commands(TyperGroup):
     """Commands of one word, and those of two ("train classifier") that begin with the name of another."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        tidy(self)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The command that arguments begin with, the longer name first."""
