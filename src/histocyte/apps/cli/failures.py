@@ -6,8 +6,7 @@ import os
 import traceback
 from pathlib import Path
 
-import typer
-
+from histocyte.apps.cli.output import say
 from histocyte.core.errors import HistocyteError
 from histocyte.files.foreign import reason_of
 from histocyte.files.names import shown
@@ -28,7 +27,7 @@ def in_words(error: Exception) -> str:
     if isinstance(error, HistocyteError):
         return _line(str(error))
     if os.environ.get(TRACEBACK, "0") not in {"", "0"}:
-        typer.echo("".join(traceback.format_exception(error)), err=True)
+        say("".join(traceback.format_exception(error)))
         more = ""
     else:
         more = f" Please report it; {TRACEBACK}=1 before the command shows the traceback."
