@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from histocyte.core.errors import DiskError, InputError
-from histocyte.files.atomic import write_atomically
+from histocyte.files.atomic import remove, write_atomically
 
 
 def names(folder):
@@ -69,3 +69,15 @@ def test_what_a_killed_process_left_is_removed(tmp_path):
     with write_atomically(tmp_path / "a.txt"):
         pass
     assert names(tmp_path) == sorted([f".a.txt.{os.getppid()}.part", f".b.txt.{gone.pid}.part", "a.txt"])
+
+
+def test_a_file_is_removed_for_good_or_it_is_said(tmp_path, monkeypatch):
+    (tmp_path / "a.txt").touch()
+    flushed = []
+    monkeypatch.setattr(os, "fsync", lambda _: flushed.append(names(tmp_path)))
+    remove(tmp_path / "a.txt")
+    assert flushed == [[]]  # the folder, once the name is gone
+    remove(tmp_path / "a.txt")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(DiskError, match="Cannot remove .*folder"):
+        remove(tmp_path / "folder")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from histocyte.core.errors import DiskError, InputError
+from histocyte.core.errors import BusyError, DiskError, InputError
 from histocyte.files.lock import FolderLock
 
 HOLD = """
@@ -54,3 +56,35 @@ def test_a_file_where_the_folder_should_be_is_said(tmp_path: Path) -> None:
     (tmp_path / "run").write_text("")
     with pytest.raises(DiskError, match="Choose another output folder"):
         FolderLock(tmp_path / "run")
+
+
+def test_a_folder_that_goes_while_the_lock_is_taken_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened, folder = os.open, tmp_path / "run"
+
+    def open_late(*arguments: Any, **options: Any) -> int:
+        monkeypatch.setattr(os, "open", opened)
+        folder.rmdir()  # as another process that is done with it
+        return opened(*arguments, **options)
+
+    monkeypatch.setattr(os, "open", open_late)
+    FolderLock(folder).release()
+    assert folder.is_dir()
+
+
+def test_a_lock_that_cannot_be_signed_is_not_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        with pytest.raises(DiskError, match="No space left"):
+            FolderLock(tmp_path)
+    FolderLock(tmp_path).release()
+
+
+def test_the_holder_is_named_apart_from_the_advice(tmp_path: Path) -> None:
+    with FolderLock(tmp_path), pytest.raises(BusyError) as caught:
+        FolderLock(tmp_path)
+    assert caught.value.holder.startswith(f"process {os.getpid()} on ")

@@ -121,6 +121,45 @@ def test_damaged_and_half_written_files_count_as_not_done(tmp_path):
     assert len(list(tmp_path.glob("block-*"))) == 1
 
 
+def test_a_copied_or_renamed_block_counts_as_not_done(tmp_path):
+    with Journal.open(tmp_path / "a", signature=SIGNATURE) as journal:
+        for index in (0, 1):
+            journal.append(index, some_cells(seed=index), np.zeros(5, bool), {})
+    block, other = tmp_path / "a" / "block-000000.arrow", tmp_path / "a" / "block-000001.arrow"
+    for name in ("block-000099.arrow", "block-0.arrow"):
+        (tmp_path / "a" / name).write_bytes(block.read_bytes())
+    other.write_bytes(block.read_bytes())
+    with Journal.open(tmp_path / "a", signature=SIGNATURE) as journal:
+        assert journal.done() == {0}
+    with Journal.open(tmp_path / "b", signature=SIGNATURE | {"slide": "other"}) as journal:
+        journal.append(0, some_cells(), np.zeros(5, bool), {})
+        block.write_bytes((tmp_path / "b" / block.name).read_bytes())
+    with Journal.open(tmp_path / "a", signature=SIGNATURE) as journal:
+        assert journal.done() == set()
+
+
+def test_a_folder_that_may_no_longer_be_changed_is_one_error(tmp_path, monkeypatch):
+    """As root may do anything, the system's answer is put in its place."""
+
+    def forbidden(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    def append_without_permission() -> None:
+        with monkeypatch.context() as patch, Journal.open(tmp_path, signature=SIGNATURE) as journal:
+            for name in ("replace", "unlink"):
+                patch.setattr(os, name, forbidden)
+            journal.append(0, some_cells(), np.zeros(5, bool), {})
+
+    with pytest.raises(DiskError, match=r"block-000000\.arrow: Permission denied") as caught:
+        append_without_permission()
+    assert isinstance(caught.value.__cause__, PermissionError)
+    assert caught.value.__cause__.__context__ is None
+    with Journal.open(tmp_path, signature=SIGNATURE) as journal, monkeypatch.context() as patch:
+        journal.append(0, some_cells(), np.zeros(5, bool), {})
+        patch.setattr(os, "unlink", forbidden)
+        journal.discard()
+
+
 def test_a_block_that_is_lost_later_is_an_error_that_says_so(tmp_path):
     with Journal.open(tmp_path, signature=SIGNATURE) as journal:
         journal.append(0, some_cells(), np.zeros(5, bool), {})

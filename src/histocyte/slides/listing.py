@@ -118,7 +118,7 @@ class _Search:
         if place in self._seen:  # by a link
             return
         self._seen.add(place)
-        files = [p for p in folder.iterdir() if _is_slide_file(p) and (p.is_file() or broken_link(p))]
+        files = [p for p in sorted(folder.iterdir()) if _is_slide_file(p) and (p.is_file() or broken_link(p))]
         about = set(_about_slides(files, folder=None if named else folder.name))
         self.passed_over += about
         yield from (p for p in files if p not in about and p.suffix.lower() != ".dcm")

@@ -27,6 +27,7 @@ from histocyte.core.cells import Cells
 from histocyte.core.errors import DiskError
 from histocyte.files.atomic import publish
 from histocyte.files.lock import FolderLock
+from histocyte.files.writable import hindrance
 from histocyte.store.table import pack, unpack
 
 __all__ = ["Journal", "StoredBlock"]
@@ -177,8 +178,7 @@ class Journal:
 
     def _block_files(self) -> dict[int, Path]:
         named = ((_BLOCK.fullmatch(path.name), path) for path in self.folder.iterdir())
-        files = {int(match[1]): path for match, path in named if match}
-        return {index: path for index, path in files.items() if path == self._block_path(index)}
+        return {int(match[1]): path for match, path in named if match and path == self._block_path(int(match[1]))}
 
     def _reason_to_restart(self, wanted: dict[str, object]) -> str | None:
         path = self.folder / _SIGNATURE
@@ -212,8 +212,9 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _disk_error(path: Path, error: OSError) -> DiskError:
+    why = hindrance(path.parent) or error.strerror or error
     return DiskError(
-        f"Cannot write {path}: {error.strerror or error}. Make room or choose another output folder, then run the "
+        f"Cannot write {path}: {why}. Make room or choose another output folder, then run the "
         "same command again: finished blocks are kept."
     )
 
