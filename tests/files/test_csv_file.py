@@ -28,3 +28,19 @@ def test_an_error_between_rows_leaves_the_old_file(tmp_path: Path) -> None:
         write_rows(tmp_path / "a.csv", ["n"], rows())
     assert [p.name for p in tmp_path.iterdir()] == ["a.csv"]
     assert (tmp_path / "a.csv").read_text() == "old"
+
+
+def test_names_that_a_spreadsheet_takes_for_formulas_are_text_and_numbers_stay_numbers(tmp_path: Path) -> None:
+    formulas = ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "-", '-"x"']
+    plain = ["a=1", "'=1", "", "region 1", "µ-@", "1e5", "-0.25", "+3", "-inf", "-1e-05"]
+    write_rows(tmp_path / "a.csv", ["=name", "n"], [[text, -1.5] for text in (*formulas, *plain)])
+    with (tmp_path / "a.csv").open(newline="", encoding="utf-8") as file:
+        header, *rows = csv.reader(file)
+    assert header == ["'=name", "n"]
+    assert [name for name, _ in rows] == [*(f"'{text}".replace("\r", "\n") for text in formulas), *plain]
+    assert {n for _, n in rows} == {"-1.5"}
+
+
+def test_a_name_that_is_no_unicode_can_be_written(tmp_path: Path) -> None:
+    write_rows(tmp_path / "a.csv", ["name"], [["a\udcff.svs"]])
+    assert (tmp_path / "a.csv").read_text(encoding="utf-8") == "name\na\\udcff.svs\n"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -21,6 +19,7 @@ from histocyte.evaluation.image_scores import ImageScores
 from histocyte.evaluation.study_encoders_run import Failure
 from histocyte.evaluation.study_encoders_scores import ALL, SCORES, HeldOut, less, mean_of, over_sets
 from histocyte.evaluation.study_encoders_weights import Ready
+from histocyte.files.csv_file import csv_text
 
 __all__ = ["SEEDS", "Row", "Table", "as_text", "read_results", "table_of"]
 
@@ -100,17 +99,16 @@ class Table:
 
     def to_csv(self) -> str:
         """One line a score, long form."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["encoder", "taps", "seeds", "data", "score", "value", "low", "high", "images"])
+        header = ["encoder", "taps", "seeds", "data", "score", "value", "low", "high", "images"]
+        rows: list[tuple[object, ...]] = []
         for row in self.rows:
             entries = [(s, key, e) for key, by in row.scores.items() for s, e in by.items()]
             differences = [("bpq less reference", row.against_reference), ("bpq less random", row.against_random)]
             entries += [(ALL, key, e) for key, e in differences if e is not None]
             for source, key, e in entries:
                 values = ["" if math.isnan(v) else f"{v:.6f}" for v in (e.value, e.low, e.high)]
-                writer.writerow([row.label, row.taps, row.seeds, source, key, *values, e.n])
-        return text.getvalue()
+                rows.append((row.label, row.taps, row.seeds, source, key, *values, e.n))
+        return csv_text(header, rows)
 
     def held_out(self) -> str:
         """What was scored, in words."""
