@@ -114,7 +114,7 @@ def test_a_picture_too_large_to_hold_is_refused(tmp_path: Path, monkeypatch: pyt
 )
 def test_cut_headers_are_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.png").write_bytes(content)
-    with pytest.raises(SlideError, match=r"x\.png cannot be opened \(image: "):
+    with pytest.raises(SlideError, match=r"x\.png (cannot be opened \(image: |is empty)"):
         read_picture(tmp_path / "x.png")
 
 
@@ -137,3 +137,86 @@ def test_a_link_that_leads_nowhere_is_named(tmp_path: Path) -> None:
         assert list_slides(paths) == [link]
     with pytest.raises(SlideError, match=r"x.png' is a link to '.*nowhere.png', which is not there"):
         open_slide(link)
+
+
+TIFFS = {
+    "white is zero": (255 - PIXELS[..., 0], {"photometric": "miniswhite"}),
+    "palette": (
+        PIXELS[..., 0],
+        {"photometric": "palette", "colormap": np.arange(256, dtype=np.uint16)[None].repeat(3, 0) * 257},
+    ),
+    "palette of 8 bits": (
+        PIXELS[..., 0],
+        {"photometric": "palette", "colormap": np.arange(256, dtype=np.uint16)[None].repeat(3, 0)},
+    ),
+    "cmyk": (np.asarray(Image.fromarray(PIXELS).convert("CMYK")), {"photometric": "separated"}),
+    "alpha": (np.dstack([PIXELS, CLEAR]), {"photometric": "rgb", "extrasamples": ["unassalpha"]}),
+    "grey and alpha": (
+        np.dstack([PIXELS[..., 0], CLEAR]),
+        {"photometric": "minisblack", "planarconfig": "contig", "extrasamples": ["unassalpha"]},
+    ),
+    "12 bits": (DEEP << 4, {"photometric": "rgb"}),
+    "10 bits, planes": (np.moveaxis(DEEP << 2, 2, 0), {"photometric": "rgb", "planarconfig": "separate"}),
+    "14 bits": (DEEP << 6, {"photometric": "rgb"}),
+    "grey": (PIXELS[..., 0], {"photometric": "minisblack"}),
+    "16 bits": (DEEP * 257, {"photometric": "rgb"}),
+    "12 bits, white is zero": (4095 - (DEEP[..., 0] << 4), {"photometric": "miniswhite"}),
+}
+
+
+@pytest.mark.parametrize("tiled", [False, True])
+@pytest.mark.parametrize("name", TIFFS)
+def test_every_kind_of_tiff_shows_its_picture(tmp_path: Path, name: str, tiled: bool) -> None:
+    stored, options = TIFFS[name]
+    tile = {"tile": (16, 32)} if tiled else {}
+    tifffile.imwrite(tmp_path / "x.tif", stored, **options, **tile)
+    picture = read_picture(tmp_path / "x.tif")
+    shown = (
+        PIXELS
+        if name in ("cmyk", "alpha") or (" bits" in name and "zero" not in name and "palette" not in name)
+        else PIXELS[..., :1].repeat(3, 2)
+    )
+    if "alpha" in name:
+        shown = np.where(CLEAR[..., None] == 0, 255, shown)
+    assert np.abs(picture.pixels.astype(int) - shown).max() <= (1 if name == "cmyk" else 0)
+    said = [note.split("': ")[1] for note in picture.notes]
+    bits = name.split()[0]
+    deep = bits if bits in ("10", "12", "14") else None
+    assert said == (
+        []
+        if deep is None
+        else [f"Its pixels are taken for {deep} bits in 16, as its highest value is {stored.max():,}."]
+    )
+
+
+@pytest.mark.parametrize("tiled", [False, True])
+def test_a_tiff_of_nothing_but_transparent_pixels_is_refused(tmp_path: Path, tiled: bool) -> None:
+    pixels = np.dstack([PIXELS, 0 * CLEAR])
+    tile = {"tile": (16, 32)} if tiled else {}
+    tifffile.imwrite(tmp_path / "x.tif", pixels, photometric="rgb", extrasamples=["unassalpha"], **tile)
+    with pytest.raises(SlideError, match=r"x\.tif cannot be read: every pixel is fully transparent"):
+        read_picture(tmp_path / "x.tif")
+
+
+def test_stated_bits_count_where_a_picture_is_dark(tmp_path: Path) -> None:
+    dark = DEEP << 2  # its highest value is that of 10 bits
+    for options in (
+        {"metadata": {"axes": "YXS", "SignificantBits": 12}, "ome": True},
+        {"extratags": [("MaxSampleValue", "H", 3, (4095,) * 3, True)]},
+    ):
+        path = tmp_path / ("x.ome.tif" if "ome" in options else "x.tif")
+        tifffile.imwrite(path, dark, photometric="rgb", **options)
+        picture = read_picture(path)
+        np.testing.assert_array_equal(picture.pixels, PIXELS >> 2)
+        assert picture.notes[0].endswith("Its pixels are taken for 12 bits in 16, as the file states.")
+
+
+def test_colours_that_cannot_be_shown_are_named(tmp_path: Path) -> None:
+    for stored, options, says in (
+        (PIXELS, {"photometric": "cielab"}, "colours stored as CIELAB"),
+        (PIXELS.astype(np.float32), {"photometric": "rgb"}, "pixels of type float32"),
+        (PIXELS[..., :2].copy(), {"photometric": "minisblack", "planarconfig": "contig"}, "none is said to be alpha"),
+    ):
+        tifffile.imwrite(tmp_path / "x.tif", stored, **options)
+        with pytest.raises(SlideError, match=says):
+            read_picture(tmp_path / "x.tif")

@@ -16,7 +16,7 @@ from histocyte.core.geometry import Box
 from histocyte.files.foreign import MOST_PICTURE_PIXELS, foreign_parser, size_fault
 from histocyte.slides.depth import depth_note, in_8_bits, used_bits
 from histocyte.slides.fingerprint import fingerprint_files
-from histocyte.slides.protocol import StoredLevel
+from histocyte.slides.protocol import RefusedError, StoredLevel
 
 __all__ = ["IMAGE_SUFFIXES", "ImageBackend"]
 
@@ -68,7 +68,7 @@ def _decode(path: Path) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
             raise SlideError(f"none of {', '.join(_FORMATS)}, whatever its name") from None
         except Image.DecompressionBombError:
             limit = MOST_PICTURE_PIXELS // 1_000_000
-            raise SlideError(f"more than {limit} million pixels: convert it to a tiled pyramidal TIFF") from None
+            raise RefusedError(f"more than {limit} million pixels: convert it to a tiled pyramidal TIFF") from None
         pixels, depth = _of_16_bits(path)
         return pixels, notes + depth
 
@@ -80,11 +80,11 @@ def _checked(image: Image.Image) -> tuple[str, ...]:
         SlideError: It is none that can be read.
     """
     if fault := size_fault(*image.size, most_pixels=MOST_PICTURE_PIXELS):
-        raise SlideError(f"{fault}: convert it to a tiled pyramidal TIFF")
+        raise RefusedError(f"{fault}: convert it to a tiled pyramidal TIFF")
     if image.format != "MPO" and (n_frames := getattr(image, "n_frames", 1)) > 1:  # MPO: a camera's own previews
-        raise SlideError(f"{n_frames} pictures in one file: save the one that is meant by itself")
+        raise RefusedError(f"{n_frames} pictures in one file: save the one that is meant by itself")
     if image.mode in {"I", "F"}:
-        raise SlideError(f"pixels of 32 bits (mode {image.mode}): 8 or 16 are needed")
+        raise RefusedError(f"pixels of 32 bits (mode {image.mode}): 8 or 16 are needed")
     turned = 1
     with suppress(Exception):  # what of a camera's remarks is broken does the pixels no harm
         turned = int(image.getexif().get(_ORIENTATION, 1))
@@ -109,7 +109,7 @@ def _rgb(image: Image.Image) -> NDArray[np.uint8]:
             band = Image.alpha_composite(Image.new("RGBA", band.size, "white"), band)
         out[y : y + _ROWS_AT_ONCE] = np.asarray(band.convert("RGB"))
     if clear and not opacity:
-        raise SlideError(_ALL_CLEAR)
+        raise RefusedError(_ALL_CLEAR)
     return out
 
 
@@ -125,12 +125,12 @@ def _of_16_bits(path: Path) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
     """(H, W, 3) of a PNG of 16 bits, of which Pillow would keep the upper 8, and what to say of them."""
     stored = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
     if stored is None or stored.dtype != np.uint16:
-        raise SlideError("16 bits that cannot be read: save it with 8")
+        raise RefusedError("16 bits that cannot be read: save it with 8")
     stored = stored[..., None] if stored.ndim == 2 else stored
     colours = 3 if stored.shape[2] >= 3 else 1
     clear = stored.shape[2] > colours
     if clear and not stored[..., colours].any():
-        raise SlideError(_ALL_CLEAR)
+        raise RefusedError(_ALL_CLEAR)
     highest = int(stored[..., :colours].max())
     bits = used_bits(highest)
     out = np.empty((*stored.shape[:2], 3), np.uint8)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+import openslide
 import tifffile
 
 from histocyte.core.errors import MissingExtraError, SlideError
@@ -27,6 +29,12 @@ _SCAN_SUFFIXES = _TIFF_SUFFIXES | _VENDOR_SUFFIXES | {".dcm"}
 
 SLIDE_SUFFIXES = _SCAN_SUFFIXES | IMAGE_SUFFIXES
 """Endings (lower case) of the files that count as slides in a folder."""
+
+_PLAIN_TIFF = "generic-tiff"
+"""What OpenSlide calls one that no vendor wrote."""
+
+_RGB = (2, 6)
+"""RGB and YCbCr among TIFF's photometric interpretations."""
 
 _BACKENDS: dict[str, Callable[[Path], Backend]] = {
     "OpenSlide": OpenSlideBackend,
@@ -51,12 +59,16 @@ def open_slide(path: str | Path, *, mpp: float | None = None) -> SlideReader:
     path = Path(path)
     if not path.exists():
         raise SlideError(no_such(path))
+    if path.is_file() and not path.stat().st_size:
+        raise SlideError(f"{path} is empty. Copy or export it again.")
     reasons: list[str] = []
     missing: MissingExtraError | None = None
     for name in _order(path):
         try:
             return PyramidReader(partial(_BACKENDS[name], path), name=slide_name(path), path=path, mpp=mpp)
         except SlideError as error:
+            if isinstance(error, RefusedError) and not reasons:
+                raise SlideError(f"{path} cannot be read: {error}.") from error
             reasons.append(f"{name}: {error}")
             if isinstance(error, RefusedError):
                 break
@@ -88,6 +100,8 @@ def _order(path: Path) -> tuple[str, ...]:
         return ("OpenSlide",)
     if suffix in IMAGE_SUFFIXES:
         return ("image",)
+    if _is_beyond_openslide(path):
+        return ("TIFF",)
     if suffix in _TIFF_SUFFIXES:
         # OpenSlide would see such a file's full resolution only: OME keeps the pyramid in SubIFDs.
         return ("TIFF", "OpenSlide") if _is_ome(path) else ("OpenSlide", "TIFF")
@@ -97,11 +111,22 @@ def _order(path: Path) -> tuple[str, ...]:
 
 
 def _is_ome(path: Path) -> bool:
-    try:
-        with tifffile.TiffFile(path) as file:
-            return bool(file.is_ome)
-    except (tifffile.TiffFileError, OSError, ValueError):
-        return False
+    with suppress(Exception), tifffile.TiffFile(path) as file:  # whatever is wrong is said by who opens it
+        return bool(file.is_ome)
+    return False
+
+
+def _is_beyond_openslide(path: Path) -> bool:
+    """Whether it is a TIFF that no vendor wrote, and none of RGB of 8 bits.
+
+    Of 16 bits OpenSlide keeps the upper 8, so that a picture of 12 is black; where all is transparent, it shows white.
+    """
+    with suppress(Exception):
+        if openslide.OpenSlide.detect_format(path) == _PLAIN_TIFF:
+            with tifffile.TiffFile(path) as file:
+                page = file.pages.first
+                return page.bitspersample > 8 or bool(page.extrasamples) or page.photometric not in _RGB
+    return False
 
 
 def no_such(path: Path) -> str:

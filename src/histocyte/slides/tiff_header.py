@@ -10,9 +10,10 @@ from typing import Any
 import tifffile
 
 from histocyte.core.errors import SlideError
+from histocyte.slides.depth import used_bits
 from histocyte.slides.protocol import RefusedError
 
-__all__ = ["keyframe_of", "largest_image", "note_of_others", "note_of_the_rest", "stated_mpp"]
+__all__ = ["keyframe_of", "largest_image", "note_of_others", "note_of_the_rest", "stated_bits", "stated_mpp"]
 
 _UM_PER_UNIT = {
     "µm": 1.0,
@@ -25,7 +26,7 @@ _UM_PER_UNIT = {
     "m": 1e6,
     "in": 25400.0,
 }
-_PLAIN = frozenset({("YX", 1), ("YXS", 3), ("YXS", 4), ("SYX", 3), ("CYX", 3)})
+_PLAIN = frozenset({("YX", 1), ("YXS", 2), ("YXS", 3), ("YXS", 4), ("SYX", 3), ("CYX", 3)})
 """Axes of grey and RGB images, and their channels."""
 _NO_SLIDE = re.compile(r"label|macro|thumb|overview|barcode|\bmap\b", re.IGNORECASE)
 """Names of pictures that scanners put beside the slide."""
@@ -118,6 +119,20 @@ def stated_mpp(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> floa
     if unit is None or across is None:
         return None
     return (unit / across, unit / down) if down is not None else unit / across
+
+
+def stated_bits(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> int | None:
+    """How many of 16 bits are used, by SignificantBits of OME or MaxSampleValue; None where neither says fewer."""
+    for pixels in _ome_pixels(file):
+        if (pixels.get("SizeX"), pixels.get("SizeY")) == (series.sizes["width"], series.sizes["height"]):
+            match pixels.get("SignificantBits"):
+                case int(bits) if 8 <= bits < 16:
+                    return used_bits((1 << bits) - 1)
+    tag = keyframe_of(series.pages[0]).tags.get("MaxSampleValue")
+    match tag and tag.value:
+        case int(highest) | (int(highest), *_) if 0 < highest < 1 << 14:
+            return used_bits(highest)
+    return None
 
 
 def _rational(page: tifffile.TiffPage, name: str) -> float | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
@@ -17,9 +17,12 @@ from numpy.typing import NDArray
 
 from histocyte.core.errors import SlideError, require
 from histocyte.core.geometry import Box
+from histocyte.files.foreign import foreign_parser, reason_of
+from histocyte.slides.depth import depth_note, used_bits
 from histocyte.slides.fingerprint import fingerprint_files
 from histocyte.slides.protocol import StoredLevel
-from histocyte.slides.tiff_header import keyframe_of, largest_image, note_of_the_rest, stated_mpp
+from histocyte.slides.tiff_colours import Colours, colours_of, look_at
+from histocyte.slides.tiff_header import keyframe_of, largest_image, note_of_the_rest, stated_bits, stated_mpp
 
 __all__ = ["TiffBackend"]
 
@@ -27,7 +30,7 @@ _CACHE_BYTES = 64 << 20
 _MAX_SEGMENT_BYTES = 1 << 30
 _ROWS_AT_ONCE = 256
 _JPEG, _RAW = 7, 1
-_MIN_IS_BLACK, _RGB, _YCBCR = 1, 2, 6
+_RGB = 2
 
 
 class TiffBackend:
@@ -35,18 +38,18 @@ class TiffBackend:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        try:
-            with tifffile.TiffFile(path) as file:
-                series = largest_image(file)
-                self._levels = _levels(series, file)
-                self.stated_mpp = stated_mpp(file, series)
-                self.notes = note_of_the_rest(file, series)
-        except SlideError:
-            raise
-        except tifffile.TiffFileError as error:
-            raise SlideError(f"not a TIFF ({error})") from error
-        except (OSError, ValueError, KeyError, IndexError, AttributeError) as error:
-            raise SlideError(f"damaged TIFF: {error}") from error
+        with foreign_parser(lambda why: SlideError(f"damaged TIFF: {why}")):
+            try:
+                with tifffile.TiffFile(path) as file:
+                    series = largest_image(file)
+                    levels = _levels(series, file)
+                    self.stated_mpp = stated_mpp(file, series)
+                    self.notes = note_of_the_rest(file, series)
+                    bits = stated_bits(file, series)
+            except tifffile.TiffFileError as error:
+                raise SlideError(f"not a TIFF ({reason_of(error)})") from error
+            self._levels, depth = _with_depth(path, levels, bits)
+        self.notes += depth
         self.levels = tuple(planes[0].stored() for planes in self._levels)
         self.bounds: Box | None = None
         self._cache = _SegmentCache(_CACHE_BYTES)
@@ -69,7 +72,7 @@ class TiffBackend:
         self._cache = _SegmentCache(_CACHE_BYTES)
 
     def _read_plane(self, file: BinaryIO, key: tuple[int, int], plane: _Plane, box: Box) -> NDArray[np.uint8]:
-        out = np.full((box.height, box.width, plane.channels), 255, np.uint8)
+        out = np.full((box.height, box.width, plane.colours.channels), 255, np.uint8)
         across = -(-plane.width // plane.segment_width)
         for row in range(box.y // plane.segment_height, -(-box.bottom // plane.segment_height)):
             for column in range(box.x // plane.segment_width, -(-box.right // plane.segment_width)):
@@ -113,29 +116,36 @@ class _Plane:
     """One page's image (or one colour plane of it) as a grid of tiles or strips.
 
     Attributes:
-        channels: 1 or 3, of what `decode` gives.
+        colours: What the samples look like.
+        deep: Whether they have 16 bits.
         offsets: Where each segment starts in the file, row-major.
         counts: Bytes of each segment; 0 where the file holds none.
-        decode: (bytes, index within the page) → (H, W, channels).
+        decode: (bytes, index within the page) → (H, W, S) as stored.
         tiled: Whether segments are tiles, which may fill the image up to whole ones.
     """
 
     width: int
     height: int
-    channels: int
+    colours: Colours
+    deep: bool
     segment_width: int
     segment_height: int
     offsets: tuple[int, ...]
     counts: tuple[int, ...]
-    decode: Callable[[bytes, int], NDArray[np.uint8]]
+    decode: Callable[[bytes, int], NDArray[np.uint8] | NDArray[np.uint16]]
     tiled: bool = False
+
+    @property
+    def filled(self) -> tuple[int, ...]:
+        """Segments that the file holds, by number."""
+        return tuple(i for i, count in enumerate(self.counts) if count)
 
     def stored(self) -> StoredLevel:
         """As a level of a pyramid."""
         return StoredLevel((self.width, self.height), (self.segment_width, self.segment_height) if self.tiled else None)
 
 
-def _segment(file: BinaryIO, plane: _Plane, index: int) -> NDArray[np.uint8]:
+def _stored(file: BinaryIO, plane: _Plane, index: int) -> NDArray[np.uint8] | NDArray[np.uint16]:
     """One decoded tile or strip; the last row's may be cut off at the image's edge."""
     file.seek(plane.offsets[index])
     data = file.read(plane.counts[index])
@@ -145,9 +155,39 @@ def _segment(file: BinaryIO, plane: _Plane, index: int) -> NDArray[np.uint8]:
     row, column = divmod(index, -(-plane.width // plane.segment_width))
     rows = min(plane.segment_height, plane.height - row * plane.segment_height)
     columns = min(plane.segment_width, plane.width - column * plane.segment_width)
-    if pixels.shape[0] < rows or pixels.shape[1] < columns or pixels.shape[2] != plane.channels:
+    if pixels.shape[0] < rows or pixels.shape[1] < columns or pixels.shape[2] < plane.colours.samples:
         raise ValueError(f"a piece of shape {pixels.shape} where {rows} × {columns} px are needed")
     return pixels
+
+
+def _segment(file: BinaryIO, plane: _Plane, index: int) -> NDArray[np.uint8]:
+    """The same as it is shown: (H, W, 1 or 3)."""
+    return plane.colours.shown(_stored(file, plane, index))
+
+
+def _with_depth(
+    path: Path, levels: tuple[tuple[_Plane, ...], ...], stated: int | None
+) -> tuple[tuple[tuple[_Plane, ...], ...], tuple[str, ...]]:
+    """The levels as they are shown where their pixels have 16 bits, and what to say of it.
+
+    Raises:
+        RefusedError: All of the image is transparent.
+    """
+    full = levels[0]
+    colours, deep = full[0].colours, full[0].deep
+    if not colours.alpha and (not deep or (stated or 16) < 16):
+        highest = None
+    else:
+        with path.open("rb") as file:
+            looks = [look_at(partial(_stored, file, plane), plane.filled, plane.colours) for plane in full]
+        highest = max(looks)
+    if not deep:
+        return levels, ()
+    bits = stated if stated and stated < 16 else used_bits(highest or 0)
+    shown = tuple(
+        tuple(replace(plane, colours=replace(plane.colours, bits=bits)) for plane in level) for level in levels
+    )
+    return shown, depth_note(bits, None if stated and stated < 16 else highest)
 
 
 def _levels(series: tifffile.TiffPageSeries, file: tifffile.TiffFile) -> tuple[tuple[_Plane, ...], ...]:
@@ -166,20 +206,15 @@ def _levels(series: tifffile.TiffPageSeries, file: tifffile.TiffFile) -> tuple[t
 
 def _planes(page: tifffile.TiffPage | tifffile.TiffFrame) -> list[_Plane]:
     key = keyframe_of(page)
-    if key.dtype not in (np.uint8, np.uint16) or key.bitspersample not in (8, 16):
-        raise SlideError(f"pixels of type {key.dtype}, {key.bitspersample} bits: 8 or 16 are needed")
-    if key.photometric not in (_MIN_IS_BLACK, _RGB, _YCBCR):
-        raise SlideError(
-            f"colours stored as {tifffile.PHOTOMETRIC(key.photometric).name}: grey, RGB or YCbCr are needed"
-        )
+    colours = colours_of(key)
     separate = key.planarconfig == 2 and key.samplesperpixel > 1
     stored = 1 if separate else key.samplesperpixel
     offsets, counts = tuple(page.dataoffsets), tuple(page.databytecounts)
     if key.compression == _RAW and key.is_contiguous and not key.is_tiled and not separate:
-        return [_raw_plane(key, offsets[0])]
+        return [_raw_plane(key, colours, offsets[0])]
     height, width = (key.tilelength, key.tilewidth) if key.is_tiled else (key.rowsperstrip, key.imagewidth)
     height = min(height, key.imagelength) if not key.is_tiled else height
-    if height * width * stored * key.dtype.itemsize > _MAX_SEGMENT_BYTES:
+    if height * width * stored * (key.bitspersample // 8) > _MAX_SEGMENT_BYTES:
         raise SlideError("one compressed piece of more than 1 GiB: convert it to a tiled pyramidal TIFF")
     decode = _decoder(key)
     grid = -(-key.imagelength // height) * -(-key.imagewidth // width)
@@ -190,7 +225,8 @@ def _planes(page: tifffile.TiffPage | tifffile.TiffFrame) -> list[_Plane]:
         _Plane(
             key.imagewidth,
             key.imagelength,
-            3 if stored >= 3 else 1,
+            colours,
+            key.bitspersample == 16,
             width,
             height,
             offsets[i * grid : (i + 1) * grid],
@@ -202,20 +238,21 @@ def _planes(page: tifffile.TiffPage | tifffile.TiffFrame) -> list[_Plane]:
     ]
 
 
-def _raw_plane(page: tifffile.TiffPage, start: int) -> _Plane:
+def _raw_plane(page: tifffile.TiffPage, colours: Colours, start: int) -> _Plane:
     """Uncompressed rows, one after the other: any of them can be read alone, whatever the strips are."""
     dtype = np.dtype(f"{page.parent.byteorder}u{page.bitspersample // 8}")
-    width, samples, extra = page.imagewidth, page.samplesperpixel, page.extrasamples
+    width, samples = page.imagewidth, page.samplesperpixel
     row_bytes = width * samples * dtype.itemsize
     starts = range(0, page.imagelength, _ROWS_AT_ONCE)
 
-    def decode(data: bytes, index: int) -> NDArray[np.uint8]:
-        return _rgb_or_grey(np.frombuffer(data, dtype).reshape(-1, width, samples), extra)
+    def decode(data: bytes, index: int) -> NDArray[np.uint8] | NDArray[np.uint16]:
+        return np.frombuffer(data, dtype).reshape(-1, width, samples)
 
     return _Plane(
         width,
         page.imagelength,
-        3 if samples >= 3 else 1,
+        colours,
+        dtype.itemsize == 2,
         width,
         _ROWS_AT_ONCE,
         tuple(start + row * row_bytes for row in starts),
@@ -224,8 +261,8 @@ def _raw_plane(page: tifffile.TiffPage, start: int) -> _Plane:
     )
 
 
-def _decoder(page: tifffile.TiffPage) -> Callable[[bytes, int], NDArray[np.uint8]]:
-    tables, header, extra, photometric = page.jpegtables, page.jpegheader, page.extrasamples, page.photometric
+def _decoder(page: tifffile.TiffPage) -> Callable[[bytes, int], NDArray[np.uint8] | NDArray[np.uint16]]:
+    tables, header, photometric = page.jpegtables, page.jpegheader, page.photometric
     if page.compression == _JPEG and page.bitspersample == 8 and header is None and page.samplesperpixel < 4:
         return lambda data, index: _decode_jpeg(data, tables, is_rgb=photometric == _RGB)
     try:
@@ -238,11 +275,11 @@ def _decoder(page: tifffile.TiffPage) -> Callable[[bytes, int], NDArray[np.uint8
         raise SlideError(f"a compression that cannot be read: {error.args[0]}") from error
     decode = page.decode
 
-    def decode_segment(data: bytes, index: int) -> NDArray[np.uint8]:
+    def decode_segment(data: bytes, index: int) -> NDArray[np.uint8] | NDArray[np.uint16]:
         pixels = decode(data, index, jpegtables=tables, jpegheader=header)[0]
         if pixels is None:
             raise ValueError("a segment without pixels")
-        return _rgb_or_grey(pixels[0], extra)
+        return np.asarray(pixels[0])
 
     return decode_segment
 
@@ -263,17 +300,3 @@ def _decode_jpeg(data: bytes, tables: bytes | None, *, is_rgb: bool) -> NDArray[
     if pixels.ndim == 2:
         return np.asarray(pixels[..., None], np.uint8)
     return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)
-
-
-def _rgb_or_grey(pixels: NDArray[np.uint8] | NDArray[np.uint16], extra: tuple[int, ...]) -> NDArray[np.uint8]:
-    """(H, W, S) of 8 or 16 bits → (H, W, 1 or 3) of 8; alpha (extra sample 1 or 2) goes onto white."""
-    values = (pixels >> 8).astype(np.uint8) if pixels.dtype.itemsize == 2 else pixels.astype(np.uint8, copy=False)
-    colours = 3 if values.shape[2] >= 3 else 1
-    if values.shape[2] == colours:
-        return values
-    colour, alpha = values[..., :colours], values[..., colours : colours + 1]
-    if not extra or extra[0] not in (1, 2):
-        return np.ascontiguousarray(colour)
-    weight = alpha.astype(np.uint16)
-    shown = colour if extra[0] == 1 else (colour * weight + 127) // 255
-    return np.minimum(255, shown + (255 - weight)).astype(np.uint8)
