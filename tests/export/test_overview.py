@@ -12,7 +12,7 @@ from histocyte.core.geometry import Box
 from histocyte.core.taxonomy import CONSEP, Taxonomy
 from histocyte.export.overview import draw_overview
 from histocyte.export.overview_cells import draw_cells, style_for
-from histocyte.export.overview_text import Page, round_length_um, width_of
+from histocyte.export.overview_text import Page, round_length_um, width_of, wrapped
 
 EPITHELIAL = np.array(CONSEP.classes[2].colour)
 
@@ -159,3 +159,25 @@ def test_long_and_foreign_titles_stay_within_their_width() -> None:
         inked = np.flatnonzero((page.pixels() < 200).any(axis=(0, 2)))
         assert len(inked) == 0 or inked.max() <= 312
     assert width_of("10 µm", 20) == pytest.approx(width_of("10 um", 20), rel=0.05)
+
+
+def test_every_part_of_a_long_title_is_shown_and_the_model_below_it() -> None:
+    def drawn(title: str, model: str = "") -> np.ndarray:
+        return draw_overview(_grey(600, 600), 1.0, None, [], CONSEP, 0.25, title, {}, model=model)
+
+    barcode = "TCGA-AA-3811-01Z-00-DX1.5f9c2f1e-5d1a-4c6b-8d8d-1234567890ab"
+    whole = drawn(barcode, "hover-unet-consep")
+    for other in (barcode.replace("DX1", "DX2"), barcode.replace("5d1a", "5d1b"), barcode.replace("0ab", "0ac")):
+        assert not np.array_equal(whole, drawn(other, "hover-unet-consep"))
+    assert not np.array_equal(whole, drawn(barcode, "hover-small-consep"))
+
+
+@pytest.mark.parametrize(
+    "text", ["TCGA-AA-3811-01Z-00-DX1.5f9c2f1e-5d1a-4c6b", "two words and some more of them", "x" * 90, ""]
+)
+def test_broken_lines_fit_and_lose_nothing(text: str) -> None:
+    lines = wrapped(text, 28, 300, most=9)
+    assert all(width_of(line, 28) <= 300 for line in lines)
+    assert "".join(lines).replace(" ", "") == text.replace(" ", "")
+    assert all(lines) or not text
+    assert len(wrapped(text, 28, 100, most=2)) <= 2

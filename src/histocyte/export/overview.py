@@ -14,7 +14,7 @@ from histocyte.core.cells import Cells
 from histocyte.core.geometry import Box, area_text
 from histocyte.core.taxonomy import Taxonomy
 from histocyte.export.overview_cells import Style, class_colours, draw_cells
-from histocyte.export.overview_text import Colour, Page, round_length_um, width_of
+from histocyte.export.overview_text import Colour, Page, round_length_um, width_of, wrapped
 
 __all__ = ["draw_overview"]
 
@@ -44,6 +44,7 @@ def draw_overview(
     title: str,
     counts: Mapping[str, int],
     *,
+    model: str = "",
     detail: tuple[NDArray[np.uint8], Box, Cells] | None = None,
 ) -> NDArray[np.uint8]:
     """Draw the overview of a slide.
@@ -58,6 +59,7 @@ def draw_overview(
         taxonomy: Their classes.
         mpp: Level-0 resolution, µm/px.
         title: Set at the top, the slide's name.
+        model: Set below it: what found the cells.
         counts: Class name → number of cells; classes of the taxonomy that are not named count as 0.
         detail: A field shown large beside the slide: its picture, its place (level-0 px) and its cells.
 
@@ -75,7 +77,7 @@ def draw_overview(
     picture = _with_scale_bar(picture, mpp / scale)
     side = None if detail is None else _draw_detail(detail, taxonomy, mpp)
     area_mm2 = None if tissue is None else float(tissue.area) * mpp**2 / 1e6
-    legend = _Legend(title, _rows(counts, taxonomy), area_mm2, _NOTES[style])
+    legend = _Legend(title, model, _rows(counts, taxonomy), area_mm2, _NOTES[style])
     return _compose(picture, legend, side)
 
 
@@ -151,18 +153,30 @@ def _rows(counts: Mapping[str, int], taxonomy: Taxonomy) -> list[_Row]:
 class _Legend:
     """Title, totals and a row a class, in as many columns as the width given allows."""
 
-    def __init__(self, title: str, rows: list[_Row], area_mm2: float | None, note: str) -> None:
-        self._title, self._rows, self._area_mm2, self._note = title, rows, area_mm2, note
+    def __init__(self, title: str, model: str, rows: list[_Row], area_mm2: float | None, note: str) -> None:
+        self._title, self._model, self._rows, self._area_mm2, self._note = title, model, rows, area_mm2, note
         self._total = sum(count for _, count, _ in rows)
 
-    def height(self, columns: int) -> int:
-        return 158 + -(-len(self._rows) // columns) * _ROW + 40
+    def height(self, width: int, columns: int) -> int:
+        head = sum(line for _, _, _, line in self._head(width))
+        return head + 106 + -(-len(self._rows) // columns) * _ROW + 40
+
+    def _head(self, width: int) -> list[tuple[str, int, Colour, int]]:
+        """Text, size, colour and height of each line of the title, and of the model below it."""
+        size = next((s for s in range(36, 27, -1) if width_of(self._title, s) <= width), 28)
+        title = [(line, size, _DARK, size + 6) for line in wrapped(self._title, size, width, most=4)]
+        model = [(line, 20, _MUTED, 28) for line in wrapped(self._model, 20, width, most=3) if line]
+        *others, (text, size, colour, height) = title + model
+        return [*others, (text, size, colour, height + 10)]
 
     def draw(self, page: Page, x: int, y: int, width: int, columns: int = 1) -> None:
         """Draw within `width` px from (x, y) on."""
-        page.fitted(x, y, self._title, 36, _DARK, width, smallest=24)
-        page.text(x, y + 52, self._headline(), 26, _DARK)
-        page.text(x, y + 88, self._subline(), 20, _MUTED)
+        for text, size, colour, height in self._head(width):
+            page.fitted(x, y, text, size, colour, width, smallest=min(size, 24))
+            y += height
+        page.text(x, y, self._headline(), 26, _DARK)
+        page.text(x, y + 36, self._subline(), 20, _MUTED)
+        y -= 52  # where one line of title would have begun
         page.box(x, y + 128, width, 2, _RULE)
         gap = 44
         column_width = (width - gap * (columns - 1)) // columns
@@ -204,7 +218,7 @@ def _compose(picture: NDArray[np.uint8], legend: _Legend, detail: NDArray[np.uin
     if width > 1.75 * height:
         return _compose_below(picture, legend, detail)
     detail_height = 0 if detail is None else detail.shape[0] + 24
-    needed = legend.height(1) + detail_height + 2 * _EDGE
+    needed = legend.height(_PANEL - 2 * _EDGE, 1) + detail_height + 2 * _EDGE
     page = Page(width + _PANEL, max(height, needed))
     page.paste(picture, 0, (page.image.height - height) // 2)
     legend.draw(page, width + _EDGE, _EDGE, _PANEL - 2 * _EDGE)
@@ -218,7 +232,7 @@ def _compose_below(picture: NDArray[np.uint8], legend: _Legend, detail: NDArray[
     width = max(width, 2 * _PANEL)
     room = width - 2 * _EDGE - (0 if detail is None else detail.shape[1] + _EDGE)
     columns = max(1, room // 420)
-    below = max(legend.height(columns), 0 if detail is None else detail.shape[0])
+    below = max(legend.height(room, columns), 0 if detail is None else detail.shape[0])
     page = Page(width, height + below + 2 * _EDGE)
     page.paste(picture, 0, 0)
     legend.draw(page, _EDGE, height + _EDGE, room, columns)

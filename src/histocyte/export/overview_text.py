@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-__all__ = ["Colour", "Page", "round_length_um"]
+__all__ = ["Colour", "Page", "round_length_um", "width_of", "wrapped"]
 
 Colour = tuple[int, int, int]
 
@@ -104,6 +104,25 @@ class Page:
         base, stem = y + font.getbbox("u")[3], max(1, round(size * 0.085))
         left = round(x + size * 0.078)
         self._draw.rectangle((left, base - size * 0.2, left + stem - 1, base + size * 0.16), fill=colour)
+
+
+def wrapped(text: str, size: int, width: float, *, most: int) -> list[str]:
+    """The text in lines of `width` at most, broken after spaces and the signs that names are put together with.
+
+    Args:
+        text: Of one line.
+        size: Of the letters, px.
+        width: Of the lines, px.
+        most: How many lines there may be; the last holds what is left, whatever its width.
+    """
+    lines: list[str] = []
+    while width_of(text, size) > width and len(lines) < most - 1:
+        fits = next((n for n in range(len(text), 1, -1) if width_of(text[:n].rstrip(), size) <= width), 1)
+        joint = max((text.rfind(sign, 0, fits) for sign in " -_.,+"), default=-1) + 1
+        end = joint if joint > fits // 2 else fits
+        lines.append(text[:end].rstrip())
+        text = text[end:].lstrip()
+    return [*lines, text]
 
 
 def width_of(text: str, size: int) -> float:

@@ -100,7 +100,7 @@ def write_outputs(
     counts = summary.counts()
     with write_atomically(outputs["overview"]) as file:
         # A second time through the cells, now that it is known how many there are and where to look.
-        file.write(_overview(reader, model, region, settled(plan, journal), counts, glance.densest))
+        file.write(_overview(folder.name, reader, model, region, settled(plan, journal), counts, glance.densest))
     return {
         "name": folder.name,
         "mpp": reader.mpp,
@@ -155,6 +155,7 @@ def drawn_regions(region: Region, mpp: float) -> list[tuple[str, BaseGeometry, f
 
 
 def _overview(
+    name: str,
     reader: SlideReader,
     model: Model,
     region: Region,
@@ -171,9 +172,13 @@ def _overview(
         xmin, ymin, xmax, ymax = densest.bounds().T
         inside = (xmax > box.x) & (xmin < box.right) & (ymax > box.y) & (ymin < box.bottom)
         detail = (reader.read(box, mpp=reader.mpp), box, densest.take(inside))
-    title = f"{reader.name} · {model.spec.name}"
+    by = (
+        model.spec.name
+        if model.classifier is None
+        else f"{model.spec.name}, classes of {Path(model.classifier.where).name}"
+    )
     picture = draw_overview(
-        thumbnail, downsample, region.geometry, cells, model.taxonomy, reader.mpp, title, counts, detail=detail
+        thumbnail, downsample, region.geometry, cells, model.taxonomy, reader.mpp, name, counts, model=by, detail=detail
     )
     return _png(picture)
 
