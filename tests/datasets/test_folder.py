@@ -176,7 +176,7 @@ def test_a_table_states_the_tissue_of_an_image(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        (b"image,tissue\na,Skin\n", "none 'name'"),
+        (b"picture,tissue\na,Skin\n", "none .name'"),
         (b"name,tissue\na,Skin\na,Colon\n", "two tissues of 'a': 'Skin' and 'Colon'"),
         (b"name,tissue\na,\xff\n", "cannot be read as a table"),
         (b'name,tissue\na,"x" y\n', "cannot be read as a table"),

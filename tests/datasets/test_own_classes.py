@@ -10,8 +10,16 @@ import numpy as np
 import pytest
 
 from histocyte.core.errors import InputError
-from histocyte.core.taxonomy import CONSEP, CellClass, Taxonomy
-from histocyte.datasets.own_classes import load_for_taxonomy, load_with_own_classes, taxonomy_of_names
+from histocyte.core.taxonomies import CELLS
+from histocyte.core.taxonomy import CONSEP, NO_CLASSES, CellClass, Taxonomy
+from histocyte.datasets.class_list import taxonomy_of_names
+from histocyte.datasets.own_classes import (
+    classes_to_learn,
+    load_for_taxonomy,
+    load_to_learn,
+    load_with_own_classes,
+)
+from histocyte.datasets.sample import IGNORED
 
 
 def folder(path: Path, classes: object = None, types: tuple[int, ...] = (0, 1, 2)) -> Path:
@@ -95,3 +103,79 @@ def test_classes_go_into_another_list_by_name(tmp_path: Path) -> None:
         load_for_taxonomy([folder(tmp_path / "third", ["x", "y"])], into, mpp=0.25)
     (sample,) = load_for_taxonomy([folder(tmp_path / "plain")], into, mpp=0.25)
     assert sample.types is None
+
+
+def test_classes_to_learn_are_those_that_the_folders_share_or_that_are_asked_for(tmp_path: Path) -> None:
+    mine, plain = folder(tmp_path / "mine", ["tumour", "rest"]), folder(tmp_path / "tnbc", types=(0, 0, 0))
+    found = classes_to_learn([mine, plain], mpp=0.25)
+    assert found is not None
+    assert found.names == ("tumour", "rest")
+    assert classes_to_learn([plain], mpp=0.25) is None
+    assert classes_to_learn([mine, plain], classes="cells", mpp=0.25) == CELLS
+    typed = classes_to_learn([mine, plain], classes="a, b,c", mpp=0.25)
+    assert typed is not None
+    assert typed.names == ("a", "b", "c")
+
+
+def test_folders_with_different_classes_are_refused_with_the_way_out(tmp_path: Path) -> None:
+    sets = [folder(tmp_path / "consep"), folder(tmp_path / "monusac")]
+    with pytest.raises(InputError, match="--classes cells is a list that all of them can be read as"):
+        classes_to_learn(sets)
+    with pytest.raises(InputError, match=r"'.*mine' has tumour, rest.*--classes other,inflammatory,epithelial,spindle"):
+        classes_to_learn([sets[0], folder(tmp_path / "mine", ["tumour", "rest"])], mpp=0.25)
+
+
+def test_a_coarser_label_leaves_open_what_a_cell_is(tmp_path: Path) -> None:
+    (sample,) = load_to_learn([folder(tmp_path / "consep", types=(0, 2, 4))], CELLS)
+    assert sample.types is not None
+    assert sample.types.tolist() == [0, 0, 5]
+    assert sample.one_of is not None
+    assert sample.one_of.astype(int).tolist() == [[0] * 6, [0, 1, 1, 1, 0, 0], [0, 0, 0, 0, 1, 0]]
+    assert sample.class_counts(6).tolist() == [0, 0, 0, 0, 1, 0]
+
+
+def test_types_of_a_folder_without_a_list_are_numbers_of_the_list_asked_for_or_refused(tmp_path: Path) -> None:
+    mine = folder(tmp_path / "mine", types=(0, 2, 1))
+    (sample,) = load_to_learn([mine], taxonomy_of_names("own", ["a", "b"]), mpp=0.25)
+    assert sample.types is not None
+    assert sample.types.tolist() == [0, 2, 1]
+    with pytest.raises(InputError, match="--classes tumour,stroma"):
+        load_to_learn([mine], NO_CLASSES, mpp=0.25)
+    with pytest.raises(InputError, match="has the classes x, y, and none of them can be read as one of a, b"):
+        load_to_learn([folder(tmp_path / "third", ["x", "y"])], taxonomy_of_names("own", ["a", "b"]), mpp=0.25)
+
+
+def test_regions_of_which_nobody_could_say_what_they_are_are_ignored(tmp_path: Path) -> None:
+    (sample,) = load_to_learn([folder(tmp_path / "monusac", types=(0, 3, 5))], CELLS)
+    assert sample.instances.max() == 1
+    assert sample.types is not None
+    assert sample.types[:2].tolist() == [0, 3]
+    assert sample.ignored is not None
+    assert np.argwhere(sample.ignored).tolist() == [[4, column] for column in range(2, 8)]
+    assert (sample.marked == IGNORED).sum() == 6
+
+
+def test_dots_teach_classes(tmp_path: Path) -> None:
+    dots = tmp_path / "brca_m2c_points"
+    dots.mkdir()
+    cv2.imwrite(str(dots / "a.png"), np.zeros((64, 64, 3), np.uint8))
+    np.savez(dots / "a.npz", points=np.array([[10, 20], [40, 50]], np.float32), type=np.array([2, 3], np.uint8))
+    (sample,) = load_to_learn([dots], CELLS)
+    assert sample.types is not None
+    assert [sample.types[sample.instances[20, 10]], sample.types[sample.instances[50, 40]]] == [1, 5]
+    assert not sample.separable
+    assert sample.ignored is not None
+    assert sample.ignored[25, 15]
+    np.savez(dots / "a.npz", points=np.zeros((2, 3)), type=np.zeros(2, np.uint8))
+    with pytest.raises(InputError, match=r"Needed: an array 'points' \(N, 2\)"):
+        load_to_learn([dots], CELLS)
+
+
+def test_resolution_follows_from_a_stated_diameter(tmp_path: Path) -> None:
+    mixed = folder(tmp_path / "dsb2018_he")
+    (mixed / "images.csv").write_text("image,median_diameter_px\na,10.2\n")
+    (sample,) = load_to_learn([mixed], NO_CLASSES)
+    assert sample.mpp == pytest.approx(0.5)
+    (mixed / "images.csv").write_text("image,median_diameter_px\na,0\n")
+    with pytest.raises(InputError, match="a number above 0"):
+        load_to_learn([mixed], NO_CLASSES)

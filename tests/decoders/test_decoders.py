@@ -7,6 +7,7 @@ import torch
 
 from histocyte.core.errors import InputError
 from histocyte.core.maps import MapSpec
+from histocyte.decoders.fpn import FPN
 from histocyte.decoders.heads import PixelShuffleHeads, PointwiseHeads
 from histocyte.decoders.unet import UNet
 from histocyte.decoders.unetr import UNETR
@@ -115,3 +116,30 @@ def test_own_branch_heads_read_their_own_part_only() -> None:
 def test_own_branch_heads_need_equal_parts() -> None:
     with pytest.raises(InputError, match="give the decoder 3 branches"):
         PointwiseHeads(64, 1, SPECS, own_branch=True)
+
+
+PYRAMID = EncoderInfo((16, 24, 48, 120), (2, 4, 8, 16), 16)
+
+
+def pyramid(height: int, width: int) -> Features:
+    sizes = zip(PYRAMID.widths, PYRAMID.strides, strict=True)
+    return Features(tuple(torch.randn(2, w, height // s, width // s) for w, s in sizes))
+
+
+def test_a_feature_pyramid_ends_at_the_finest_level_and_sees_every_pixel() -> None:
+    decoder = FPN(PYRAMID, widths=(32, 24, 16), depths=(1, 1, 1)).eval()
+    image = torch.randn(2, 3, 48, 32, requires_grad=True)
+    decoded = decoder(pyramid(48, 32), image)
+    assert decoded.shape == (2, 16, 24, 16)
+    assert (decoder.width, decoder.stride) == (16, 2)
+    decoded.sum().backward()
+    assert image.grad is not None
+    assert (image.grad.abs().sum(1) > 0).float().mean() > 0.9
+    assert PixelShuffleHeads(16, 2, SPECS)(decoded).shape == (2, 10, 48, 32)
+
+
+def test_a_feature_pyramid_refuses_what_does_not_fit() -> None:
+    with pytest.raises(InputError, match="needs 3 widths and depths, got 2 and 3"):
+        FPN(PYRAMID, widths=(32, 24), depths=(1, 1, 1))
+    with pytest.raises(InputError, match="levels double in stride"):
+        FPN(VIT)

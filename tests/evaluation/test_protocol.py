@@ -311,3 +311,14 @@ def test_the_tissue_of_a_sample_is_its_stratum():
     report = evaluate(answers(*found), samples, NAMES, replicates=20)
     assert value(report, "bpq_strata") == pytest.approx(0.75, abs=1e-5)
     assert ("liver: Detection F1", "1.000") in [(row.score, row.value) for row in report.table()]
+
+
+def test_what_is_found_where_nobody_said_what_there_is_does_not_count():
+    unclear = np.zeros((64, 64), bool)
+    unclear[40:, 40:] = True
+    found = instances(squares(*GRID, (48, 48)), [1, 2, 2, 1, 2])
+    plain, with_unclear = (sample("0", LABELS, [0, 1, 2, 2, 1], ignored=i) for i in (None, unclear))
+    assert value(evaluate(answers(found), [plain], NAMES, replicates=10), "bpq") < 0.9
+    assert value(evaluate(answers(found), [with_unclear], NAMES, replicates=10), "bpq") == pytest.approx(1)
+    mostly_outside = instances(squares(*GRID, (35, 44)), [1, 2, 2, 1, 2])  # 3 of its 8 rows lie in it
+    assert value(evaluate(answers(mostly_outside), [with_unclear], NAMES, replicates=10), "bpq") < 0.9

@@ -57,3 +57,22 @@ def test_every_representation_learns_classes_from_known_nuclei_alone(representat
     assert raw.grad is not None
     assert (raw.grad[0, -3:].abs().sum(0) > 0).all()
     assert raw.grad[1].abs().max() == 0
+
+
+def test_a_label_that_leaves_the_class_open_teaches_the_sum_of_what_it_may_be() -> None:
+    one_of = np.array([[0, 0, 0], [1, 1, 0], [0, 0, 1], [0, 0, 0]], bool)
+    labels = Labels(TRUTH, np.array([0, 0, 3, 0], np.uint8), one_of)
+    truth = torch.from_numpy(types_map(labels, 3))[None]
+    raw = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(3), requires_grad=True)
+    terms = types_loss_terms(raw, truth)
+    p = raw.detach().softmax(1)[0].numpy()
+    per_pixel = np.select(
+        [TRUTH == 0, TRUTH == 1, TRUTH == 2], [-np.log(p[0]), -np.log(p[1] + p[2]), -np.log(p[3])], 0.0
+    )
+    assert terms["types_ce"].item() == pytest.approx(per_pixel.sum() / (TRUTH != 3).sum(), rel=1e-5)
+    terms["types_ce"].backward()
+    assert raw.grad is not None
+    down = raw.grad[0][:, torch.from_numpy(TRUTH == 1)]
+    assert (down[1:3] < 0).all()  # both are pushed up
+    assert (down[[0, 3]] > 0).all()
+    assert np.array_equal(known_classes(truth)[0, 0].numpy() > 0, (TRUTH == 0) | (TRUTH == 2))

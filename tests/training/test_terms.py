@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from histocyte.core.errors import UnknownNameError
+from histocyte.core.instances import Labels
+from histocyte.representations.distance import Distance
 from histocyte.representations.flow import Flow
 from histocyte.representations.hover import Hover
+from histocyte.representations.protocol import Representation
 from histocyte.representations.star import Star
+from histocyte.testing.scenes import packed_ellipses
 from histocyte.training.terms import FURTHER_TERMS, loss_terms, term_names, weighted
 
 torch.set_num_threads(1)
@@ -101,3 +106,40 @@ def test_a_nucleus_map_of_one_channel_has_the_same_double_softmax() -> None:
         wanted=(name,),
     )
     assert one[name].item() == pytest.approx(two[name].item(), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "representation", [Hover(2), Hover(2, nucleus_channels=2), Star(2), Flow(2), Distance(2)], ids=lambda r: str(r)[:20]
+)
+def test_nothing_is_learnt_where_nothing_is_taught(representation: Representation) -> None:
+    scene = packed_ellipses((64, 64), 8, seed=1)
+    unknown = np.zeros((64, 64), bool)
+    unknown[20:50, 10:40] = True
+    maps = representation.encode(replace(scene, instances=np.where(unknown, 0, scene.instances).astype(np.int32)))
+    target = {name: torch.from_numpy(np.asarray(each, np.float32))[None] for name, each in maps.items()}
+    taught = torch.from_numpy(~unknown)[None]
+    channels = sum(spec.channels for spec in representation.maps)
+    raw = torch.randn(1, channels, 64, 64, generator=torch.Generator().manual_seed(0))
+    other = torch.where(taught[:, None], raw, raw.flip(2) + 3).requires_grad_()
+    terms = [loss_terms(representation, r, target, torch.ones(1), taught=taught) for r in (raw, other)]
+    for name, value in terms[0].items():
+        assert torch.isfinite(value), name
+        assert value.item() == terms[1][name].item(), name
+    torch.stack(list(terms[1].values())).sum().backward()
+    assert other.grad is not None
+    assert other.grad[0, :, ~taught[0]].abs().max() == 0
+    assert other.grad[0, :, taught[0]].abs().max() > 0
+
+
+def test_a_perfect_answer_beside_unknown_places_costs_nothing() -> None:
+    """What the network is taken to have said there is right in every sum over pixels, of overlaps too."""
+    labels = np.zeros((32, 32), np.int32)
+    labels[4:12, 4:12] = 1
+    maps = Hover(2).encode(Labels(labels, np.array([0, 2], np.uint8)))
+    target = {name: torch.from_numpy(np.asarray(each, np.float32))[None] for name, each in maps.items()}
+    unknown = torch.zeros(1, 32, 32, dtype=torch.bool)
+    unknown[:, 16:] = True
+    sure = {"nucleus": 40 * target["nucleus"] - 20, "hover": target["hover"], "types": 40 * target["types"] - 20}
+    raw = torch.where(unknown[:, None], 7.0, torch.cat([sure[spec.name] for spec in Hover(2).maps], 1))
+    terms = loss_terms(Hover(2), raw, target, torch.ones(1), taught=~unknown)
+    assert {name: value.item() for name, value in terms.items()} == pytest.approx(dict.fromkeys(terms, 0.0), abs=1e-3)

@@ -18,10 +18,13 @@ class Labels:
         instances: (H, W) int32, 0 background, 1..N one nucleus each.
         types: (N + 1,) class of each instance, indexed by instance id (entry 0 unused); classes count
             from 1, 0 says that the class is unknown. None where the data set has no classes at all.
+        one_of: (N + 1, K) bool, the classes that each instance may be, where some may be several; it stands above
+            `types` for a map to learn from. None where `types` says all.
     """
 
     instances: NDArray[np.int32]
     types: NDArray[np.uint8] | None = None
+    one_of: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True, slots=True)

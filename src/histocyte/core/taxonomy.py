@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from histocyte.core.errors import InputError
 
-__all__ = ["CONSEP", "MOST_CLASSES", "PANNUKE", "CellClass", "Taxonomy"]
+__all__ = ["CONSEP", "MOST_CLASSES", "NO_CLASSES", "PANNUKE", "CellClass", "Taxonomy"]
 
 MOST_CLASSES = 255
 """Label files hold a cell's type in a byte, 0 for an unknown one."""
@@ -103,6 +103,9 @@ def _colour(value: Sequence[Any]) -> tuple[int, int, int]:
         raise ValueError(f"no colour: {value!r:.60}")
     return red, green, blue
 
+
+NO_CLASSES = Taxonomy("none", ())
+"""Of a model that finds and outlines cells only."""
 
 CONSEP = Taxonomy(
     "consep",

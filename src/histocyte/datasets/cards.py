@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
+
+from histocyte.core.taxonomies import BRCA_M2C, CRCHISTO, MONUSAC
+from histocyte.core.taxonomy import CONSEP, Taxonomy
 
 __all__ = ["DATASETS", "DatasetCard"]
 
@@ -18,8 +22,12 @@ class DatasetCard:
         licence: As its authors state it.
         citation: Short reference.
         group: Image name → patient, slide, or whatever must stay on one side of a split.
-        classes: The set's own class names in the order of its type codes; empty where it has none.
-        into: Its class name → class of the CoNSeP taxonomy.
+        taxonomy: The set's own classes in the order of its type codes; None where it has none.
+        ignored: Type codes of what teaches nothing: regions of which nobody could say what they are.
+        dots: Nuclei are dots without outlines: "all" nuclei have one, or "some" have.
+        nucleus_um: Median diameter of its nuclei, µm, from which the resolution of each image follows where it is not
+            known but the table of the set states that diameter in px.
+        share: How often crops are drawn from it, beside other sets.
         separable: Whether touching nuclei are apart in the labels.
         external: Never to be trained or selected on.
         commercial: Whether its licence, as far as it is known, lets models that learnt from it be used commercially.
@@ -30,12 +38,20 @@ class DatasetCard:
     licence: str
     citation: str
     group: Callable[[str], str]
-    classes: tuple[str, ...] = ()
-    into: Mapping[str, str] = field(default_factory=dict)
+    taxonomy: Taxonomy | None = None
+    ignored: tuple[int, ...] = ()
+    dots: Literal["", "all", "some"] = ""
+    nucleus_um: float | None = None
+    share: float = 1.0
     separable: bool = True
     external: bool = False
     commercial: bool = False
     mpp_by_image: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of its classes, in the order of its type codes; none where it has none."""
+        return () if self.taxonomy is None else self.taxonomy.names
 
 
 def _patient(name: str) -> str:
@@ -52,8 +68,6 @@ def _before_underscore(name: str) -> str:
     return name.split("_")[0]
 
 
-_SAME = {n: n for n in ("other", "inflammatory", "epithelial", "spindle")}
-
 DATASETS: dict[str, DatasetCard] = {
     card.name: card
     for card in (
@@ -63,18 +77,47 @@ DATASETS: dict[str, DatasetCard] = {
             "Apache-2.0 (as reported; verify)",
             "Graham et al., Medical Image Analysis 58, 2019",
             _itself,
-            tuple(_SAME),
-            _SAME,
+            CONSEP,
+            share=0.40,
             commercial=True,
         ),
-        DatasetCard("monuseg", 0.25, "CC BY-NC-SA 4.0", "Kumar et al., IEEE TMI 36(7), 2017", _patient),
+        DatasetCard("monuseg", 0.25, "CC BY-NC-SA 4.0", "Kumar et al., IEEE TMI 36(7), 2017", _patient, share=0.38),
+        DatasetCard("monuseg7", 0.25, "CC BY-NC-SA 4.0", "Kumar et al., IEEE TMI 36(7), 2017", _patient, share=0.10),
         DatasetCard(
-            "tnbc", 0.25, "CC BY 4.0", "Naylor et al., IEEE TMI 38(2), 2019", _before_underscore, commercial=True
+            *("tnbc", 0.25, "CC BY 4.0", "Naylor et al., IEEE TMI 38(2), 2019", _before_underscore),
+            share=0.12,
+            commercial=True,
         ),
         DatasetCard(
             *("nuinsseg", 0.25, "CC BY 4.0", "Mahbod et al., Scientific Data 11, 2024", _itself),
+            share=0.10,
             separable=False,
             commercial=True,
+        ),
+        DatasetCard(
+            *("monusac", 0.25, "CC BY-NC-SA 4.0", "Verma et al., IEEE TMI 40(12), 2021", _patient, MONUSAC),
+            ignored=(5,),
+            share=0.25,
+            separable=False,  # touching nuclei of one class were drawn as one and parted by a watershed
+        ),
+        DatasetCard(
+            *("dsb2018_he", 0.25, "CC0 1.0", "Caicedo et al., Nature Methods 16, 2019", _itself),
+            nucleus_um=5.1,
+            share=0.05,
+            commercial=True,
+        ),
+        DatasetCard(
+            *("brca_m2c_points", 0.5, "BSD-3-Clause (repository; images of TCGA)"),
+            *("Abousamra et al., ICCV 2021", _patient, BRCA_M2C),
+            dots="all",
+            share=0.25,
+            commercial=True,
+        ),
+        DatasetCard(
+            *("crchisto_points", 0.55, "research only", "Sirinukunwattana et al., IEEE TMI 35(5), 2016", _itself),
+            CRCHISTO,
+            dots="some",
+            share=0.15,
         ),
         DatasetCard("nucls_sample", 0.2, "CC0 1.0", "Amgad et al., GigaScience 11, 2022", _itself, commercial=True),
         DatasetCard("pannuke_breast25", 0.25, "CC BY-NC-SA 4.0", "Gamper et al., arXiv:2003.10778, 2020", _itself),

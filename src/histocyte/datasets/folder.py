@@ -1,11 +1,13 @@
 """Folders of labelled images: NAME.webp (or .png, .jpg, .tif) beside NAME.npz with `inst` and, where known, `type`.
 
-A table `images.csv` in the folder may state the tissue and the patient of each image (`datasets.image_table`).
+A set of dots has `points` (N, 2) and `type` (N,) in place of `inst`. A table `images.csv` in the folder may state the
+tissue and the patient of each image (`datasets.image_table`), classes.json its classes (`datasets.class_list`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +16,27 @@ from numpy.typing import NDArray
 
 from histocyte.core.errors import InputError
 from histocyte.core.geometry import check_mpp
+from histocyte.core.taxonomies import readings
 from histocyte.core.taxonomy import CONSEP, Taxonomy
 from histocyte.datasets.cards import DATASETS, DatasetCard
+from histocyte.datasets.class_list import CLASSES_FILE, read_class_list, taxonomy_of_names
+from histocyte.datasets.dots import painted_dots
 from histocyte.datasets.image_table import ImageTable
-from histocyte.datasets.label_arrays import label_array, read_label_arrays
+from histocyte.datasets.label_arrays import label_array, read_dots, read_label_arrays
 from histocyte.datasets.sample import Sample
 from histocyte.files.foreign import broken_link
 from histocyte.slides.picture import pictures_in, read_picture
 
-__all__ = ["card_for", "load_folder", "load_folders", "refuse_external", "refuse_twice", "unpaired"]
+__all__ = [
+    "card_for",
+    "has_types",
+    "labelled_card",
+    "load_folder",
+    "load_folders",
+    "refuse_external",
+    "refuse_twice",
+    "unpaired",
+]
 
 MOST_IDS = 1 << 24
 """Tables are looked up by id; more would be an id gone wrong, and fill the memory."""
@@ -52,6 +66,27 @@ def card_for(folder: Path, *, mpp: float | None = None, option: str = "--mpp") -
     return DatasetCard(folder.resolve().name, mpp, "not stated", "own data", lambda name: name)
 
 
+def labelled_card(folder: Path, *, names: Sequence[str] | None = None, mpp: float | None = None) -> DatasetCard:
+    """The card of a folder of labelled images, with its classes: those of a known set, or of its classes.json.
+
+    Args:
+        folder: As for `load_folder`.
+        names: Of the type codes from 1, in place of what the folder says.
+        mpp: Resolution of a folder that is no known set.
+
+    Raises:
+        InputError: No such folder, an unknown resolution, or a broken classes.json.
+    """
+    if not folder.is_dir():
+        raise InputError(f"There is no folder '{folder}'. Pass a folder with NAME.webp/.png and NAME.npz pairs.")
+    card = card_for(folder, mpp=mpp)
+    if names is not None:
+        return replace(card, taxonomy=taxonomy_of_names(card.name, names))
+    if card.taxonomy is None and (folder / CLASSES_FILE).is_file():
+        return replace(card, taxonomy=read_class_list(folder / CLASSES_FILE, card.name))
+    return card
+
+
 def load_folder(
     folder: str | Path, *, taxonomy: Taxonomy = CONSEP, mpp: float | None = None, card: DatasetCard | None = None
 ) -> list[Sample]:
@@ -59,9 +94,9 @@ def load_folder(
 
     Args:
         folder: Where NAME.webp and NAME.npz lie; `inst` is (H, W) integer, `type` (N + 1,) by instance id.
-        taxonomy: Classes to map the set's own into; a set without classes gives samples without types.
+        taxonomy: Classes to read the set's own as; a set without classes gives samples without types.
         mpp: Resolution for folders that are no known set.
-        card: What is known of the set; by the folder's name where None.
+        card: What is known of the set; `labelled_card` where None.
 
     Raises:
         InputError: No such folder, no labelled image in it, a label file that does not fit its image, or a broken
@@ -70,7 +105,7 @@ def load_folder(
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"There is no folder '{folder}'. Pass a folder with NAME.webp/.png and NAME.npz pairs.")
-    card = card or card_for(folder, mpp=mpp)
+    card = card or labelled_card(folder, mpp=mpp)
     table = ImageTable.read(folder)
     samples = [_load(path, card, taxonomy, table) for path in _pairs(folder)]
     if not samples:
@@ -129,6 +164,19 @@ def _labels(folder: Path) -> list[Path]:
     return sorted(path for path in found if path.is_file() or broken_link(path))
 
 
+def has_types(folder: Path) -> bool:
+    """Whether label files of a folder tell types of cells apart; the first that holds a cell decides.
+
+    Raises:
+        InputError: A label file cannot be read.
+    """
+    for _, labels in _pairs(folder):
+        types = read_label_arrays(labels)[1]
+        if types is not None and types.size > 1:
+            return bool((types[1:] != types[1]).any() or types[1] > 0)
+    return False
+
+
 def unpaired(folder: str | Path) -> list[Path]:
     """Images without labels and labels without an image, which `load_folder` passes over, sorted by name."""
     folder = Path(folder)
@@ -140,40 +188,79 @@ def unpaired(folder: str | Path) -> list[Path]:
 def _load(pair: tuple[Path, Path], card: DatasetCard, taxonomy: Taxonomy, table: ImageTable) -> Sample:
     image_path, label_path = pair
     picture = read_picture(image_path)
-    inst, own_types = read_label_arrays(label_path)
-    found = label_array(inst, label_path)
-    if inst.shape != picture.pixels.shape[:2]:
-        there = " ".join((f"its image {picture.pixels.shape[:2]}; they must agree.", *picture.notes))
-        raise InputError(f"'{label_path}' is {inst.shape}, {there}")
-    highest = int(found.ids.max(initial=0))
-    if highest > MOST_IDS:
-        raise InputError(f"'{label_path}' has ids up to {highest}. Number its cells anew: at most {MOST_IDS:,}.")
-    instances = np.append(0, found.ids).astype(np.int32)[found.labels]
     name = image_path.stem
+    mpp = _mpp(name, card, table)
+    ignored: NDArray[np.bool_] | None = None
+    notes: tuple[str, ...] = ()
+    own: NDArray[Any] | None
+    if card.dots:
+        points, own = read_dots(label_path)
+        instances, ignored = painted_dots(points, picture.pixels.shape[:2], mpp=mpp, every=card.dots == "all")
+        own = np.concatenate([np.zeros(1, np.int64), own.astype(np.int64)])
+    else:
+        inst, own = read_label_arrays(label_path)
+        found = label_array(inst, label_path)
+        if inst.shape != picture.pixels.shape[:2]:
+            there = " ".join((f"its image {picture.pixels.shape[:2]}; they must agree.", *picture.notes))
+            raise InputError(f"'{label_path}' is {inst.shape}, {there}")
+        highest = int(found.ids.max(initial=0))
+        if highest > MOST_IDS:
+            raise InputError(f"'{label_path}' has ids up to {highest}. Number its cells anew: at most {MOST_IDS:,}.")
+        instances, notes = np.append(0, found.ids).astype(np.int32)[found.labels], found.notes
+    codes = _codes(own, instances, card, label_path)
+    if codes is not None and card.ignored:
+        unclear = np.isin(codes, card.ignored)
+        ignored = unclear[instances]
+        instances, codes = np.where(ignored, 0, instances).astype(np.int32), np.where(unclear, 0, codes)
+    types, one_of = (None, None) if codes is None else _read_as(codes, card, taxonomy)
     return Sample(
         name=name,
         image=picture.pixels,
         instances=instances,
-        types=_types(own_types, instances, card, taxonomy, label_path),
-        mpp=card.mpp_by_image.get(name, card.mpp),
+        types=types,
+        one_of=one_of,
+        ignored=ignored,
+        mpp=mpp,
         source=card.name,
         group=table.group(name) or card.group(name),
-        separable=card.separable,
+        separable=card.separable and not card.dots,
         tissue=table.tissue(name),
-        notes=(*picture.notes, *found.notes),
+        notes=(*picture.notes, *notes),
     )
 
 
-def _types(
-    own: NDArray[Any] | None, instances: NDArray[np.int32], card: DatasetCard, taxonomy: Taxonomy, path: Path
-) -> NDArray[np.uint8] | None:
-    if own is None or not card.into:
+def _mpp(name: str, card: DatasetCard, table: ImageTable) -> float:
+    diameter = table.diameter_px(name)
+    if card.nucleus_um is not None and diameter is not None:
+        return card.nucleus_um / diameter
+    return card.mpp_by_image.get(name, card.mpp)
+
+
+def _codes(
+    own: NDArray[Any] | None, instances: NDArray[np.int32], card: DatasetCard, path: Path
+) -> NDArray[np.int64] | None:
+    """(N + 1,) type codes of a set that has classes, checked."""
+    if own is None or card.taxonomy is None:
         return None
     if own.dtype.kind == "f" and np.isfinite(own).all() and (own == np.rint(own)).all():
         own = own.astype(np.int64)
+    most = max((len(card.classes), *card.ignored))
     fits = own.ndim == 1 and own.dtype.kind in "iu" and len(own) > instances.max()
-    if not fits or own.min() < 0 or own.max() > len(card.classes):
-        raise InputError(
-            f"'{path}': 'type' must have an entry for each of {instances.max()} instances, in 0–{len(card.classes)}."
-        )
-    return taxonomy.lookup_from(card.classes, card.into)[own]
+    if not fits or own.min() < 0 or own.max() > most:
+        raise InputError(f"'{path}': 'type' must have an entry for each of {instances.max()} instances, in 0–{most}.")
+    return own.astype(np.int64)
+
+
+def _read_as(
+    codes: NDArray[np.int64], card: DatasetCard, taxonomy: Taxonomy
+) -> tuple[NDArray[np.uint8] | None, NDArray[np.bool_] | None]:
+    """Types in a taxonomy, and what each instance may be where some may be several things; None, None if none fits."""
+    assert card.taxonomy is not None
+    may_be = readings(card.taxonomy, taxonomy)
+    if not may_be:
+        return None, None
+    table = np.zeros((len(card.classes) + 1, len(taxonomy)), bool)
+    for name, classes in may_be.items():
+        table[card.classes.index(name) + 1, [taxonomy.names.index(c) for c in classes]] = True
+    single = np.where(table.sum(1) == 1, table.argmax(1) + 1, 0).astype(np.uint8)
+    return single[codes], table[codes] if (table.sum(1) > 1).any() else None

@@ -17,7 +17,15 @@ from histocyte.core.instances import relabel_sequential
 from histocyte.core.labels import far_pieces
 from histocyte.files.foreign import foreign_parser, refuse_broken_link
 
-__all__ = ["MOST_LABEL_PIXELS", "LabelArray", "check_shape", "label_array", "read_array", "read_label_arrays"]
+__all__ = [
+    "MOST_LABEL_PIXELS",
+    "LabelArray",
+    "check_shape",
+    "label_array",
+    "read_array",
+    "read_dots",
+    "read_label_arrays",
+]
 
 MOST_LABEL_PIXELS = 1 << 28
 """16,384 × 16,384: scoring takes some tens of bytes a pixel."""
@@ -153,6 +161,26 @@ def read_label_arrays(path: Path) -> tuple[NDArray[Any], NDArray[Any] | None]:
             has = ", ".join(name.removesuffix(".npy") for name in archive.namelist()[:9]) or "none"
             raise InputError(f"'{path}' has no array 'inst'; it has {has}. {needed}")
         return inst, _member(archive, "type", path)
+
+
+def read_dots(path: Path) -> tuple[NDArray[np.float64], NDArray[Any]]:
+    """`points`, (N, 2) x and y in px, and `type`, (N,), of an .npz file.
+
+    Raises:
+        InputError: It cannot be read, or they are not there or not of these shapes.
+    """
+    form = "an array 'points' (N, 2), x and y in px, and 'type' (N,)"
+    with (
+        foreign_parser(lambda why: InputError(f"'{path}' is no file of dots ({why}). Needed: {form}.")),
+        zipfile.ZipFile(path) as archive,
+    ):
+        points, types = _member(archive, "points", path), _member(archive, "type", path)
+    if points is None or types is None:
+        raise InputError(f"'{path}' is no file of dots. Needed: {form}.")
+    fits = points.ndim == 2 and points.shape[1:] == (2,) and types.shape == points.shape[:1]
+    if not fits or points.dtype.kind not in "iuf" or types.dtype.kind not in "iu" or not np.isfinite(points).all():
+        raise InputError(f"'{path}' has points {points.shape} and types {types.shape}. Needed: {form}.")
+    return points.astype(np.float64), types
 
 
 def _member(archive: zipfile.ZipFile, name: str, path: Path) -> NDArray[Any] | None:

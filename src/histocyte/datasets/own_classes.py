@@ -1,51 +1,80 @@
-"""Labelled images with the class list of their own: that of a known set's card, or of classes.json in the folder.
-
-classes.json names the type codes from 1, `{"1": "tumour", "2": "stroma"}` or `["tumour", "stroma"]`, or is a whole
-taxonomy with colours (`Taxonomy.to_json`).
-"""
+"""Labelled images with the classes of their own, or brought into a list of classes that is wanted."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from histocyte.core.errors import InputError
-from histocyte.core.taxonomy import CONSEP, CellClass, Taxonomy
-from histocyte.datasets.cards import DatasetCard
-from histocyte.datasets.folder import card_for, load_folder, refuse_twice
+from histocyte.core.taxonomies import TAXONOMIES, readings
+from histocyte.core.taxonomy import Taxonomy
+from histocyte.datasets.cards import DATASETS
+from histocyte.datasets.class_list import CLASSES_FILE, taxonomy_of_names
+from histocyte.datasets.folder import has_types, labelled_card, load_folder, refuse_twice
 from histocyte.datasets.sample import Sample
 
-__all__ = ["classes_of", "load_for_taxonomy", "load_with_own_classes", "taxonomy_of_names"]
-
-CLASSES_FILE = "classes.json"
-
-COLOURS = (
-    (233, 79, 55),
-    (46, 196, 92),
-    (45, 114, 217),
-    (240, 200, 40),
-    (160, 90, 200),
-    (245, 140, 50),
-    (40, 190, 200),
-    (230, 100, 170),
-    (130, 90, 60),
-    (160, 160, 160),
-)
-"""Of classes whose file names none, in their order and then again."""
+__all__ = ["classes_to_learn", "load_for_taxonomy", "load_to_learn", "load_with_own_classes"]
 
 
-def taxonomy_of_names(name: str, classes: Sequence[str]) -> Taxonomy:
-    """A taxonomy with colours for classes that have names alone.
+def classes_to_learn(
+    folders: Sequence[str | Path], *, classes: str | None = None, mpp: float | None = None
+) -> Taxonomy | None:
+    """The classes that a model of some folders is to tell apart: those asked for, or those that the folders share.
+
+    Args:
+        folders: Of labelled images.
+        classes: A list known by name (`core.taxonomies`), or names with commas between them.
+        mpp: Resolution for folders that are no known set.
+
+    Returns:
+        The list; None where no folder has classes and none are asked for.
 
     Raises:
-        InputError: No name, an empty one, or one twice.
+        InputError: Folders with different lists and none asked for, or what `labelled_card` refuses.
     """
-    clean = [c.strip() for c in classes]
-    if not clean or not all(clean) or len(set(clean)) < len(clean):
-        raise InputError(f"'{', '.join(clean)}' is no list of classes: each needs a name of its own.")
-    return Taxonomy(name, tuple(CellClass(c, COLOURS[i % len(COLOURS)]) for i, c in enumerate(clean)))
+    if classes is not None:
+        return TAXONOMIES.get(classes.strip()) or taxonomy_of_names("own", classes.split(","))
+    found: dict[str, Taxonomy] = {}
+    for folder in folders:
+        card = labelled_card(Path(folder), mpp=mpp)
+        if card.taxonomy is not None:
+            found[str(folder)] = card.taxonomy
+    if len({taxonomy.names for taxonomy in found.values()}) > 1:
+        lists = "; ".join(f"'{folder}' has {', '.join(taxonomy.names)}" for folder, taxonomy in found.items())
+        fitting = [t.name for t in TAXONOMIES.values() if all(readings(own, t) for own in found.values())]
+        known = f" --classes {fitting[0]} is a list that all of them can be read as." if fitting else ""
+        raise InputError(
+            f"The folders have different classes: {lists}. Say which a model is to tell apart, e.g. --classes "
+            f"{','.join(next(iter(found.values())).names)}.{known}"
+        )
+    return next(iter(found.values()), None)
+
+
+def load_to_learn(folders: Sequence[str | Path], taxonomy: Taxonomy, *, mpp: float | None = None) -> list[Sample]:
+    """Samples to learn a list of classes from. Types of a folder without a list of its own are numbers of that list.
+
+    Raises:
+        InputError: A folder whose classes are all others, or whose types nobody names, or what `load_folder` refuses.
+    """
+    refuse_twice(folders)
+    samples: list[Sample] = []
+    for folder in map(Path, folders):
+        card = labelled_card(folder, mpp=mpp)
+        if card.taxonomy is None and card.name not in DATASETS and has_types(folder):
+            if not len(taxonomy):
+                raise InputError(
+                    f"'{folder}' has cells of different types and no list of classes. Write {CLASSES_FILE} into it, "
+                    'e.g. {"1": "tumour", "2": "stroma"}, or pass their names: --classes tumour,stroma.'
+                )
+            card = replace(card, taxonomy=taxonomy)
+        if len(taxonomy) and card.taxonomy is not None and not readings(card.taxonomy, taxonomy):
+            raise InputError(
+                f"'{folder}' has the classes {', '.join(card.classes)}, and none of them can be read as one of "
+                f"{', '.join(taxonomy.names)}. Name them alike in its {CLASSES_FILE}, or leave the folder out."
+            )
+        samples += load_folder(folder, taxonomy=taxonomy, mpp=mpp, card=card)
+    return samples
 
 
 def load_with_own_classes(
@@ -63,16 +92,16 @@ def load_with_own_classes(
             refuses.
     """
     refuse_twice(folders)
-    lists = [classes_of(Path(folder), names=names, mpp=mpp) for folder in folders]
-    for folder, (card, taxonomy) in zip(folders, lists, strict=True):
-        if taxonomy is None:
+    cards = [labelled_card(Path(folder), names=names, mpp=mpp) for folder in folders]
+    for folder, card in zip(folders, cards, strict=True):
+        if card.taxonomy is None:
             raise InputError(
                 f'\'{folder}\' has no list of classes. Write {CLASSES_FILE} into it, e.g. {{"1": "tumour", "2": '
                 '"stroma"}, or pass the names of the classes: --classes tumour,stroma.'
             )
         if card.external:
             raise InputError(f"'{folder}' is an external test set, never trained or selected on. Leave it out.")
-    taxonomies = [taxonomy for _, taxonomy in lists if taxonomy is not None]
+    taxonomies = [card.taxonomy for card in cards if card.taxonomy is not None]
     for folder, taxonomy in zip(folders, taxonomies, strict=True):
         if taxonomy.names != taxonomies[0].names:
             raise InputError(
@@ -82,7 +111,7 @@ def load_with_own_classes(
     first = taxonomies[0]
     samples = [
         sample
-        for folder, (card, _) in zip(folders, lists, strict=True)
+        for folder, card in zip(folders, cards, strict=True)
         for sample in load_folder(folder, taxonomy=first, mpp=mpp, card=card)
     ]
     return samples, first
@@ -109,57 +138,11 @@ def load_for_taxonomy(
     refuse_twice(folders)
     samples: list[Sample] = []
     for folder in folders:
-        card, own = classes_of(Path(folder), names=names, mpp=mpp)
-        shared = {} if own is None else {c: c for c in own.names if c in taxonomy.names}
-        if own is not None and not shared:
+        card = labelled_card(Path(folder), names=names, mpp=mpp)
+        if card.taxonomy is not None and not readings(card.taxonomy, taxonomy):
             raise InputError(
-                f"'{folder}' has the classes {', '.join(own.names)}, and these are to be scored: "
+                f"'{folder}' has the classes {', '.join(card.classes)}, and these are wanted: "
                 f"{', '.join(taxonomy.names)}. Name them alike in its {CLASSES_FILE}, or pass --classes."
             )
-        kept = {theirs: ours for theirs, ours in card.into.items() if ours in shared}
-        samples += load_folder(folder, taxonomy=taxonomy, mpp=mpp, card=replace(card, into=kept))
+        samples += load_folder(folder, taxonomy=taxonomy, mpp=mpp, card=card)
     return samples
-
-
-def classes_of(
-    folder: Path, *, names: Sequence[str] | None = None, mpp: float | None = None
-) -> tuple[DatasetCard, Taxonomy | None]:
-    """The card of a folder, with the way from its type codes into its own classes, and these; None if it has none.
-
-    Args:
-        folder: As for `datasets.folder`.
-        names: Of the type codes from 1, in place of what the folder says.
-        mpp: Resolution of a folder that is no known set.
-
-    Raises:
-        InputError: No such folder, an unknown resolution, or a broken classes.json.
-    """
-    if not folder.is_dir():
-        raise InputError(f"There is no folder '{folder}'. Pass a folder with NAME.webp/.png and NAME.npz pairs.")
-    card = card_for(folder, mpp=mpp)
-    if names is not None:
-        taxonomy = taxonomy_of_names(card.name, names)
-    elif card.into:
-        return card, CONSEP
-    elif (folder / CLASSES_FILE).is_file():
-        taxonomy = _read_classes(folder / CLASSES_FILE, card.name)
-    else:
-        return card, None
-    return replace(card, classes=taxonomy.names, into={c: c for c in taxonomy.names}), taxonomy
-
-
-def _read_classes(path: Path, name: str) -> Taxonomy:
-    form = '{"1": "tumour", "2": "stroma"}'
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"'{path}' cannot be read ({error}). Needed: {form}.") from error
-    if isinstance(data, dict) and "classes" in data:
-        return Taxonomy.from_json(data)
-    if isinstance(data, dict):
-        data = {code: text for code, text in data.items() if code != "0"}
-        if sorted(data) == sorted(str(i) for i in range(1, len(data) + 1)):
-            data = [data[str(i)] for i in range(1, len(data) + 1)]
-    if not isinstance(data, list) or not all(isinstance(text, str) for text in data):
-        raise InputError(f"'{path}' is no list of classes. Needed: {form}, with the codes from 1 without a gap.")
-    return taxonomy_of_names(name, data)

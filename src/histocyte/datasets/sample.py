@@ -10,7 +10,10 @@ from numpy.typing import NDArray
 
 from histocyte.core.instances import Labels
 
-__all__ = ["Sample"]
+__all__ = ["IGNORED", "Sample"]
+
+IGNORED = -1
+"""In the label map of `Sample.marked` and of its crops: nobody said what there is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +26,10 @@ class Sample:
         instances: (H, W) int32, 0 background, 1..N nuclei.
         types: (N + 1,) class of each nucleus in the taxonomy the set was loaded for (0 unknown), or None
             where the set has no classes.
+        one_of: (N + 1, K) bool, what each nucleus may be, where labels of the set leave that open for some; None
+            where `types` says all.
+        ignored: (H, W) bool, where nobody said what there is: nothing is learnt there and nothing found there is
+            scored. None where all is labelled.
         mpp: µm per px.
         source: Data set it comes from.
         group: What must not be split between training and validation: patient or slide.
@@ -43,8 +50,25 @@ class Sample:
     regions: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
     tissue: str = ""
     notes: tuple[str, ...] = ()
+    one_of: NDArray[np.bool_] | None = None
+    ignored: NDArray[np.bool_] | None = None
+
+    def class_counts(self, classes: int) -> NDArray[np.int64]:
+        """(K,) nuclei of each class; those that may be several things count for none."""
+        if self.types is None:
+            return np.zeros(classes, np.int64)
+        return np.bincount(self.types[1:], minlength=classes + 1)[1 : classes + 1]
+
+    @property
+    def marked(self) -> NDArray[np.int32]:
+        """(H, W) `instances` with `IGNORED` where that is so; it goes through crops and augmentation as any id does."""
+        return self.instances if self.ignored is None else np.where(self.ignored, np.int32(IGNORED), self.instances)
 
     @property
     def labels(self) -> Labels:
         """Instances and their types, as a representation encodes them."""
-        return Labels(self.instances, self.types)
+        return self.labels_of(self.instances)
+
+    def labels_of(self, instances: NDArray[np.int32]) -> Labels:
+        """A part or another rendering of the label map, (h, w) with its ids, with what is known of their classes."""
+        return Labels(instances, self.types, self.one_of)

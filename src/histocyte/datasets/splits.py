@@ -11,6 +11,9 @@ from histocyte.datasets.sample import Sample
 
 __all__ = ["split_by_group"]
 
+TCGA = "TCGA-"
+"""Barcodes of patients of The Cancer Genome Atlas begin so, whatever set has their images."""
+
 
 def split_by_group(
     samples: Sequence[Sample], *, fraction: float = 0.2, seed: int = 0, fold: tuple[int, int] | None = None
@@ -19,7 +22,8 @@ def split_by_group(
 
     In every data set by itself, the groups are shuffled by the seed and the first `fraction` of them (at least one, and
     never all) are held out. Or one part of as many as there are folds, so that over all folds each group is held out
-    once.
+    once. A patient of TCGA is the same in every set (MoNuSAC, MoNuSeg and BRCA-M2C share some): held out of one, held
+    out of all.
 
     Args:
         samples: From one or more data sets.
@@ -47,5 +51,8 @@ def split_by_group(
                 raise InputError(f"'{source}' has {len(groups)} groups, too few for {folds} folds.")
             part = order[number - 1 :: folds]
         held |= {(source, groups[i]) for i in part}
-    validation = [s for s in samples if (s.source, s.group) in held]
-    return [s for s in samples if (s.source, s.group) not in held], validation
+    patients = {group for _, group in held if group.startswith(TCGA)}
+    away = [(s.source, s.group) in held or s.group in patients for s in samples]
+    return [s for s, is_held in zip(samples, away, strict=True) if not is_held], [
+        s for s, is_held in zip(samples, away, strict=True) if is_held
+    ]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from histocyte.core.errors import InputError
-from histocyte.core.instances import Instances
+from histocyte.core.instances import Instances, relabel_sequential
 from histocyte.evaluation.image_scores import ImageInfo, ImageScores, score_image
 from histocyte.evaluation.report import Report
 from histocyte.evaluation.summary import summarise
@@ -62,11 +62,22 @@ def evaluate(
             skipped.setdefault(sample.source, []).append(sample.name)
             continue
         info = ImageInfo.of(sample) if stratum is None else replace(ImageInfo.of(sample), stratum=stratum(sample))
-        found = predict(sample.image, sample.mpp)
+        found = _where_labelled(predict(sample.image, sample.mpp), sample)
         rows.append(score_image(sample.labels, found, info, n_classes=len(taxonomy_names), mode=mode))
         if on_image is not None:
             on_image(rows[-1])
     return report_of(rows, taxonomy_names, replicates=replicates, seed=seed, mode=mode, skipped=skipped)
+
+
+def _where_labelled(found: Instances, sample: Sample) -> Instances:
+    """What was found, less what lies for the greater part where nobody said what there is."""
+    if sample.ignored is None:
+        return found
+    area = np.bincount(found.labels.ravel(), minlength=len(found) + 1)
+    away = np.bincount(found.labels[sample.ignored], minlength=len(found) + 1)
+    kept = np.concatenate([[False], 2 * away[1:] <= area[1:]])
+    labels, _ = relabel_sequential(np.where(kept[found.labels], found.labels, 0).astype(np.int32))
+    return Instances(labels, found.class_probabilities[kept[1:]], found.scores[kept[1:]])
 
 
 def report_of(

@@ -36,6 +36,7 @@ DECODERS: Registry[Any] = Registry(
     {
         "dpt": "histocyte.decoders.dpt:DPT",
         "fcn": "histocyte.decoders.fcn:FCN",
+        "fpn": "histocyte.decoders.fpn:FPN",
         "hover_branches": "histocyte.decoders.hover_branches:HoverBranches",
         "unet": "histocyte.decoders.unet:UNet",
         "unetr": "histocyte.decoders.unetr:UNETR",

@@ -11,6 +11,7 @@ RECIPES: Registry[ModelSpec] = Registry(
     "recipe",
     {
         "hover_unet": "histocyte.recipes.hover_unet:hover_unet",
+        "hover_fpn": "histocyte.recipes.hover_fpn:hover_fpn",
         "hover_small": "histocyte.recipes.hover_small:hover_small",
         "cellvit": "histocyte.recipes.cellvit:cellvit",
         "cellvit_cppnet": "histocyte.recipes.cellvit_cppnet:cellvit_cppnet",

@@ -13,10 +13,11 @@ import torch
 from numpy.typing import NDArray
 
 from histocyte.core.errors import InputError
-from histocyte.core.taxonomy import CONSEP
+from histocyte.core.taxonomy import CONSEP, Taxonomy
 from histocyte.datasets.augment import Augmentation, blur, brightness_contrast, dihedral, downscale, noise, stain_jitter
 from histocyte.datasets.augment_cellvit import cellvit_augmentation, flips
 from histocyte.datasets.augment_cisca import cisca_augmentation
+from histocyte.datasets.cards import DATASETS
 from histocyte.datasets.sample import Sample
 from histocyte.encoders.fingerprint import encoder_sha256
 from histocyte.encoders.hub import find_weights
@@ -47,20 +48,23 @@ __all__ = [
     "with_fitting_sides",
 ]
 
-SHARES: Mapping[str, float] = {"consep": 0.40, "monuseg": 0.38, "tnbc": 0.12, "nuinsseg": 0.10}
-"""Share of the crops by data set. CoNSeP has the classes and the hardest outlines; NuInsSeg teaches foreground only."""
+SHARES: Mapping[str, float] = {card.name: card.share for card in DATASETS.values()}
+"""How often crops are drawn from each set that is known by name."""
 
 OUR_CROPS = Crops()
 """Without a plan."""
 
 
-def first_spec(recipe: str, encoder: str | None = None, *, mpp: float | None = None) -> ModelSpec:
-    """The spec a recipe makes, for the classes that `datasets.folder` maps labels into.
+def first_spec(
+    recipe: str, encoder: str | None = None, *, mpp: float | None = None, taxonomy: Taxonomy = CONSEP
+) -> ModelSpec:
+    """The spec a recipe makes.
 
     Args:
         recipe: By name.
         encoder: In place of the recipe's own.
         mpp: Resolution it is to work at, µm/px, in place of the recipe's own.
+        taxonomy: The classes it is to tell apart; one without classes makes a model of outlines.
 
     Raises:
         UnknownNameError: No such recipe or encoder.
@@ -74,7 +78,7 @@ def first_spec(recipe: str, encoder: str | None = None, *, mpp: float | None = N
         if option not in takes:
             what = "an encoder" if option == "encoder" else "a resolution"
             raise InputError(f"The recipe '{recipe}' has {what} of its own and takes no other.")
-    spec = make(taxonomy=CONSEP, **given)
+    spec = make(taxonomy=taxonomy, **given)
     return spec.with_changes(tissues=())  # our data states no tissues, so nothing would teach that head
 
 
@@ -242,11 +246,7 @@ def options_of(
 
 def _cells(samples: Sequence[Sample], classes: int) -> NDArray[np.int64]:
     """(N, K) cells of each class in each image; of an image without classes none."""
-    counts = np.zeros((len(samples), classes), np.int64)
-    for row, sample in zip(counts, samples, strict=True):
-        if sample.types is not None:
-            row += np.bincount(sample.types[1:], minlength=classes + 1)[1 : classes + 1]
-    return counts
+    return np.array([s.class_counts(classes) for s in samples], np.int64).reshape(len(samples), classes)
 
 
 def fitting_crop_px(crop_px: int, spec: ModelSpec) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from histocyte.losses.pixel import cross_entropy
 from histocyte.losses.region import dice, multiclass_focal_tversky
 
 __all__ = ["known_classes", "types_loss_terms"]
@@ -13,17 +12,35 @@ __all__ = ["known_classes", "types_loss_terms"]
 def known_classes(truth: Tensor) -> Tensor:
     """(B, 1, H, W) 1 where the class of a pixel is known, else 0.
 
-    Where all channels are zero, it is not. An image without any known cell says nothing about classes, not even what is
-    background; so a data set without classes trains the outlines only.
+    Where all channels are zero, it is not, nor where several are one. An image without any cell of which something is
+    known says nothing about classes, not even what is background; so a data set without classes trains the outlines
+    only.
 
     Args:
         truth: (B, K + 1, H, W) as `types_map` writes it, with a batch axis.
     """
-    return truth.sum(1, keepdim=True) * (truth[:, 1:].sum((1, 2, 3), keepdim=True) > 0)
+    return (truth.sum(1, keepdim=True) == 1).to(truth.dtype) * _says_something(truth)
+
+
+def _says_something(truth: Tensor) -> Tensor:
+    """(B, 1, 1, 1) 1 for the images with a cell of which at least something is known."""
+    return (truth[:, 1:].sum((1, 2, 3), keepdim=True) > 0).to(truth.dtype)
+
+
+def _entropy(classes: Tensor, truth: Tensor) -> Tensor:
+    """Mean of -log of the probability of all classes that a pixel may be of, over pixels of which something is known.
+
+    Where a single class is named, it is the cross-entropy with CellViT's bounds (1e-7).
+    """
+    may_be = (truth.sum(1, keepdim=True) > 0).to(truth.dtype) * _says_something(truth)
+    right = (classes * truth).sum(1, keepdim=True).clamp(1e-7, 1 - 1e-7)
+    return -(right.log() * may_be).sum() / may_be.sum().clamp(min=1.0)
 
 
 def types_loss_terms(raw: Tensor, truth: Tensor) -> dict[str, Tensor]:
     """CellViT's loss terms of a map of classes, unweighted: types_ce, types_dice, types_focal_tversky.
+
+    A label that leaves open which of several classes a cell is of teaches the first of them the sum of those classes.
 
     Args:
         raw: (B, K + 1, H, W) raw channels.
@@ -32,7 +49,7 @@ def types_loss_terms(raw: Tensor, truth: Tensor) -> dict[str, Tensor]:
     known = known_classes(truth)
     classes = raw.softmax(1)
     return {
-        "types_ce": cross_entropy(classes, truth, known),
+        "types_ce": _entropy(classes, truth),
         "types_dice": dice(classes, truth, known),
         "types_focal_tversky": multiclass_focal_tversky(classes * known, truth * known),
     }

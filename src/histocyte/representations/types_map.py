@@ -11,7 +11,7 @@ __all__ = ["types_map"]
 
 
 def types_map(labels: Labels, classes: int) -> NDArray[np.float32]:
-    """(K + 1, H, W) one-hot class of each pixel, background first.
+    """(K + 1, H, W) class of each pixel, background first: one-hot, or 1 for each class that an instance may be.
 
     A pixel of an instance of unknown class, or of one beyond K, is zero in every channel, which a loss reads as "do
     not learn here".
@@ -23,5 +23,7 @@ def types_map(labels: Labels, classes: int) -> NDArray[np.float32]:
     instances = labels.instances
     types = labels.types if labels.types is not None else np.zeros(int(instances.max(initial=0)) + 1, np.uint8)
     onehot = np.equal(types[instances], np.arange(classes + 1, dtype=np.uint8)[:, None, None])
+    if labels.one_of is not None:
+        onehot[1:] = labels.one_of.T[:, instances]
     onehot[0] = instances <= 0
     return onehot.astype(np.float32)

@@ -16,10 +16,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from histocyte.core.instances import Labels
 from histocyte.core.maps import decoded_maps
 from histocyte.datasets.augment import Augmentation
-from histocyte.datasets.sample import Sample
+from histocyte.datasets.sample import IGNORED, Sample
 from histocyte.representations.protocol import Representation
 
 __all__ = ["Batch", "BatchSource", "Crop", "CropSampler", "held_px", "prepared_ahead"]
@@ -40,6 +39,7 @@ class Batch:
         separable: (B,) float32, 0 where touching nuclei are not apart in the labels.
         features: What a frozen encoder made of the images, by name, each with a batch axis
             (`training.feature_cache`); None where it has to be run.
+        taught: (B, H, W) bool, where the labels say something; None where they do everywhere.
         tissues: (B,) int64, which of the model's tissues an image is of, -1 where that is not known; None where the
             model tells none apart.
     """
@@ -49,6 +49,7 @@ class Batch:
     separable: NDArray[np.float32]
     features: Mapping[str, NDArray[np.float16]] | None = None
     tissues: NDArray[np.int64] | None = None
+    taught: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ class Crop:
 
     Attributes:
         image: (H, W, 3) uint8.
-        instances: (H, W) int32, with the ids of the whole image.
+        instances: (H, W) int32, with the ids of the whole image; `IGNORED` where nothing is known.
         sample: Index of the image it is cut from.
     """
 
@@ -153,13 +154,15 @@ class CropSampler:
     def batch_of(self, crops: Sequence[Crop]) -> Batch:
         """Crops with their labels written as maps."""
         samples = [self.samples[crop.sample] for crop in crops]
-        labels = [Labels(crop.instances, sample.types) for crop, sample in zip(crops, samples, strict=True)]
+        taught = np.stack([crop.instances != IGNORED for crop in crops])
+        labels = [sample.labels_of(np.maximum(crop.instances, 0)) for crop, sample in zip(crops, samples, strict=True)]
         maps = [self.representation.encode(each) for each in labels]
         return Batch(
             np.stack([crop.image.transpose(2, 0, 1) for crop in crops]).astype(np.float32),
             {spec.name: np.stack([m[spec.name] for m in maps]) for spec in decoded_maps(self.representation.maps)},
             np.array([sample.separable for sample in samples], np.float32),
             tissues=None if self.tissues is None else self.tissues[[crop.sample for crop in crops]],
+            taught=None if taught.all() else taught,
         )
 
     def batches(self, start: int, stop: int, size: int) -> Iterator[Batch]:
@@ -177,7 +180,7 @@ class CropSampler:
         fits = self.crop_px / (scale * min(height, width))
         zoom = max(zoom, min(self.zoom[1], 1.0, fits))
         side = round(self.crop_px / (scale * zoom))
-        image, instances = _square(sample.image, sample.instances, _place(height, side, rng), _place(width, side, rng))
+        image, instances = _square(sample.image, sample.marked, _place(height, side, rng), _place(width, side, rng))
         if side != self.crop_px:
             target = (self.crop_px, self.crop_px)
             smaller = side > self.crop_px

@@ -16,6 +16,7 @@ from histocyte.core.errors import InputError
 from histocyte.core.instances import Labels
 from histocyte.core.maps import MapSpec, decoded_maps
 from histocyte.datasets.augment import Augmentation
+from histocyte.datasets.sample import IGNORED
 from histocyte.model.build import build_representation
 from histocyte.model.spec import ModelSpec
 from histocyte.representations.kinds import turned, turned_field, with_own_scale
@@ -49,6 +50,7 @@ class _Crop:
     image: NDArray[np.uint8]
     labels: Labels | None
     separable: bool
+    taught: NDArray[np.bool_]
     soft: dict[str, NDArray[np.float32]]
     pseudo: Labels | None
     features: NDArray[np.float32] | None
@@ -118,10 +120,12 @@ class DistilSampler:
         pseudo = [self.representation.encode(crop.pseudo) for crop in crops if crop.pseudo is not None]
         features = [crop.features for crop in crops if crop.features is not None]
         names = [spec.name for spec in decoded_maps(self.representation.maps)]
+        taught = np.stack([crop.taught for crop in labelled])
         return DistilBatch(
             np.stack([crop.image.transpose(2, 0, 1) for crop in crops]).astype(np.float32),
             {name: np.stack([m[name] for m in maps]) for name in names},
             np.array([crop.separable for crop in labelled], np.float32),
+            taught=None if taught.all() else taught,
             soft={lesson.name: np.stack([crop.soft[lesson.name] for crop in crops]) for lesson in self.lessons.maps},
             pseudo={name: np.stack([m[name] for m in pseudo]) for name in names} if pseudo else None,
             teacher_features=np.stack(features) if features else None,
@@ -140,10 +144,11 @@ class DistilSampler:
         on_image = window.at(self.student.mpp / field.mpp)
         pixels = cut(whole(field.read().transpose(2, 0, 1)), field.size, on_image, self.crop_px)
         image = turned_field(np.clip(np.rint(pixels), 0, 255).astype(np.uint8), turns, flip).transpose(1, 2, 0)
-        labels, separable = None, True
+        labels, separable, taught = None, True, np.ones(image.shape[:2], bool)
         if with_labels and field.sample is not None:
-            instances = cut_nearest(whole(field.sample.instances), field.size, on_image, self.crop_px)
-            labels = Labels(_turned_labels(instances, turns, flip), field.sample.types)
+            marked = cut_nearest(whole(field.sample.marked), field.size, on_image, self.crop_px)
+            instances = _turned_labels(marked, turns, flip)
+            labels, taught = field.sample.labels_of(np.maximum(instances, 0)), instances != IGNORED
             separable = field.sample.separable
         answers = [self.cache.read(teacher, field) for teacher in self.teachers]
         soft = self._soft(answers, window, turns, flip)
@@ -151,7 +156,7 @@ class DistilSampler:
         features = self._features(answers[0], window, turns, flip) if self.feature_grid else None
         nothing = np.zeros(image.shape[:2], np.int32)
         varied, _ = self.colour(np.ascontiguousarray(image), nothing, rng)
-        return _Crop(varied, labels, separable, soft, pseudo, features)
+        return _Crop(varied, labels, separable, taught, soft, pseudo, features)
 
     def _soft(
         self, answers: Sequence[Answers], window: Window, turns: int, flip: bool

@@ -72,6 +72,7 @@ def labelled_field(sample: Sample, *, least_um: float) -> Field:
             sample,
             image=_filled(sample.image, fill),
             instances=np.pad(sample.instances, [(0, fill[0]), (0, fill[1])]),
+            ignored=None if sample.ignored is None else np.pad(sample.ignored, [(0, fill[0]), (0, fill[1])]),
         )
     image = np.ascontiguousarray(sample.image)
     digest = hashlib.sha256(f"{image.shape} {sample.mpp!r}".encode() + image.tobytes()).hexdigest()

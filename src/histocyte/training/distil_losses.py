@@ -34,6 +34,7 @@ from histocyte.representations.raw_maps import raw_maps
 from histocyte.training.crops import Batch
 from histocyte.training.distil_crops import DistilBatch
 from histocyte.training.distil_lessons import Lesson, Lessons
+from histocyte.training.terms import loss_terms
 
 __all__ = ["PROJECTION", "DistilLosses", "DistilOptions", "add_projection", "drop_projection", "loss_weights"]
 
@@ -154,7 +155,8 @@ class DistilLosses:
             terms |= {f"pseudo_{name}": term for name, term in found.items()}
         labelled = len(batch.separable)
         separable = torch.from_numpy(batch.separable).to(raw.device)
-        return terms | self.representation.loss_terms(raw[:labelled], _on(raw, batch.maps), separable)
+        taught = None if batch.taught is None else torch.from_numpy(batch.taught).to(raw.device)
+        return terms | loss_terms(self.representation, raw[:labelled], _on(raw, batch.maps), separable, taught=taught)
 
     def _map_term(self, lesson: Lesson, own: Mapping[str, Tensor], soft: Mapping[str, Tensor]) -> Tensor:
         said, mine = soft[lesson.name], own[lesson.name]

@@ -13,6 +13,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -119,7 +120,8 @@ class FeatureCache:
         self.model.encoder.eval()
         self.computing = autocast(precision, self.device)
         most = max((int(s.instances.max(initial=0)) for s in sampler.samples), default=0)
-        self.ids: Any = np.uint16 if most < 2**16 else np.int32
+        signed = any(s.ignored is not None for s in sampler.samples)
+        self.ids: Any = np.uint16 if most < 2**16 and not signed else np.int32
         self.identity: dict[str, Any] = {
             "format": _FORMAT,
             "encoder": f"{spec.encoder.name} {json.dumps(dict(spec.encoder.options), sort_keys=True)}",
@@ -265,7 +267,7 @@ class CachedSampler:
         batch = self.cache.sampler.batch_of([crop for crop, _ in chosen])
         names = chosen[0][1]
         features = {name: np.stack([values[name] for _, values in chosen]) for name in names}
-        return Batch(batch.images, batch.maps, batch.separable, features, batch.tissues)
+        return replace(batch, features=features)
 
     def batches(self, start: int, stop: int, size: int) -> Iterator[Batch]:
         """The batches of steps start … stop - 1, two prepared ahead in a thread of their own."""
@@ -292,7 +294,7 @@ def _samples_sha256(sampler: CropSampler) -> str:
     for sample, share in zip(sampler.samples, sampler.shares, strict=True):
         digest.update(f"{sample.source} {sample.name} {sample.mpp:g} {share:.9g} {sample.image.shape}\n".encode())
         digest.update(np.ascontiguousarray(sample.image).tobytes())
-        digest.update(np.ascontiguousarray(sample.instances).tobytes())
+        digest.update(np.ascontiguousarray(sample.marked).tobytes())
     return digest.hexdigest()
 
 

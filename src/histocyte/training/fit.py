@@ -314,4 +314,5 @@ def _own_losses(
 ) -> dict[str, Tensor]:
     target = {name: torch.from_numpy(maps).to(raw.device) for name, maps in batch.maps.items()}
     separable = torch.from_numpy(batch.separable).to(raw.device)
-    return loss_terms(representation, raw, target, separable, wanted=wanted)
+    taught = None if batch.taught is None else torch.from_numpy(batch.taught).to(raw.device)
+    return loss_terms(representation, raw, target, separable, wanted=wanted, taught=taught)

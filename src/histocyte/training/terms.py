@@ -22,6 +22,9 @@ __all__ = ["FURTHER_TERMS", "TISSUE_TERM", "loss_terms", "term_names", "weighted
 TISSUE_TERM = "tissue_ce"
 """Cross-entropy of the head that tells tissues apart."""
 
+SURE = 20.0
+"""Logit of a probability that is 1 in float32."""
+
 Maps = Mapping[str, Tensor]
 
 
@@ -71,7 +74,13 @@ FURTHER_TERMS: Mapping[str, tuple[str, Callable[[Maps, Maps, Tensor], Tensor]]] 
 
 
 def loss_terms(
-    representation: Representation, raw: Tensor, target: Maps, separable: Tensor, *, wanted: Collection[str] = ()
+    representation: Representation,
+    raw: Tensor,
+    target: Maps,
+    separable: Tensor,
+    *,
+    wanted: Collection[str] = (),
+    taught: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """Unweighted loss terms by name.
 
@@ -81,7 +90,10 @@ def loss_terms(
         target: Target maps with a batch axis.
         separable: (B,) 0 where touching nuclei are not apart in the labels.
         wanted: Further terms that are to be computed, as far as there are their maps.
+        taught: (B, H, W) bool, where the labels say something; everywhere where None.
     """
+    if taught is not None:
+        raw, target = _taught_alone(representation, raw, target, taught[:, None])
     terms = representation.loss_terms(raw, target, separable)
     further = [name for name in wanted if name not in terms and name in FURTHER_TERMS]
     if further:
@@ -91,6 +103,23 @@ def loss_terms(
             if of in maps:
                 terms[name] = term(maps, target, separable)
     return terms
+
+
+def _taught_alone(representation: Representation, raw: Tensor, target: Maps, taught: Tensor) -> tuple[Tensor, Maps]:
+    """Raw channels and targets of which every loss is zero where nothing is taught, whatever the scheme.
+
+    There the network is taken to have said what the target says (which is background), so that nothing flows back and
+    no sum over pixels sees the place; of classes the target says that they are not known.
+    """
+    parts, own = [], raw_maps(raw, representation.maps)
+    for spec in representation.maps:
+        part = own[spec.name]
+        truth = target.get(spec.name, torch.zeros_like(part))
+        if spec.activation in ("sigmoid", "softmax"):
+            truth = SURE * (2 * truth - 1)
+        parts.append(torch.where(taught, part, truth.to(part.dtype)))
+    known = {name: maps * taught if name == "types" else maps for name, maps in target.items()}
+    return torch.cat(parts, dim=1), known
 
 
 def term_names(representation: Representation) -> tuple[str, ...]:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from histocyte.core.errors import InputError
+from histocyte.core.taxonomies import readings
 from histocyte.core.taxonomy import Taxonomy
 from histocyte.datasets.cards import DATASETS
-from histocyte.datasets.folder import load_folder, refuse_external, refuse_twice
-from histocyte.datasets.own_classes import classes_of, load_for_taxonomy
+from histocyte.datasets.folder import labelled_card, load_folder, refuse_external, refuse_twice
+from histocyte.datasets.own_classes import load_for_taxonomy
 from histocyte.datasets.sample import Sample
 from histocyte.datasets.splits import split_by_group
 from histocyte.datasets.unlabelled import UnlabelledImage, list_unlabelled
@@ -70,10 +71,10 @@ class DistilData:
         samples: list[Sample] = []
         strange: list[str] = []
         for folder in folders:
-            card, _ = classes_of(folder, mpp=mpp)
-            if card.into and not set(card.into.values()) & set(taxonomy.names):
+            card = labelled_card(folder, mpp=mpp)
+            if card.taxonomy is not None and not readings(card.taxonomy, taxonomy):
                 strange.append(card.name)
-                samples += load_folder(folder, taxonomy=taxonomy, mpp=mpp, card=replace(card, into={}))
+                samples += load_folder(folder, taxonomy=taxonomy, mpp=mpp, card=card)
             else:
                 samples += load_for_taxonomy([folder], taxonomy, mpp=mpp)
         training, validation, notes = split_for_teachers(samples, teachers, fraction=fraction, seed=seed)

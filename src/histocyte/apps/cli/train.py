@@ -13,7 +13,11 @@ __all__ = ["train"]
 def train(
     data: Annotated[
         list[Path],
-        typer.Argument(help="Folders of labelled images: NAME.webp/.png beside NAME.npz.", show_default=False),
+        typer.Argument(
+            help="Folders of labelled images: NAME.webp/.png beside NAME.npz. Their classes, where they have some, "
+            "stand in classes.json.",
+            show_default=False,
+        ),
     ],
     out: Annotated[
         Path, typer.Option("-o", "--out", help="Folder of the run; an unfinished run there goes on.")
@@ -133,6 +137,14 @@ def train(
             help="µm/px that the model is to work at, in place of the recipe's or the model's it goes on from."
         ),
     ] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIST",
+            help="Classes of cells to tell apart, with commas between them, or a list known by name, e.g. cells: "
+            "epithelial, lymphocyte, macrophage, neutrophil, stromal, other. Those of the data where not given.",
+        ),
+    ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the model: my-model where not given.")] = None,
 ) -> None:
     """Train a model on labelled images.
@@ -158,7 +170,9 @@ def train(
     from histocyte.apps.cli.training_options import Adaptation, parse_fold, refuse_beside_a_recipe
     from histocyte.apps.cli.training_run import TrainingRun
     from histocyte.apps.cli.training_start import Start
+    from histocyte.core.taxonomy import NO_CLASSES
     from histocyte.datasets.name_list import read_name_list
+    from histocyte.datasets.own_classes import classes_to_learn
     from histocyte.files.writable import check_folder
     from histocyte.recipes.plans import OURS, find_plan
     from histocyte.recipes.resolved import ResolvedRecipe
@@ -175,7 +189,7 @@ def train(
             **{"--encoder": encoder, "--adapt": adapt, "--lora-rank": lora_rank, "--lora-mlp": lora_mlp},
             **{"--cache-passes": cache_passes, "--delta": delta or None, "--whole": delta is False, "--plan": plan},
             **{"--loss-weight": loss_weight, "--seed": seed, "--validation": validation, "--fold": fold},
-            **{"--model-mpp": model_mpp, "--leave-out": leave_out, "--crop-px": crop_px},
+            **{"--model-mpp": model_mpp, "--leave-out": leave_out, "--crop-px": crop_px, "--classes": classes},
             **{f"--{option.replace('_', '-')}": value for option, value in fitting.items()},
         }
         refuse_beside_a_recipe(file, others)
@@ -187,7 +201,13 @@ def train(
         wishes: dict[str, object] = {}
     else:
         left_out = () if leave_out is None else read_name_list(leave_out)
-        again, beginning = None, Start.of(recipe, encoder, encoder_weights, start_from, model_mpp)
+        if start_from is not None and classes is not None:
+            raise InputError("--start-from goes on with the classes of that model. Leave out --classes.")
+        taxonomy = None if start_from is not None else classes_to_learn(data, classes=classes, mpp=mpp)
+        again, beginning = (
+            None,
+            Start.of(*(recipe, encoder, encoder_weights, start_from, model_mpp), taxonomy or NO_CLASSES),
+        )
         chosen = find_plan(beginning.spec.recipe, OURS if plan is None else plan)
         how = adapt or (beginning.way_to_adapt if chosen is None else chosen.adapt)
         ways = Adaptation(how, lora_rank or 8, lora_mlp, cache, cache_passes or 8, delta)

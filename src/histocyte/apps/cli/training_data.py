@@ -6,9 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from histocyte.apps.cli.training_start import Start
 from histocyte.core.errors import InputError
-from histocyte.datasets.folder import load_folders, refuse_external
+from histocyte.datasets.folder import refuse_external
+from histocyte.datasets.own_classes import load_to_learn
 from histocyte.datasets.sample import Sample
 from histocyte.recipes.provenance import names_by_set
 
@@ -63,7 +66,8 @@ class TrainingData:
                 out that there are not.
         """
         refuse_external(folders)
-        samples = load_folders(folders, taxonomy=beginning.spec.classes, mpp=mpp)
+        samples = load_to_learn(folders, beginning.spec.classes, mpp=mpp)
+        _refuse_an_untaught_head(samples, beginning)
         rest, apart = beginning.leave_out(samples, left_out)
         if not rest:
             raise InputError("Every image is to be left out, so none is left to learn from. Shorten the list.")
@@ -75,8 +79,39 @@ class TrainingData:
         apart = f", {len(self.left_out)} left out for a test" if self.left_out else ""
         return f"{len(self.training)} images to train on, {len(self.validation)} held out{apart}."
 
+    def describe_classes(self, names: Sequence[str]) -> str:
+        """What there is to learn classes from, and which class nothing teaches; one line for people.
+
+        Args:
+            names: Of the model's classes.
+        """
+        if not names:
+            return "No folder tells cells of different classes apart: the model will find and outline cells."
+        counts = sum((s.class_counts(len(names)) for s in self.training), start=np.zeros(len(names), np.int64))
+        said = ", ".join(f"{n:,} {name}" for name, n in zip(names, counts, strict=True))
+        several = sum(int((s.one_of[1:].sum(1) > 1).sum()) for s in self.training if s.one_of is not None)
+        more = f", and {several:,} that may be of several classes" if several else ""
+        untaught = [name for name, n in zip(names, counts, strict=True) if not n]
+        warning = f" Nothing shows what {' or '.join(untaught)} looks like." if untaught else ""
+        return f"Cells to learn classes from: {said}{more}.{warning}"
+
     @property
     def names(self) -> Mapping[str, Mapping[str, Sequence[str]]]:
         """Names by set of each part, as data.json keeps them."""
         parts = {"learnt": self.training, "held_out": self.validation, "left_out": self.left_out}
         return {part: names_by_set(samples) for part, samples in parts.items()}
+
+
+def _refuse_an_untaught_head(samples: Sequence[Sample], beginning: Start) -> None:
+    """A new model does not get classes of which no image says anything: it would invent them.
+
+    Raises:
+        InputError: That is so.
+    """
+    if beginning.model is not None or not len(beginning.spec.classes):
+        return
+    if not any(s.one_of is not None or s.types is not None and s.types.any() for s in samples):
+        raise InputError(
+            f"No image has cells of the classes {', '.join(beginning.spec.classes.names)}. Add a folder that has, or "
+            "leave out --classes for a model that finds and outlines cells."
+        )

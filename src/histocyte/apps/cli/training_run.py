@@ -113,6 +113,7 @@ class TrainingRun:
             say_unpaired(folders)
             say_notes([*self.data.training, *self.data.validation, *self.data.left_out])
             say(self.data.describe())
+            say(self.data.describe_classes(self.spec.classes.names))
         if self.plan is not None:
             self._follow(self.plan)
 

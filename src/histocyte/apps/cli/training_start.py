@@ -10,6 +10,7 @@ from typing import Any
 
 from histocyte.apps.cli.output import say
 from histocyte.core.errors import InputError
+from histocyte.core.taxonomy import NO_CLASSES, Taxonomy
 from histocyte.datasets.name_list import named_samples
 from histocyte.datasets.sample import Sample
 from histocyte.datasets.splits import split_by_group
@@ -49,8 +50,17 @@ class Start:
         encoder_weights: str | None,
         start_from: str | None,
         mpp: float | None = None,
+        taxonomy: Taxonomy = NO_CLASSES,
     ) -> Start:
         """What the options of `histocyte train` ask for.
+
+        Args:
+            recipe: By name.
+            encoder: In place of the recipe's own.
+            encoder_weights: Where they come from.
+            start_from: A model to go on from.
+            mpp: Resolution to work at.
+            taxonomy: Classes that a new model is to tell apart; one to go on from keeps its own.
 
         Raises:
             UnknownNameError: No such recipe, encoder or model.
@@ -58,7 +68,7 @@ class Start:
             ResolutionError: No resolution to work at.
         """
         if start_from is None:
-            return cls(first_spec(recipe or "hover_unet", encoder, mpp=mpp), encoder_weights)
+            return cls(first_spec(recipe or "hover_unet", encoder, mpp=mpp, taxonomy=taxonomy), encoder_weights)
         given = {"--recipe": recipe, "--encoder": encoder, "--encoder-weights": encoder_weights}
         asked = [option for option, value in given.items() if value is not None]
         if asked:
