@@ -168,3 +168,26 @@ def test_a_page_that_cannot_be_written_is_refused_before_scoring(
     monkeypatch.setattr("histocyte.inference.load.load", lambda *args, **options: pytest.fail("loaded a model"))
     answer = run("perfect", data, "--html", tmp_path)
     assert isinstance(answer.exception, InputError)
+
+
+def test_classes_of_a_folder_are_scored_where_the_model_has_them_and_said_where_not(
+    data: Path, model_file: Path, tmp_path: Path
+) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    for number in range(3):
+        for suffix in ("png", "npz"):
+            shutil.copy(data / f"i{number}.{suffix}", mine)
+    scored = {}
+    for names in (CONSEP.names, ("other", "b", "c", "d"), ("a", "b", "c", "d")):
+        (mine / "classes.json").write_text(json.dumps(names))
+        result = run(model_file, mine, "--split", "all", "--mpp", 0.25, "--json")
+        scored[names] = json.loads(result.stdout)["sources"]["mine"]["classes"], " ".join(result.stderr.split())
+    (every, said), (some, said_of_some), (none, said_of_none) = scored.values()
+    assert {c["name"] for c in every} == set(CONSEP.names)
+    assert "classes" not in said
+    assert [c["name"] for c in some]
+    assert "that are b or c or d count as of unknown class" in said_of_some
+    assert not none
+    assert "has the classes a, b, c, d" in said_of_none
+    assert "classes are not scored" in said_of_none

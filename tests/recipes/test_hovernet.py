@@ -128,7 +128,7 @@ def test_an_exported_hovernet_takes_any_size(tmp_path: Path, monkeypatch: pytest
     pytest.importorskip("onnx")
     runtime = pytest.importorskip("onnxruntime")
     monkeypatch.setattr(hovernet_encoder, "_STAGES", ((1, 2), (1, 4), (1, 8), (1, 16)))  # the same with fewer weights
-    spec = hovernet("original", taxonomy=CONSEP, compatible=True).with_changes(tile_px=128)
+    spec = hovernet("original", taxonomy=CONSEP, compatible=True).with_changes(tile_px=256)
     options = {**spec.decoder.options, "units": [2, 1, 0], "widths": [8, 8, 8]}
     spec = spec.with_changes(decoder=Part(name="hover_branches", options=options))
     model = build_segmenter(spec).eval()

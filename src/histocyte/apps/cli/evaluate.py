@@ -69,7 +69,7 @@ def evaluate(
 
     Example: histocyte evaluate hover-unet-consep data/monuseg --json
     """
-    from histocyte.apps.cli.labelled import say_notes, say_unpaired
+    from histocyte.apps.cli.labelled import say_notes, say_other_classes, say_unpaired
     from histocyte.apps.cli.output import precision_name, print_json, print_table, progress_bar, runtime_name, say
     from histocyte.core.errors import InputError
     from histocyte.datasets.folder import load_folders
@@ -95,6 +95,7 @@ def evaluate(
     loaded = load(model, runtime=runtime_name(runtime), device=device, precision=precision_name(precision), views=views)
     if other is None:
         samples = load_folders(data, taxonomy=loaded.taxonomy, mpp=mpp)
+        say_other_classes(data, loaded.taxonomy, mpp=mpp)
     else:
         loaded = loaded.classified_by(other)
         names = None if classes is None else classes.split(",")

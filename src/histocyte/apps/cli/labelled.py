@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-__all__ = ["say_notes", "say_unpaired"]
+if TYPE_CHECKING:
+    from histocyte.core.taxonomy import Taxonomy
+
+__all__ = ["say_notes", "say_other_classes", "say_unpaired"]
 
 _MOST_NOTES = 3
 
@@ -26,6 +29,27 @@ def say_unpaired(folders: Iterable[Path]) -> None:
         if alone := unpaired(folder):
             count = f"{len(alone):,} files are" if len(alone) > 1 else "1 file is"
             say(f"In '{folder}' {count} an image without labels or labels without an image, e.g. '{alone[0].name}'.")
+
+
+def say_other_classes(folders: Iterable[Path], taxonomy: Taxonomy, *, mpp: float | None = None) -> None:
+    """A line for each folder of whose classes none, or not every one, can be read as one of a model's."""
+    from histocyte.apps.cli.output import say
+    from histocyte.core.taxonomies import readings
+    from histocyte.datasets.folder import labelled_card
+
+    for folder in folders:
+        own = labelled_card(folder, mpp=mpp).taxonomy
+        if own is None or not len(taxonomy):
+            continue
+        read = readings(own, taxonomy)
+        strange = [name for name in own.names if name not in read]
+        if strange and not read:
+            own_names, names = ", ".join(own.names), ", ".join(taxonomy.names)
+            say(f"'{folder}' has the classes {own_names}, and the model {names}: none fits, so classes are not scored.")
+        elif strange:
+            say(
+                f"Cells of '{folder}' that are {' or '.join(strange)} count as of unknown class: the model has no such."
+            )
 
 
 def say_notes(images: Iterable[_WithNotes]) -> None:
