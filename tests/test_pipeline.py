@@ -130,7 +130,7 @@ def test_a_journal_goes_on_where_it_stopped(scene_image, uncut: Cells, perfect_m
             cells = segment_slide(slide, perfect_model, journal, settings=settings, listener=heard)
             same(uncut, Cells.concatenate(list(cells)))
     (name, total, unit, done), *notes = heard.told
-    assert (unit, done, len(notes)) == ("blocks", 4, total - 4)
+    assert (unit, done, len(notes)) == ("blocks", 4, total - 4 + 1)
     assert notes[-1] == f"{len(uncut):,} cells"
 
 

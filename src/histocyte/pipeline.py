@@ -127,6 +127,7 @@ def finish_blocks(
     todo = [b for b in blocks if b.index not in done]
     count, found = len(blocks) - len(todo), sum(_own_cells(plan, i, journal.read(i)) for i in done)
     with listener.task(name, len(blocks), unit="blocks", done=count) as task:
+        task.advance(0, note=f"{found:,} cells")
         for block, result in map_unordered(
             lambda block: (block, segment_block(plan, block)),
             takewhile(lambda _: not stop(), todo),

@@ -321,9 +321,12 @@ def test_what_is_no_result_is_refused(tmp_path: Path) -> None:
             read_located(path)
     with pytest.raises(InputError, match="Leave --mpp out"):
         read_located(folder, mpp=0.25)
-    (folder / "run.json").write_text("[")
-    with pytest.raises(InputError, match="not the record"):
-        read_located(folder)
+    run = json.loads((folder / "run.json").read_text())
+    wrong: list[dict[str, object]] = [{"mpp": "0.5"}, {"mpp": None}, {"size_px": [1]}, {"bounds_px": 7}, {"name": []}]
+    for content in ("[", "null", "[]", *(json.dumps(run | facts) for facts in wrong)):
+        (folder / "run.json").write_text(content)
+        with pytest.raises(InputError, match="not the record"):
+            read_located(folder)
     (folder / "run.json").unlink()
     with pytest.raises(InputError, match="not finished"):
         read_located(folder)

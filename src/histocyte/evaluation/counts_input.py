@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +16,7 @@ from shapely.geometry.base import BaseGeometry
 from histocyte.core.errors import InputError
 from histocyte.core.geometry import check_mpp, stated_origin, to_viewer
 from histocyte.core.taxonomy import Taxonomy
+from histocyte.export.manifest import RUN_FILE, SlideFacts, read_manifest
 from histocyte.formats.geojson.cell_objects import cells_of
 from histocyte.formats.geojson.objects import read_objects
 from histocyte.formats.geojson.regions import read_polygons
@@ -91,10 +91,10 @@ def read_located(path: Path | str, *, mpp: float | None = None, fallback_mpp: fl
     if not file.is_file():
         raise InputError(f"There is no '{path}'. Pass a result folder, a cells.parquet or a GeoJSON file of cells.")
     # Only files named as `segment` names them are its result: a hand-corrected GeoJSON beside them may not be.
-    run = _run(file.parent) if file.name in _CELL_FILES else {}
+    run = _run(file.parent) if file.name in _CELL_FILES else None
     with without_collection():
         table = _read_parquet(file) if file.suffix == ".parquet" else _read_geojson(file)
-    stated_mpp = table.mpp if table.mpp is not None else run.get("mpp")
+    stated_mpp = table.mpp if table.mpp is not None or run is None else run.mpp
     if stated_mpp is None:
         stated_mpp = mpp if mpp is not None else fallback_mpp
     if stated_mpp is None:
@@ -104,10 +104,9 @@ def read_located(path: Path | str, *, mpp: float | None = None, fallback_mpp: fl
         raise InputError(f"'{file}' says {used_mpp:g} µm/px, --mpp says {mpp:g}. Leave --mpp out.")
     tissue = file.with_name("tissue.geojson")
     searched = _searched(tissue) if run and tissue.is_file() else None
-    beyond_px = float(run.get("searched_beyond_um") or 0) / used_mpp
-    size = run["bounds_px"][2:] if run.get("bounds_px") else run.get("size_px")
+    beyond_px = 0.0 if run is None else run.searched_beyond_um / used_mpp
     return LocatedCells(
-        str(run.get("name") or _stem(file)),
+        _stem(file) if run is None else run.name,
         file,
         table.xy if searched is None else _rim_moved_in(table.xy, searched, beyond_px),
         table.kinds,
@@ -115,8 +114,8 @@ def read_located(path: Path | str, *, mpp: float | None = None, fallback_mpp: fl
         table.stated,
         used_mpp,
         searched,
-        (int(size[0]), int(size[1])) if size else None,
-        str(run.get("signature", {}).get("slide", "")),
+        None if run is None else run.scanned_px,
+        "" if run is None else str(run.signature.get("slide", "")),
         table.notes,
     )
 
@@ -157,26 +156,18 @@ _CELL_FILES = ("cells.parquet", "cells.geojson.gz")
 def _file_in(folder: Path) -> Path:
     for name in _CELL_FILES:
         if (folder / name).is_file():
-            if not (folder / "run.json").is_file():
+            if not (folder / RUN_FILE).is_file():
                 raise InputError(f"'{folder}' has no run.json: it is not finished. Run 'histocyte segment' again.")
             return folder / name
-    inside = sorted(p.parent.name for p in folder.glob("*/run.json"))
+    inside = sorted(p.parent.name for p in folder.glob(f"*/{RUN_FILE}"))
     hint = f" It holds results of slides: pass one, such as '{folder / inside[0]}'." if inside else ""
     raise InputError(f"'{folder}' is no result: it has neither {' nor '.join(_CELL_FILES)}.{hint}")
 
 
-def _run(folder: Path) -> dict[str, Any]:
-    """What run.json says; nothing if there is none."""
-    path = folder / "run.json"
-    if not path.is_file():
-        return {}
-    try:
-        run = json.loads(path.read_bytes())
-        if isinstance(run, dict) and isinstance(run.get("signature", {}), dict):
-            return run
-    except (OSError, ValueError):
-        pass
-    raise InputError(f"'{path}' is not the record of a run by histocyte. Run 'histocyte segment' again.")
+def _run(folder: Path) -> SlideFacts | None:
+    """What run.json says of the slide; None if there is none."""
+    path = folder / RUN_FILE
+    return read_manifest(path, SlideFacts) if path.is_file() else None
 
 
 def _stem(file: Path) -> str:

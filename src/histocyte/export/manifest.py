@@ -33,6 +33,8 @@ class SlideFacts(BaseModel):
         name: Of the result, which is that of its folder.
         mpp: Level-0 resolution, µm/px.
         size_px: Width and height of level 0.
+        bounds_px: x, y, width and height of what was scanned of level 0; None where that is all of it.
+        searched_beyond_um: How far beyond the outline of the tissue cells were looked for.
         signature: Everything that decided the result, see `inference.plan.Plan.signature`.
     """
 
@@ -41,7 +43,14 @@ class SlideFacts(BaseModel):
     name: str
     mpp: float = Field(gt=0, allow_inf_nan=False)
     size_px: tuple[int, int]
+    bounds_px: tuple[int, int, int, int] | None = None
+    searched_beyond_um: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     signature: dict[str, Any]
+
+    @property
+    def scanned_px(self) -> tuple[int, int]:
+        """Width and height of what was scanned."""
+        return self.size_px if self.bounds_px is None else self.bounds_px[2:]
 
 
 class RunRecord(SlideFacts):
