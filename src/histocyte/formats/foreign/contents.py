@@ -11,11 +11,9 @@ from numpy.typing import NDArray
 
 from histocyte.core.errors import InputError
 from histocyte.datasets.label_arrays import MOST_LABEL_PIXELS
+from histocyte.formats.geojson.outlines import MAX_COORDINATE
 
 __all__ = ["MAX_COORDINATE", "CellFile", "Drawn", "Shapes", "empty_map", "lost_cells"]
-
-MAX_COORDINATE = 1e7
-"""No slide is larger, px; and the pixels' indices stay within what OpenCV draws."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

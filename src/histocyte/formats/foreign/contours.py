@@ -74,14 +74,19 @@ def contours_of(contours: Sequence[object], path: Path) -> Contours:
         InputError: One is not such a list, is empty, or is not finite or too far out; the message says which.
     """
     outlines = []
-    for i, contour in enumerate(contours):
+    for i, contour in enumerate(contours, 1):
         try:
             points = np.asarray(contour, np.float64)
         except (TypeError, ValueError, OverflowError):
             points = np.empty(0)
         if points.ndim != 2 or points.shape[1:] != (2,) or not len(points):
-            raise InputError(f"'{path}': the outline of cell {i} is no list of [x, y]. Export the file anew.")
+            raise InputError(
+                f"'{path}': the outline of cell {i:,} of {len(contours):,} is no list of [x, y]. Export the file anew."
+            )
         if not np.abs(points).max() <= MAX_COORDINATE:  # also catches NaN
-            raise InputError(f"'{path}': the outline of cell {i} leaves ±{MAX_COORDINATE:g} px. Export the file anew.")
+            raise InputError(
+                f"'{path}': the outline of cell {i:,} of {len(contours):,} leaves ±{MAX_COORDINATE:g} px. Export the "
+                "file anew."
+            )
         outlines.append(np.rint(points).astype(np.int32))
     return Contours(tuple(outlines))

@@ -36,7 +36,10 @@ def read_json_outlines(data: dict[str, Any], path: Path) -> CellFile:
     cells: list[Any] = list(data["nuc"].values()) if isinstance(data.get("nuc"), dict) else data["cells"]
     for i, cell in enumerate(cells):
         if not isinstance(cell, dict) or "contour" not in cell:
-            raise InputError(f"'{path}': cell {i} has no 'contour', and outlines are needed. Pass the file that has.")
+            raise InputError(
+                f"'{path}': cell {i + 1:,} of {len(cells):,} has no 'contour', and outlines are needed. Pass the file "
+                "that has."
+            )
     try:
         types = np.array([int(cell.get("type") or 0) for cell in cells], np.int64)
         raw = [cell.get("type_prob") for cell in cells]

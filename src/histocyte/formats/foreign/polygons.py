@@ -49,7 +49,8 @@ class Polygons:
         if wrong.any():
             cell = int(np.searchsorted(self.rings[self.cells], int(wrong.argmax()), side="right")) - 1
             raise InputError(
-                f"'{path}': the outline of cell {cell} leaves ±{MAX_COORDINATE:g} px. Export the file anew."
+                f"'{path}': the outline of cell {cell + 1:,} of {len(self):,} leaves ±{MAX_COORDINATE:g} px. "
+                "Export the file anew."
             )
         return self
 

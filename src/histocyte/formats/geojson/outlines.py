@@ -22,7 +22,7 @@ from histocyte.formats.geojson.objects import Kind, Objects
 __all__ = ["MAX_COORDINATE", "Outlines", "Points", "geometry_type", "outlines_of", "points_of"]
 
 MAX_COORDINATE = 1e7
-"""No slide is larger, px."""
+"""No slide is larger, px; and the pixels' indices stay within what OpenCV draws."""
 
 _Ring = list[Any]
 _Polygon = list[_Ring]

@@ -76,7 +76,7 @@ def read_roi(path: str | Path, reader: SlideReader) -> tuple[Region, list[str]]:
         ((left > 0) & (left < 0.9995), "hang over the slide's edge; only what lies on it is searched"),
     ):
         if which.any():
-            named = some_names([drawn.names[i] for i in np.flatnonzero(which)])
+            named = some_names(list(dict.fromkeys(drawn.names[i] for i in np.flatnonzero(which))))
             notes.append(f"{which.sum():,} of {len(cut):,} regions {what}: {named}.")
     kept = [i for i, part in enumerate(cut) if not part.is_empty]
     return Region(tuple(cut[i] for i in kept), tuple(drawn.names[i] for i in kept)), notes
