@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     arguments = parser.parse_args()
     models = [load(name, runtime="openvino", workers=1) for name in MODELS]
-    held_out = [model.spec.training["held_out"] for model in models]
+    held_out = [model.spec.history.held_out for model in models]
     folders = [arguments.data / name for name in ("consep", "monuseg", "tnbc", "cpm15")]
     samples = []
     for sample in load_folders(folders, taxonomy=models[0].taxonomy):

@@ -30,7 +30,7 @@ PER_SET = {"consep": 2, "monuseg": 1, "tnbc": 1}
 def score_crops(**options: object) -> dict[str, dict[str, float]]:
     """BPQ and detection F1 of every quarter of the crops' upper left 512 px, by "set/image/quarter"."""
     model = load(DEFAULT_MODEL, **options)
-    held_out = model.spec.training["held_out"]
+    held_out = model.spec.history.held_out
     scores = {}
     for source, count in PER_SET.items():
         samples = {sample.name: sample for sample in load_folder(DATA / source)}

@@ -104,7 +104,7 @@ def main() -> None:
     spec = spec.with_changes(
         name=arguments.name,
         description=ABOUT[arguments.name].description,
-        licence=licence([str(entry["name"]) for entry in spec.data]),
+        licence=licence([entry.name for entry in spec.history.sets]),
         representation={"name": spec.representation.name, "options": options},
     )
     ZOO.mkdir(exist_ok=True)
@@ -158,8 +158,7 @@ def publish(spec: ModelSpec, network: Segmenter) -> None:
 def measured(spec: ModelSpec, folders: list[Path], external: list[Path], *, views: int = 1) -> dict[str, Any]:
     """Scores of the released file, in the runtime that users get, on the images held out of training and others."""
     model = load(spec.name, runtime="openvino", views=views)
-    held_out = spec.training["held_out"]
-    samples = [s for s in load_folders(folders, taxonomy=spec.classes) if s.name in held_out.get(s.source, ())]
+    samples = spec.history.unseen(load_folders(folders, taxonomy=spec.classes))
     samples += load_folders(external, taxonomy=spec.classes) if external else []
     report = evaluate(lambda image, mpp: instances_on(image, model, mpp=mpp), samples, spec.classes.names)
     sources: Any = report.to_json()["sources"]
@@ -176,8 +175,8 @@ def card(spec: ModelSpec, parameters: int, external: Sequence[str]) -> Iterator[
     yield f"- Licence: {spec.licence}."
     yield f"- Encoder started from {about.encoder}.\n"
     yield "## Data\n\n| Set | Images | Nuclei | Licence | Source |\n|---|---|---|---|---|"
-    for entry in spec.data:
-        cells = (entry["name"], entry["images"], f"{entry['nuclei']:,}", entry["licence"], entry["citation"])
+    for entry in {e.name: e for e in reversed(spec.history.sets)}.values():
+        cells = (entry.name, entry.images, f"{entry.nuclei:,}", entry.licence, entry.citation)
         yield "| " + " | ".join(str(c) for c in cells) + " |"
     yield "\nNuInsSeg's labels join some touching nuclei: it teaches the foreground only and is not scored."
     yield "CoNSeP alone has classes; the other sets teach outlines only.\n"
@@ -188,7 +187,7 @@ def card(spec: ModelSpec, parameters: int, external: Sequence[str]) -> Iterator[
     yield "```\n" + "\n".join(run["command"] for run in runs) + "\n```\n"
     steps = " and then ".join(f"{run['steps']:,}" for run in runs)
     yield f"{steps} batches, seed {training['seed']}. Held out, whole patients or slides of each set:\n"
-    for source, names in spec.training["held_out"].items():
+    for source, names in spec.history.held_out.items():
         yield f"- {source}: {', '.join(names)}"
     decode = {k: v for k, v in spec.representation.options.items() if k not in ("classes", "nucleus_channels")}
     yield "\nThe weights are the running average at the best of the validations in the run. The held-out images chose"

@@ -26,6 +26,7 @@ from histocyte.evaluation.protocol import evaluate
 from histocyte.inference.load import Model, load
 from histocyte.inference.runtime import Runtime
 from histocyte.model.build import build_representation
+from histocyte.model.history import Standing
 from histocyte.pipeline import instances_on
 
 
@@ -54,9 +55,11 @@ def main() -> None:
     arguments = parser.parse_args()
     model = load(arguments.model, runtime="torch", device="cpu")
     model = replace(model, runtime=Remembering(model.runtime))
-    held_out = model.spec.training["held_out"]
     samples = load_folders(arguments.data, taxonomy=model.taxonomy)
-    samples = [s for s in samples if s.separable and s.name in held_out.get(s.source, ())]
+    known = model.spec.history.know(samples)  # what was left out for a test is kept for it
+    samples = [s for s, k in zip(samples, known, strict=True) if s.separable and k.standing == Standing.HELD_OUT]
+    if not samples:
+        parser.error("none of these images was held out of the model's training: pass the folders it was trained on")
     options: dict[str, Any] = {}
     best = score(model, samples, options)
     for varied in arguments.vary:

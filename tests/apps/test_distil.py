@@ -21,7 +21,7 @@ from torch import nn
 
 from histocyte.apps.cli import distil_run
 from histocyte.apps.cli.distil import distil, student_spec
-from histocyte.apps.cli.distil_data import DistilData, split_for_teachers
+from histocyte.apps.cli.distil_data import DistilData
 from histocyte.apps.cli.distil_teacher import Source, ask_of, features_grid
 from histocyte.apps.cli.model_cost import measure_cost, measure_here
 from histocyte.core.errors import HistocyteError, InputError, ModelError, UnknownNameError
@@ -34,6 +34,7 @@ from histocyte.inference.predict import tile_spans
 from histocyte.model.build import build_segmenter
 from histocyte.model.checkpoint import read_spec, save_model
 from histocyte.model.count import count_parameters
+from histocyte.model.history import History, Split
 from histocyte.model.spec import ModelSpec, Part
 from histocyte.recipes.hover_small import hover_small
 from histocyte.recipes.hover_unet import hover_unet
@@ -118,8 +119,8 @@ def test_a_student_with_its_card_comes_out(done: Path, world: Path) -> None:
     assert spec.classes.names == CONSEP.names
     assert spec.training["distilled_from"][0]["name"] == "small-hover"
     assert spec.training["learnt_from"] == "maps nucleus, hover, types"
-    assert len(spec.training["held_out"]["consep"]) == 2
-    assert [entry["name"] for entry in spec.data] == ["consep", "more"]
+    assert len(spec.history.held_out["consep"]) == 2
+    assert [entry.name for entry in spec.history.sets if not entry.through] == ["consep", "more"]
     assert set(spec.metrics) == {"consep"}
     with safe_open(done / "model.safetensors", framework="pt") as file:
         assert not any(key.startswith("projection") for key in file.keys())  # noqa: SIM118 (not a dict)
@@ -238,26 +239,31 @@ def sample(source: str, name: str, group: str) -> Sample:
 
 def taught_on(held_out: dict[str, list[str]], *sets: str) -> ModelSpec:
     data = [{"name": name, "licence": "", "citation": "", "images": 1, "nuclei": 1} for name in sets]
-    return small("hover", data=data, training={"held_out": held_out})
+    return small("hover", history=History.of_earlier(data, {"held_out": held_out}))
+
+
+def split(samples: list[Sample], *teachers: ModelSpec) -> Split:
+    return History().after((t.name, t.history) for t in teachers).split(samples, fraction=0.25, lenient=True)
 
 
 def test_what_teachers_learnt_from_is_not_held_out() -> None:
     known = [sample("a", f"a{i}", f"patient {i // 2}") for i in range(8)]
     new = [sample("b", f"b{i}", f"b{i}") for i in range(4)]
     one, other = taught_on({"a": ["a0", "a1", "a2"]}, "a"), taught_on({"a": ["a1", "a2", "a5"]}, "a", "c")
-    training, validation, notes = split_for_teachers([*known, *new], [one, other], fraction=0.25, seed=0)
+    training, validation, _, notes = split([*known, *new], one, other)
     assert [s.name for s in validation if s.source == "a"] == ["a1", "a2"]
     assert [s.name for s in training if s.source == "a"] == ["a4", "a5", "a6", "a7"], "none of the same patients"
     assert len([s for s in validation if s.source == "b"]) == 1
-    assert notes == []
+    assert [note for note in notes if "too well" in note] == []
     forgetful = taught_on({}, "a")
-    _, validation, notes = split_for_teachers(known, [forgetful], fraction=0.25, seed=0)
+    _, validation, _, notes = split(known, forgetful)
     assert len({s.group for s in validation}) == 1
     assert "did not learn from: it may score too well" in notes[0]
     data = DistilData(training=training, validation=[known[1], new[0]])
-    assert data.held_out([one, taught_on({"c": ["c1", "c2"]}, "c")]) == {"a": ["a1"], "b": ["b0"], "c": ["c1", "c2"]}
-    facts = {str(f["name"]): f for f in data.facts([other])}
-    assert facts["c"]["through"] == "small-hover"
+    history = data.history([one, taught_on({"c": ["c1", "c2"]}, "c")])
+    # The images a0 and a2, too, have taught neither the student nor its teacher.
+    assert history.held_out == {"a": ["a0", "a1", "a2"], "b": ["b0"], "c": ["c1", "c2"]}
+    assert {entry.through for entry in data.history([other]).sets if entry.name == "c"} == {"small-hover"}
 
 
 def test_labels_of_other_classes_teach_outlines(world: Path) -> None:

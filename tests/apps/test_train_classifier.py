@@ -59,8 +59,8 @@ def test_a_classifier_is_trained_scored_and_written(trained: tuple[Path, Result]
     assert read.taxonomy.names == ("large", "<small>")
     assert read.spec.model == MODEL
     facts = read.spec.training
-    assert facts["data"][0]["name"] == data.name
-    assert len(facts["held_out"][data.name]) == 4
+    assert [entry.name for entry in read.spec.history.sets] == [data.name]
+    assert len(read.spec.history.held_out[data.name]) == 4
     assert facts["seconds"] > 0
     assert record["scores"] == read.spec.scores
     ours, frequent = record["scores"]["variants"]

@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from histocyte.apps.cli.train import train
-from histocyte.apps.cli.training_start import Start
 from histocyte.core.errors import InputError, ResolutionError, UnknownNameError
 from histocyte.core.taxonomy import CONSEP
 from histocyte.datasets.sample import Sample
 from histocyte.model.checkpoint import load_model, read_spec, save_model
+from histocyte.model.history import History
 from histocyte.recipes.training import first_spec, start
 from histocyte.testing.perfect import paint_truth
 from histocyte.testing.scenes import packed_ellipses
@@ -67,7 +67,7 @@ def test_images_that_the_model_has_not_learnt_from_stay_held_out(
     data: Path, model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     path = run(data, tmp_path, start_from=str(model), seed=3)
-    assert read_spec(path).training["held_out"] == {data.name: ["i1", "i2"]}
+    assert read_spec(path).history.held_out == {data.name: ["i1", "i2"]}
     assert "the model has not learnt from" in " ".join(capfd.readouterr().err.split())
 
 
@@ -78,14 +78,14 @@ def test_a_new_set_is_split_by_the_seed_and_a_set_wholly_seen_is_refused(model: 
         return Sample(name, image, nothing, None, 0.25, source, name)
 
     spec = read_spec(model).with_changes(training={"held_out": {"old": ["b"]}})
-    beginning = Start(spec, model=model)
+    past = spec.history
     samples = [sample(s, n) for s in ("old", "new") for n in "abcd"]
-    training, validation = beginning.split(samples, fraction=0.25, seed=0)
+    training, validation, *_ = past.split(samples, fraction=0.25, seed=0)
     assert [(s.source, s.name) for s in validation if s.source == "old"] == [("old", "b")]
     assert sum(s.source == "new" for s in validation) == 1
     assert len(training) + len(validation) == len(samples)
     with pytest.raises(InputError, match="trained on all of these images"):
-        beginning.split([sample("old", "a"), sample("old", "c")], fraction=0.25, seed=0)
+        past.split([sample("old", "a"), sample("old", "c")], fraction=0.25, seed=0)
 
 
 def test_what_the_model_before_has_seen_is_known_to_the_new_one(data: Path, model: Path, tmp_path: Path) -> None:
@@ -96,12 +96,13 @@ def test_what_the_model_before_has_seen_is_known_to_the_new_one(data: Path, mode
     before = spec.with_changes(data=(past,), training=trained, **free)
     save_model(tmp_path / "old.safetensors", before, network.state_dict())
     after = read_spec(run(data, tmp_path / "run", start_from=str(tmp_path / "old.safetensors")))
-    assert [entry["name"] for entry in after.data] == [data.name, "old"]
+    assert [entry.name for entry in after.history.sets] == [data.name, "old"]
     assert after.licence == f"as all that it learnt from allows ({data.name}: not stated; old: CC BY-NC-SA 4.0)"
     assert after.description == f"first, trained on {data.name}."
-    assert after.data[1] == {"through": "first", **past}
-    assert after.training["held_out"]["old"] == ["b"]
-    assert len(after.training["held_out"][data.name]) == 1
+    assert after.history.sets[1].model_dump(include=set(past)) == past
+    assert after.history.sets[1].through == "first"
+    assert after.history.held_out["old"] == ["b"]
+    assert len(after.history.held_out[data.name]) == 1
 
 
 def test_a_run_goes_on_with_the_images_it_began_with_alone(data: Path, tmp_path: Path) -> None:
@@ -115,7 +116,7 @@ def test_folds_hold_out_every_image_once(data: Path, tmp_path: Path) -> None:
     held = []
     for number in (1, 2):
         path = run(data, tmp_path / f"{number}", encoder=SMALL, fold=f"{number}/2", validation=None)
-        held += read_spec(path).training["held_out"][data.name]
+        held += read_spec(path).history.held_out[data.name]
     assert sorted(held) == ["i0", "i1", "i2", "i3"]
 
 
@@ -130,12 +131,12 @@ def test_what_is_left_out_is_neither_learnt_from_nor_chosen_by(
     apart = listed(tmp_path / "test.txt", "i3.png", "i0")
     path = run(data, tmp_path / "run", encoder=SMALL, leave_out=apart)
     images = json.loads((tmp_path / "run" / "data.json").read_text())
-    assert images["left_out"] == {data.name: ["i0", "i3"]}
-    assert sorted(images["learnt"][data.name] + images["held_out"][data.name]) == ["i1", "i2"]
+    assert {name: list(found) for name, found in images["left_out"].items()} == {data.name: ["i0", "i3"]}
+    assert sorted([*images["learnt"][data.name], *images["held_out"][data.name]]) == ["i1", "i2"]
     spec = read_spec(path)
-    assert spec.training["left_out"] == {data.name: ["i0", "i3"]}
-    assert sorted(spec.training["held_out"][data.name]) == sorted(["i0", "i3", *images["held_out"][data.name]])
-    assert spec.data[0]["images"] == 2
+    assert spec.history.left_out == {data.name: ["i0", "i3"]}
+    assert sorted(spec.history.held_out[data.name]) == sorted(["i0", "i3", *images["held_out"][data.name]])
+    assert spec.history.sets[0].images == 2
     assert "1 images to train on, 1 held out, 2 left out for a test" in " ".join(capfd.readouterr().err.split())
     with pytest.raises(InputError, match=f"other images of {data.name}"):
         run(data, tmp_path / "run", encoder=SMALL, steps=2)
@@ -143,11 +144,10 @@ def test_what_is_left_out_is_neither_learnt_from_nor_chosen_by(
 
 def test_what_was_left_out_stays_left_out_of_a_model_that_goes_on(data: Path, tmp_path: Path) -> None:
     first = run(data, tmp_path / "first", encoder=SMALL, leave_out=listed(tmp_path / "test.txt", "i0"))
-    held = [n for n in read_spec(first).training["held_out"][data.name] if n != "i0"]
+    held = [n for n in read_spec(first).history.held_out[data.name] if n != "i0"]
     second = read_spec(run(data, tmp_path / "second", start_from=str(first)))
-    assert second.training["left_out"] == {data.name: ["i0"]}
-    assert sorted(second.training["held_out"][data.name]) == sorted(["i0", *held])
-    assert "left_out" not in second.training["started_from"]["training"]
+    assert second.history.left_out == {data.name: ["i0"]}
+    assert sorted(second.history.held_out[data.name]) == sorted(["i0", *held])
     learnt = next(n for n in ("i1", "i2", "i3") if n not in held)
     for name in (learnt, held[0]):
         with pytest.raises(
@@ -168,10 +168,9 @@ def test_a_patient_is_left_out_whole(tmp_path: Path) -> None:
         return Sample(name, np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8), np.int32), None, 0.25, "new", group)
 
     samples = [sample("a1", "a"), sample("a2", "a"), sample("b1", "b"), sample("c1", "c")]
-    beginning = Start(first_spec("hover_unet", SMALL))
     with pytest.raises(InputError, match="'a2' is of the same patient or slide .'a'. as an image to leave out"):
-        beginning.leave_out(samples, ["a1"])
-    rest, apart = beginning.leave_out(samples, ["a2", "a1"])
+        History().leave_out(samples, ["a1"])
+    rest, apart = History().leave_out(samples, ["a2", "a1"])
     assert [s.name for s in rest] == ["b1", "c1"]
     assert [s.name for s in apart] == ["a1", "a2"]
 

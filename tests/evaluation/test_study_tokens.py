@@ -26,11 +26,12 @@ from histocyte.evaluation.study_tokens_scores import (
     weighted_balanced_accuracy,
     weighted_place_r_squared,
 )
-from histocyte.evaluation.study_tokens_source import TokenSource, find_source, split_for
+from histocyte.evaluation.study_tokens_source import TokenSource, find_source
 from histocyte.evaluation.study_tokens_table import TokenTable, colour_of, embed, tokens_key
 from histocyte.inference.encoder_runtime import encoder_runtime
 from histocyte.inference.torch_runtime import TorchRuntime
 from histocyte.model.build import build_segmenter
+from histocyte.model.history import History
 from histocyte.model.spec import ModelSpec, Part
 
 torch.set_num_threads(1)
@@ -253,15 +254,19 @@ def test_a_coarser_image_keeps_its_nuclei_and_their_classes(source, tmp_path):
     np.testing.assert_allclose(found.size_um, [[64, 64]])
 
 
+def seen(source: str, *held_out: str) -> History:
+    return History.of_earlier([{"name": source}], {"held_out": {source: list(held_out)}})
+
+
 def test_a_model_is_scored_on_the_images_that_it_held_out(source):
     samples = [sample(i, source="consep", group=f"g{i // 2}") for i in range(6)]
-    model = replace(source, trained_on=("consep",), held_out={"consep": ["im2", "im5"]})
-    learnt, scored = split_for(model, samples)
+    model = replace(source, history=seen("consep", "im2", "im5"))
+    learnt, scored, *_ = model.history.split(samples)
     assert [s.name for s in scored] == ["im2", "im5"]
     assert [s.name for s in learnt] == ["im0", "im1"]  # the others share a slide with held-out ones
-    with pytest.raises(InputError, match="held out"):
-        split_for(model, samples[:2])
-    assert len(split_for(source, samples)[1]) == 2
+    with pytest.raises(InputError, match="trained on all of these images"):
+        model.history.split(samples[:2])
+    assert len(source.history.split(samples).validation) == 2
 
 
 def test_sources_that_are_not_there_are_refused(tmp_path):
@@ -275,7 +280,7 @@ def test_sources_that_are_not_there_are_refused(tmp_path):
 
 def test_the_study_ends_in_its_files_whole_and_escaped(source, tmp_path):
     samples = [sample(i, source="<b>|") for i in range(5)] + [sample(9, types=False)]
-    model = replace(source, name="<script>", trained_on=("<b>|",), held_out={"<b>|": ["im1", "im3"]})
+    model = replace(source, name="<script>", history=seen("<b>|", "im1", "im3"))
     steps = []
     study = run_token_study(
         model, samples, tmp_path, device="cpu", replicates=20, picture=False, step=lambda *s: steps.append(s)

@@ -64,14 +64,14 @@ def test_a_bundled_model_is_small_whole_and_honest_about_its_data(name: str) -> 
     spec, card = read_spec(files.safetensors), files.card.read_text(encoding="utf-8")
     assert spec == read_onnx_spec(files.onnx)
     assert spec.name == name
-    sets = {str(entry["name"]) for entry in spec.data}
+    sets = {entry.name for entry in spec.history.sets}
     assert sets
-    for entry in spec.data:
-        assert all(str(entry[key]) in card for key in ("name", "licence", "citation"))
+    for entry in spec.history.sets:
+        assert all(text in card for text in (entry.name, entry.licence, entry.citation))
     assert f"Licence: {spec.licence}" in card
     assert not any(DATASETS[source].external for source in sets)
     assert ("permit commercial use" in spec.licence) == all(DATASETS[source].commercial for source in sets)
-    for source, names in spec.training["held_out"].items():
+    for source, names in spec.history.held_out.items():
         assert source in sets
         assert all(image in card for image in names)
 

@@ -63,12 +63,10 @@ def check_unseen(choice: Choice, held_out: Sequence[Sample]) -> None:
         spec = read_spec(choice.weights)
     except ModelError:
         return  # published weights, which do not say
-    trained_on = {str(entry["name"]) for entry in spec.data}
-    kept = spec.training.get("held_out", {})
-    seen = [s for s in held_out if s.source in trained_on and s.name not in kept.get(s.source, ())]
+    seen = len(held_out) - len(spec.history.unseen(held_out))
     if seen:
         raise InputError(
-            f"These weights were trained on {len(seen)} of the {len(held_out)} held-out images, so a score would say "
+            f"These weights were trained on {seen} of the {len(held_out)} held-out images, so a score would say "
             "nothing. Train them on other images, or hold out those that they have not seen."
         )
 

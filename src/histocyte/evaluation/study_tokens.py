@@ -27,7 +27,7 @@ from histocyte.evaluation.study_tokens_probe import (
     image_check,
     place_check,
 )
-from histocyte.evaluation.study_tokens_source import TokenSource, split_for
+from histocyte.evaluation.study_tokens_source import TokenSource
 from histocyte.evaluation.study_tokens_table import TokenTable, embed, tokens_key
 
 __all__ = ["MapOfTokens", "TokenStudy", "Variant", "run_token_study", "umap_of"]
@@ -128,7 +128,8 @@ def run_token_study(
         raise InputError(
             "None of these images has nuclei with classes; the token study needs a set that has, e.g. CoNSeP."
         )
-    learnt, scored = split_for(source, usable, seed=seed)
+    parts = source.history.split(usable, seed=seed)
+    learnt, scored = parts.training, [*parts.validation, *parts.left_out]
     images = [*learnt, *scored]
     sides = np.arange(len(images)) < len(learnt)
     names = source.taxonomy.names
@@ -156,7 +157,7 @@ def run_token_study(
         tuple(names),
         tables[0].names,
         tables[0].names[len(learnt) :],
-        sum(s.source in source.trained_on and s.name not in source.held_out.get(s.source, ()) for s in images),
+        len(images) - len(source.history.unseen(images)),
         tuple(variants),
         shown,
         {

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from histocyte.core.errors import InputError, ModelError, UnknownNameError, require
 from histocyte.core.taxonomy import CONSEP, Taxonomy
-from histocyte.datasets.sample import Sample
-from histocyte.datasets.splits import split_by_group
+from histocyte.model.history import History
 from histocyte.model.spec import ModelSpec, Part
 
-__all__ = ["TokenSource", "find_source", "split_for", "split_unseen"]
+__all__ = ["TokenSource", "find_source"]
 
 ALONE_MPP = 0.25
 """At which an encoder alone is shown the cells, µm/px."""
@@ -36,8 +34,7 @@ class TokenSource:
         tile_px: Side of a tile.
         margin_px: Margin of a tile.
         taxonomy: Classes that labels are mapped to.
-        trained_on: Names of the data sets that the weights were trained on, as far as the file says.
-        held_out: Images of those that they were not trained on, by data set.
+        history: What the weights have learnt from, as far as the file says.
     """
 
     name: str
@@ -49,8 +46,7 @@ class TokenSource:
     tile_px: int
     margin_px: int
     taxonomy: Taxonomy = CONSEP
-    trained_on: tuple[str, ...] = ()
-    held_out: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    history: History = field(default_factory=History)
 
     def random_copy(self, seed: int) -> TokenSource:
         """The same network with the weights it would begin training from, and no others: what its shape alone gives."""
@@ -58,7 +54,7 @@ class TokenSource:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             encoder = _build(self.part)
-        return replace(self, name=f"{self.name}, random weights", encoder=encoder, trained_on=(), held_out={})
+        return replace(self, name=f"{self.name}, random weights", encoder=encoder, history=History())
 
 
 def find_source(
@@ -127,8 +123,7 @@ def _of_spec(spec: ModelSpec, encoder: Any) -> TokenSource:
         spec.tile_px,
         spec.margin_px,
         spec.classes if len(spec.classes) else CONSEP,
-        tuple(str(entry["name"]) for entry in spec.data),
-        dict(spec.training.get("held_out", {})),
+        spec.history,
     )
 
 
@@ -167,57 +162,3 @@ def _build(part: Part) -> Any:
     from histocyte.model.build import ENCODERS
 
     return ENCODERS[part.name](**part.options).eval()
-
-
-def split_for(
-    source: TokenSource, samples: Sequence[Sample], *, fraction: float = 0.2, seed: int = 0
-) -> tuple[list[Sample], list[Sample]]:
-    """Images that the probe learns from, and those it is scored on: the model's own held-out ones where it has any.
-
-    Raises:
-        InputError: The weights were trained on all images of a set, or nothing is left on one side.
-    """
-    return split_unseen(samples, source.name, source.trained_on, source.held_out, fraction=fraction, seed=seed)
-
-
-def split_unseen(
-    samples: Sequence[Sample],
-    network: str,
-    trained_on: Sequence[str],
-    held_out: Mapping[str, Sequence[str]],
-    *,
-    fraction: float = 0.2,
-    seed: int = 0,
-) -> tuple[list[Sample], list[Sample]]:
-    """Images to learn from, and those to be scored on: whole groups, of a set that a network was trained on its own.
-
-    Args:
-        samples: Of one or more sets.
-        network: Its name.
-        trained_on: Sets that it was trained on.
-        held_out: Images of those that it was not trained on, by set.
-        fraction: Share of the groups of any other set that is scored.
-        seed: Of that share.
-
-    Raises:
-        InputError: The network was trained on all images of a set, or nothing is left on one side.
-    """
-    learnt: list[Sample] = []
-    scored: list[Sample] = []
-    for name in sorted({s.source for s in samples}):
-        these = [s for s in samples if s.source == name]
-        if name in trained_on:
-            kept = set(held_out.get(name, ()))
-            groups = {s.group for s in these if s.name in kept}
-            held = [s for s in these if s.name in kept]
-            rest = [s for s in these if s.group not in groups]
-            if not held or not rest:
-                raise InputError(
-                    f"'{network}' was trained on '{name}', and of its images here {len(held)} were held out and "
-                    f"{len(rest)} were not. Both are needed, to learn from and to be scored on: pass the whole set."
-                )
-        else:
-            rest, held = split_by_group(these, fraction=fraction, seed=seed)
-        learnt += rest
-        scored += held
-    return learnt, scored

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from safetensors import SafetensorError
 from safetensors.numpy import load as tensors_in
 from safetensors.numpy import save as packed
@@ -29,6 +29,7 @@ from histocyte.core.version import __version__
 from histocyte.files.atomic import write_atomically
 from histocyte.inference.embed import FeatureInfo
 from histocyte.model.checkpoint import SPEC_KEY
+from histocyte.model.history import History
 
 __all__ = ["CLASSIFIER_KEY", "CellClassifier", "ClassifierSpec", "Head", "load_classifier", "save_classifier"]
 
@@ -52,10 +53,22 @@ class ClassifierSpec(BaseModel):
     width: int = Field(ge=1)
     """Of the vectors, D."""
     training: Mapping[str, Any] = Field(default_factory=dict)
-    """How it was trained: data with licences, cells, options, split, seconds."""
+    """How it was trained: cells, options, seconds."""
+    history: History = Field(default_factory=History)
+    """What it has learnt from and held out; its model's history is that model's own."""
     scores: Mapping[str, Any] = Field(default_factory=dict)
     """What was measured on held-out images."""
     histocyte: str = __version__
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_earlier_versions(cls, value: object) -> object:
+        """Files of earlier versions kept names of sets and images under `training`."""
+        training = value.get("training") if isinstance(value, Mapping) else None
+        if not isinstance(value, Mapping) or not isinstance(training, Mapping) or "data" not in training:
+            return value
+        rest = {key: v for key, v in training.items() if key not in ("data", "held_out")}
+        return {**value, "training": rest, "history": History.of_earlier(training["data"], training)}
 
 
 @dataclass(frozen=True, eq=False)

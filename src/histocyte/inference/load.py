@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import platform
 import shutil
@@ -11,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from histocyte.core.digest import file_sha256
 from histocyte.core.errors import InputError, MissingExtraError, ModelError
 from histocyte.core.installation import how_to_add
 from histocyte.core.maps import MapSpec, decoded_maps
@@ -122,7 +122,7 @@ def load(
     name = _pick(found, device, features=features) if runtime == "auto" else runtime
     path = _file_for(found, name)
     spec = read_onnx_spec(path) if path.suffix == ".onnx" else read_spec(path)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = file_sha256(path)
     started, representation = (
         _start(name, path, device, threads, spec.multiple, precision),
         build_representation(spec.representation),

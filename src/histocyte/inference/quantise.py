@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import json
 from collections.abc import Callable, Sequence
@@ -10,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from histocyte.core.digest import file_sha256
 from histocyte.core.errors import InputError, require
 from histocyte.inference.quantise_tiles import TILE_PX, calibration_tiles
 from histocyte.model.onnx_file import read_onnx, write_onnx
@@ -62,7 +62,7 @@ def export_int8(
     graph, float_layers = quantise(graph, found.tiles)
     source = files.safetensors or files.any
     facts = Quantised(
-        made_of=hashlib.sha256(source.read_bytes()).hexdigest(),
+        made_of=file_sha256(source),
         calibrated_on=tuple(Path(path).resolve().name for path in paths),
         slides=found.slides,
         tiles=len(found.tiles),

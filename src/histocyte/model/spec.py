@@ -15,6 +15,7 @@ from histocyte.core.geometry import MPP_MAX, MPP_MIN
 from histocyte.core.plain_text import plain
 from histocyte.core.taxonomy import Taxonomy
 from histocyte.core.version import __version__
+from histocyte.model.history import History
 
 __all__ = ["EncoderWeights", "ModelSpec", "Part", "Quantised"]
 
@@ -100,17 +101,31 @@ class ModelSpec(BaseModel):
     multiple: _Side = 16
     """Image sides must be multiples of this: the coarsest stride of the encoder, or more where it joins its cells."""
     licence: str = "not stated"
-    data: tuple[Mapping[str, Any], ...] = ()
-    """Training data: name, licence, citation, number of images and nuclei."""
+    history: History = Field(default_factory=History)
+    """What it has learnt from, held out and left out, and what binds it."""
     metrics: Mapping[str, Any] = Field(default_factory=dict)
     """Measured validation results, as `histocyte evaluate` gives them."""
     encoder_weights: EncoderWeights | None = None
     """Where the encoder's weights come from, as far as that is known."""
     training: Mapping[str, Any] = Field(default_factory=dict)
-    """How it was trained: command, steps, seed, split."""
+    """How it was trained: command, steps, seed, models before."""
     quantised: Quantised | None = None
     """How its layers became 8-bit integers; None in floating point."""
     histocyte: str = __version__
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_earlier_versions(cls, value: object) -> object:
+        """Files of earlier versions kept sets under `data`, and names of images and what binds under `training`."""
+        if not isinstance(value, Mapping):
+            return value
+        data, training = value.get("data", ()), value.get("training", {})
+        old = [key for key in ("held_out", "left_out", "bound_by") if isinstance(training, Mapping) and key in training]
+        if "data" not in value and not old:
+            return value
+        history = History.of_earlier(data, training)
+        rest = {key: v for key, v in value.items() if key != "data"}
+        return {**rest, "training": {k: v for k, v in training.items() if k not in old}, "history": history}
 
     @field_validator("taxonomy")
     @classmethod

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from histocyte.core.errors import InputError
@@ -11,12 +11,13 @@ from histocyte.training.journal import read_json, write_json
 __all__ = ["check_same_images"]
 
 
-def check_same_images(run: Path, images: Mapping[str, Mapping[str, Sequence[str]]], *, write: bool = True) -> None:
+def check_same_images(run: Path, images: Mapping[str, Mapping[str, Mapping[str, str]]], *, write: bool = True) -> None:
     """Write data.json, or see that the run learns from, and holds out, the images that it began with.
 
     Args:
         run: Folder.
-        images: Names by data set, under "learnt", "held_out" and "left_out".
+        images: Under "learnt", "held_out" and "left_out", by data set, the prints of images (`ImagePrint.to_text`) by
+            name.
         write: Write the file where there is none; of several processes one does.
 
     Raises:
@@ -28,9 +29,11 @@ def check_same_images(run: Path, images: Mapping[str, Mapping[str, Sequence[str]
         if write:
             write_json(path, images)
         return
-    before = _by_set(read_json(path), images)
+    before = {part: _sets(part_before, path) for part, part_before in read_json(path).items()}
     sets = {source for part in (*images.values(), *before.values()) for source in part}
-    other = sorted(s for s in sets if any(list(images[k].get(s, ())) != before[k].get(s, []) for k in images))
+    other = sorted(
+        s for s in sets if any(_differ(images[part].get(s, {}), before.get(part, {}).get(s, {})) for part in images)
+    )
     if other:
         raise InputError(
             f"'{run}' holds a run that learns from, or holds out, other images of {', '.join(other)}. Give it the same "
@@ -38,9 +41,20 @@ def check_same_images(run: Path, images: Mapping[str, Mapping[str, Sequence[str]
         )
 
 
-def _by_set(found: Mapping[str, object], images: Mapping[str, object]) -> dict[str, dict[str, object]]:
-    """What the file says under each heading; nothing where it lacks one, as of an earlier version, or is damaged.
+def _sets(part: object, path: Path) -> dict[str, dict[str, str]]:
+    """Prints by name and set, empty where an earlier version wrote names alone.
 
-    A damaged heading then differs from what the run has, and is refused like other images.
+    Raises:
+        InputError: The file is damaged.
     """
-    return {k: dict(v) if isinstance(v := found.get(k, {}), dict) else {"": v} for k in images}
+    try:
+        sets = dict(part)  # type: ignore[call-overload]
+        return {
+            s: dict.fromkeys(images, "") if isinstance(images, list) else dict(images) for s, images in sets.items()
+        }
+    except (TypeError, ValueError) as error:
+        raise InputError(f"'{path}' is damaged. Begin a new run in another folder.") from error
+
+
+def _differ(now: Mapping[str, str], before: Mapping[str, str]) -> bool:
+    return list(now) != list(before) or any(before[name] not in ("", text) for name, text in now.items())

@@ -111,7 +111,7 @@ def distil(
     from histocyte.apps.cli.output import print_json, say
     from histocyte.apps.cli.stopping import ending_with_a_word
     from histocyte.files.writable import check_folder
-    from histocyte.recipes.provenance import not_for_commerce
+    from histocyte.model.licences import not_for_commerce
     from histocyte.recipes.training import with_fitting_sides
     from histocyte.training.distil_lessons import Way
     from histocyte.training.distil_losses import DistilOptions, Features, Reading

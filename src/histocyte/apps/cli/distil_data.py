@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,16 +12,17 @@ from histocyte.core.taxonomies import readings
 from histocyte.core.taxonomy import Taxonomy
 from histocyte.datasets.cards import DATASETS
 from histocyte.datasets.folder import labelled_card, load_folder, refuse_external, refuse_twice
+from histocyte.datasets.image_print import PrintIndex, image_print
 from histocyte.datasets.own_classes import load_for_taxonomy
 from histocyte.datasets.sample import Sample
-from histocyte.datasets.splits import split_by_group
 from histocyte.datasets.unlabelled import UnlabelledImage, list_unlabelled
+from histocyte.model.history import History, LearntSet
 from histocyte.model.spec import ModelSpec
 from histocyte.recipes.training import fitting_crop_px
 from histocyte.training.crops import held_px
 from histocyte.training.distil_fields import Field, image_field, labelled_field, slide_fields
 
-__all__ = ["DistilData", "split_for_teachers"]
+__all__ = ["DistilData"]
 
 
 @dataclass(slots=True)
@@ -33,6 +34,8 @@ class DistilData:
         extra: To learn from, without.
         training: The samples of `labelled`, as they were read.
         validation: Held out.
+        left_out: Kept for a test of a teacher, and so of the student.
+        prints: Of `extra`, by source and name.
         notes: What a reader of the scores has to know.
     """
 
@@ -40,7 +43,10 @@ class DistilData:
     extra: list[Field] = field(default_factory=list)
     training: list[Sample] = field(default_factory=list)
     validation: list[Sample] = field(default_factory=list)
+    left_out: list[Sample] = field(default_factory=list)
+    prints: dict[str, dict[str, str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    _kept: PrintIndex | None = field(default=None, init=False, repr=False)
 
     @classmethod
     def read(
@@ -77,13 +83,15 @@ class DistilData:
                 samples += load_folder(folder, taxonomy=taxonomy, mpp=mpp, card=card)
             else:
                 samples += load_for_taxonomy([folder], taxonomy, mpp=mpp)
-        training, validation, notes = split_for_teachers(samples, teachers, fraction=fraction, seed=seed)
+        past = History().after((t.name, t.history) for t in teachers)
+        training, validation, left_out, notes = past.split(samples, fraction=fraction, seed=seed, lenient=True)
         notes += [
             f"The classes of {name} are others than the teacher's: its labels teach outlines." for name in strange
         ]
         if not any(s.separable for s in validation):
             raise InputError("None of the held-out images parts touching nuclei, so that none can be scored. Add some.")
-        return cls([labelled_field(s, least_um=0.0) for s in training], [], training, validation, notes)
+        labelled = [labelled_field(s, least_um=0.0) for s in training]
+        return cls(labelled, [], training, validation, left_out, notes=notes)
 
     def crop_px(self, spec: ModelSpec, wanted: int = 256) -> int:
         """Side of a crop that a student takes and nine in ten labelled images hold, `wanted` at most."""
@@ -99,15 +107,16 @@ class DistilData:
         Raises:
             InputError: A folder that cannot be used (`datasets.unlabelled`).
         """
-        away = {(s.source, s.name) for s in self.validation}
-        groups = {(s.source, s.group) for s in self.validation}
+        kept = [*self.validation, *self.left_out]
+        away = {(s.source, s.name) for s in kept}
+        groups = {(s.source, s.group) for s in kept}
         added = []
         for folder in folders:
             for image in list_unlabelled(folder, mpp=mpp):
                 card = DATASETS.get(image.source)
                 group = (image.source, card.group(image.path.stem) if card else image.path.stem)
-                if (image.source, image.path.stem) not in away and group not in groups:
-                    self.extra.append(image_field(image, least_um=least_um))
+                known = (image.source, image.path.stem) in away or group in groups
+                if not known and self._add(image_field(image, least_um=least_um)):
                     added.append(image)
         return added
 
@@ -119,7 +128,20 @@ class DistilData:
             InputError: There is no tissue on it.
         """
         for slide in slides:
-            self.extra += slide_fields(slide, mpp=mpp, count=count, seed=seed, least_um=least_um)
+            for each in slide_fields(slide, mpp=mpp, count=count, seed=seed, least_um=least_um):
+                self._add(each)
+
+    def _add(self, each: Field) -> bool:
+        """Take an image with its print, unless it shows the same as one that is held out."""
+        if self._kept is None:
+            self._kept = PrintIndex([image_print(s.image, s.mpp) for s in (*self.validation, *self.left_out)])
+        image = each.read()
+        if self._kept.find(image, each.mpp):
+            return False
+        self.extra.append(each)
+        one, prints = image_print(image, each.mpp), self.prints.setdefault(each.source, {})
+        prints[each.name] = " ".join(filter(None, [prints.get(each.name, ""), one.to_text() if one.tells else ""]))
+        return True
 
     def sha256(self) -> str:
         """Of all images that are learnt from or scored on, and of the labels."""
@@ -136,76 +158,17 @@ class DistilData:
         extra = f", {len(self.extra)} without labels" if self.extra else ""
         return f"{len(self.labelled)} labelled images to learn from{extra}, {len(self.validation)} held out"
 
-    def facts(self, teachers: Sequence[ModelSpec]) -> tuple[dict[str, object], ...]:
-        """The sets for the student's spec: its own, those without labels, and what its teachers have learnt from."""
-        from histocyte.recipes.provenance import data_facts, facts_through
-
-        facts = list(data_facts([*self.training, *self.validation]))
-        for source in sorted({f.source for f in self.extra} - {str(f["name"]) for f in facts}):
-            card = DATASETS.get(source)
-            facts.append(
-                {
-                    "name": source,
-                    "licence": card.licence if card else "not stated",
-                    "citation": card.citation if card else "own images, without labels",
-                    "images": sum(f.source == source for f in self.extra),
-                    "nuclei": 0,
-                }
+    def history(self, teachers: Sequence[ModelSpec]) -> History:
+        """What the student has seen: its own images, those without labels, and all that its teachers have."""
+        own = History.of(self.training, self.validation, self.left_out)
+        extra = [
+            LearntSet(
+                name=source,
+                licence=DATASETS[source].licence if source in DATASETS else "not stated",
+                citation=DATASETS[source].citation if source in DATASETS else "own images, without labels",
+                images=sum(f.source == source for f in self.extra),
+                learnt=prints,
             )
-        return facts_through(facts, teachers)
-
-    def held_out(self, teachers: Sequence[ModelSpec]) -> dict[str, list[str]]:
-        """Names of held-out images by set: of the student's own sets, and of those that only teachers learnt from."""
-        from histocyte.recipes.provenance import held_out_through, names_by_set
-
-        own = {s.source for s in (*self.training, *self.validation)} | {f.source for f in self.extra}
-        return held_out_through(names_by_set(self.validation), own, teachers)
-
-
-def split_for_teachers(
-    samples: Sequence[Sample], teachers: Sequence[ModelSpec], *, fraction: float, seed: int
-) -> tuple[list[Sample], list[Sample], list[str]]:
-    """Training and validation samples such that held-out ones are new to the student and, if possible, to its teachers.
-
-    Of a set that teachers were trained on, what all of them held out is held out again, whatever fraction and seed; a
-    teacher would otherwise be scored on what it has learnt by heart. Images of the same patients that a teacher saw are
-    left out altogether.
-
-    Args:
-        samples: All.
-        teachers: Their specs name the sets, and the images of these that they held out.
-        fraction: Of the groups of any other set.
-        seed: Likewise.
-
-    Returns:
-        Training and validation samples, and what a reader of the scores has to know.
-
-    Raises:
-        InputError: A set of a single group.
-    """
-    training: list[Sample] = []
-    validation: list[Sample] = []
-    notes: list[str] = []
-    for source in sorted({s.source for s in samples}):
-        mine = [s for s in samples if s.source == source]
-        past = [t for t in teachers if source in {str(entry["name"]) for entry in t.data}]
-        new = {s.name for s in mine}.intersection(*(_past(t).get(source, ()) for t in past))
-        groups = {s.group for s in mine if s.name in new}
-        if past and new and any(s.group not in groups for s in mine):
-            validation += [s for s in mine if s.name in new]
-            training += [s for s in mine if s.group not in groups]
-            continue
-        if past:
-            names = ", ".join(t.name for t in past)
-            notes.append(
-                f"Of {source} no images are known that {names} did not learn from: it may score too well on those held "
-                "out here."
-            )
-        seen, unseen = split_by_group(mine, fraction=fraction, seed=seed)
-        training, validation = training + seen, validation + unseen
-    return training, validation, notes
-
-
-def _past(teacher: ModelSpec) -> Mapping[str, Sequence[str]]:
-    found: Mapping[str, Sequence[str]] = teacher.training.get("held_out", {})
-    return found
+            for source, prints in sorted(self.prints.items())
+        ]
+        return own.model_copy(update={"sets": (*own.sets, *extra)}).after((t.name, t.history) for t in teachers)

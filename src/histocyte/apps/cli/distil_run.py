@@ -28,9 +28,9 @@ from histocyte.inference.load import Model
 from histocyte.inference.torch_runtime import TorchRuntime, pick_device
 from histocyte.model.build import build_representation
 from histocyte.model.checkpoint import save_model
+from histocyte.model.licences import bound_by, licence_of
 from histocyte.model.segmenter import Segmenter
 from histocyte.model.spec import ModelSpec
-from histocyte.recipes.provenance import bound_by, licence_of
 from histocyte.recipes.training import SHARES, augmentation, origin, start
 from histocyte.training.distil_cache import TeacherCache
 from histocyte.training.distil_crops import DistilSampler
@@ -253,8 +253,9 @@ class DistilRun:
 
     def _write(self, model: Segmenter, steps: int) -> Path:
         taught = [t.spec for t in self.teachers]
+        history = self.data.history(taught).model_copy(update={"bound_by": bound_by(self.spec, taught)})
         self.spec = self.spec.with_changes(
-            data=self.data.facts(taught),
+            history=history,
             training={
                 "command": command_as_typed(),
                 "steps": steps,
@@ -263,8 +264,6 @@ class DistilRun:
                 "distilled_from": [{"name": t.spec.name, "sha256": t.sha256, "views": t.views} for t in self.teachers],
                 "learnt_from": self.lessons.describe(),
                 "loss": asdict(self.settings.options),
-                "held_out": self.data.held_out(taught),
-                **({"bound_by": terms} if (terms := bound_by(self.spec, taught)) else {}),
             },
         )
         description = f"A student of {', '.join(t.name for t in taught)}."

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from histocyte.core.digest import file_sha256
 from histocyte.core.errors import InputError, ModelError
 from histocyte.core.geometry import Box
 from histocyte.core.maps import split_maps
@@ -46,7 +46,7 @@ class Source:
                 "Leave out --features, or pass the .safetensors file."
             )
         self.name = name
-        self.teacher = Teacher(spec_of(self.files), _sha256(self.path), views=views, features=features)
+        self.teacher = Teacher(spec_of(self.files), file_sha256(self.path), views=views, features=features)
 
     @property
     def path(self) -> Path:
@@ -124,11 +124,3 @@ def _central(span: Span, stride: int, length: int) -> NDArray[np.int64]:
     stop = span.core_stop if span.core_stop < length else np.inf
     middles = starts + stride / 2
     return np.flatnonzero((middles >= span.core_start) & (middles < stop) & (starts < length))
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(1 << 22):
-            digest.update(piece)
-    return digest.hexdigest()

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from histocyte.datasets.sample import Sample
     from histocyte.evaluation.image_scores import ImageScores
     from histocyte.inference.load import Model
+    from histocyte.model.history import History, Known
 
 __all__ = ["Split", "evaluate"]
 
@@ -80,6 +83,7 @@ def evaluate(
     from histocyte.files.writable import check_file
     from histocyte.inference.classifier import load_classifier
     from histocyte.inference.load import load
+    from histocyte.model.history import known_by_standing
     from histocyte.pipeline import instances_on
 
     check_file(csv, example="scores.csv")
@@ -104,8 +108,11 @@ def evaluate(
     say_notes(samples)
     if listed is not None:
         samples = named_samples(samples, listed, where=f"'{images}'")
-    chosen = samples if split is Split.ALL else _unseen(samples, loaded, test=split is Split.TEST)
+    history = _history(loaded)
+    known = history.know(samples)
+    chosen = samples if split is Split.ALL else _unseen(samples, known, loaded, test=split is Split.TEST)
     left_out = len(samples) - len(chosen)
+    doubts = history.doubts(loaded.spec.name)
     gallery = Gallery()
     with progress_bar("images", hidden=as_json) as bar:
         task = bar.add_task("scoring", total=len(chosen), note="")
@@ -140,13 +147,16 @@ def evaluate(
         }
         if loaded.classifier is not None:
             facts |= {"classifier": loaded.classifier.where, "classifier_sha256": loaded.classifier.sha256}
+        facts |= {"trained_on_and_left_out": left_out, "known_images": known_by_standing(samples, known)}
         notes = [note for sample in chosen for note in sample.notes]
-        print_json({**facts, "trained_on_and_left_out": left_out, "notes": notes, **report.to_json()})
+        print_json({**facts, "doubts": doubts, "notes": notes, **report.to_json()})
         return
     columns = ("data set", "score", "value", "95 % interval", "images")
     print_table(f"{loaded.spec.name}, {split} images", columns, [tuple(row) for row in report.table()])
     if left_out:
-        say(f"{_left_out(left_out, split)} (--split all scores them too).")
+        say(f"{_left_out(left_out, split)}{_how(samples, known, chosen)} (--split all scores them too).")
+    for doubt in doubts:
+        say(doubt)
 
 
 def _left_out(count: int, split: Split) -> str:
@@ -154,27 +164,39 @@ def _left_out(count: int, split: Split) -> str:
     return f"{count} images the model was trained {'or chosen on' if split is Split.TEST else 'on'} were left out"
 
 
-def _unseen(samples: list[Sample], model: Model, *, test: bool = False) -> list[Sample]:
-    """Images that neither model nor classifier was trained on: the held-out ones of their sets, all of any other.
+def _how(samples: Sequence[Sample], known: Sequence[Known], chosen: Sequence[Sample]) -> str:
+    """What told that some images were trained on, where it was not their names."""
+    scored = {id(s) for s in chosen}
+    away = [k for s, k in zip(samples, known, strict=True) if id(s) not in scored]
+    counts = (sum(k.by == "content" for k in away), sum(k.by == "group" for k in away))
+    said = ("known by what they show", "of patients or slides that it was trained on")
+    parts = [f"{n} of them {text}" for n, text in zip(counts, said, strict=True) if n]
+    return f", {', '.join(parts)}" if parts else ""
+
+
+def _history(model: Model) -> History:
+    """Of a model, and of its classifier."""
+    classifier = model.classifier
+    return model.spec.history.after([] if classifier is None else [(classifier.where, classifier.spec.history)])
+
+
+def _unseen(samples: Sequence[Sample], known: Sequence[Known], model: Model, *, test: bool = False) -> list[Sample]:
+    """Images that neither model nor classifier was trained on.
 
     Args:
         samples: All there are.
+        known: What the two have had to do with each.
         model: With its classifier.
-        test: Of the held-out ones those alone that chose no weights.
+        test: Those alone that chose no weights.
 
     Raises:
         InputError: There are none.
     """
     from histocyte.core.errors import InputError
+    from histocyte.model.history import Standing
 
-    trainings = [(model.spec.data, model.spec.training)]
-    if model.classifier is not None:
-        facts = model.classifier.spec.training
-        trainings.append((tuple(facts.get("data", ())), facts))
-    chosen = samples
-    for data, training in trainings:
-        sets, kept = {str(entry["name"]) for entry in data}, training.get("left_out" if test else "held_out", {})
-        chosen = [s for s in chosen if s.source not in sets or s.name in kept.get(s.source, ())]
+    most = Standing.LEFT_OUT if test else Standing.HELD_OUT
+    chosen = [s for s, k in zip(samples, known, strict=True) if k.standing <= most]
     if not chosen:
         name = f"'{model.spec.name}'{' or its classifier' if model.classifier else ''}"
         if test:
@@ -182,5 +204,8 @@ def _unseen(samples: list[Sample], model: Model, *, test: bool = False) -> list[
                 f"Of these {len(samples)} images {name} was trained or chosen on all: none was left out of its "
                 "training (`histocyte train --leave-out`). Those it was not trained on: --split unseen."
             )
-        raise InputError(f"{name} was trained on all of these {len(samples)} images. Score them anyway: --split all.")
+        raise InputError(
+            f"{name} was trained on all of these {len(samples)} images{_how(samples, known, ())}. Score them anyway: "
+            "--split all."
+        )
     return chosen

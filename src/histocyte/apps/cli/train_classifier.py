@@ -61,7 +61,7 @@ def classifier(
     import time
 
     from histocyte.apps.cli.labelled import say_notes, say_unpaired
-    from histocyte.apps.cli.output import print_json, progress_bar
+    from histocyte.apps.cli.output import print_json, progress_bar, say_note
     from histocyte.core.errors import InputError, require
 
     require("torch", extra="torch")
@@ -71,7 +71,6 @@ def classifier(
     check_folder(cache)
     from histocyte.datasets.own_classes import load_with_own_classes
     from histocyte.evaluation.classifier_training import images_to_stop_by, train_classifier
-    from histocyte.evaluation.study_tokens_source import split_unseen
     from histocyte.inference.load import load
     from histocyte.training.classifier import HeadOptions
 
@@ -84,10 +83,9 @@ def classifier(
         raise InputError(f"None of these {len(samples)} images has cells with a class; NAME.npz needs an array 'type'.")
     loaded = load(model, runtime="torch", device=device, workers=threads)
     spec = loaded.spec
-    trained_on = [str(entry["name"]) for entry in spec.data]
-    learn, score = split_unseen(
-        *(usable, spec.name, trained_on, spec.training.get("held_out", {})), fraction=validation, seed=seed
-    )
+    parts = spec.history.split(usable, fraction=validation, seed=seed)
+    score = [*parts.validation, *parts.left_out]
+    learn = parts.training
     learnt, held_out = _cells_of(loaded, learn, score, cache, quiet=as_json)
     options = HeadOptions(hidden=hidden, epochs=epochs, seed=seed)
     with progress_bar("epochs", hidden=as_json) as bar:
@@ -105,12 +103,15 @@ def classifier(
     facts = {
         **trained.facts,
         "seconds": round(time.perf_counter() - began, 1),
-        "images_the_model_was_trained_on": sum(s.source in trained_on for s in learn),
+        "images_the_model_was_trained_on": len(learn) - len(spec.history.unseen(learn)),
     }
     record = _write(out, loaded, taxonomy, learn, score, facts, trained)
+    notes = [*parts.notes, *spec.history.doubts(spec.name)]
     if as_json:
-        print_json(record)
+        print_json({**record, "notes": notes})
     else:
+        for note in notes:
+            say_note(note)
         _report(record, trained.scores, out, model)
 
 
@@ -156,7 +157,7 @@ def _write(
     """Write the file; what `--json` prints."""
     from histocyte.inference.classifier import ClassifierSpec, save_classifier
     from histocyte.inference.embed import feature_runtime
-    from histocyte.recipes.provenance import data_facts, names_by_set
+    from histocyte.model.history import History
 
     features = feature_runtime(model.runtime).features
     spec = ClassifierSpec(
@@ -165,7 +166,8 @@ def _write(
         model_sha256=model.sha256,
         embedding=features.name,
         width=features.width,
-        training={**facts, "data": list(data_facts([*learn, *score])), "held_out": names_by_set(score)},
+        training=facts,
+        history=History.of(learn, score),
         scores=trained.scores.to_json(),
     )
     written = save_classifier(out, spec, trained.head)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from histocyte.core.errors import InputError
 from histocyte.datasets.folder import refuse_external
 from histocyte.datasets.own_classes import load_to_learn
 from histocyte.datasets.sample import Sample
-from histocyte.recipes.provenance import names_by_set
+from histocyte.model.history import History
 
 __all__ = ["TrainingData"]
 
@@ -29,6 +29,8 @@ class TrainingData:
         share: Share of the patients or slides held out.
         fold: Number of the part of them that is held out instead, and number of parts.
         left_out_names: As they were given.
+        history: Their prints, as the model's file keeps them.
+        notes: What a reader of the scores has to know.
     """
 
     training: Sequence[Sample]
@@ -37,6 +39,8 @@ class TrainingData:
     share: float = 0.2
     fold: tuple[int, int] | None = None
     left_out_names: tuple[str, ...] = ()
+    history: History = field(default_factory=History)
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def read(
@@ -68,11 +72,13 @@ class TrainingData:
         refuse_external(folders)
         samples = load_to_learn(folders, beginning.spec.classes, mpp=mpp)
         _refuse_an_untaught_head(samples, beginning)
-        rest, apart = beginning.leave_out(samples, left_out)
+        past = beginning.history
+        rest, apart = past.leave_out(samples, left_out)
         if not rest:
             raise InputError("Every image is to be left out, so none is left to learn from. Shorten the list.")
-        training, validation = beginning.split(rest, fraction=share, seed=seed, fold=fold)
-        return cls(training, validation, apart, share, fold, tuple(left_out))
+        training, validation, _, notes = past.split(rest, fraction=share, seed=seed, fold=fold, apart=apart)
+        history = History.of(training, validation, apart)
+        return cls(training, validation, apart, share, fold, tuple(left_out), history, tuple(notes))
 
     def describe(self) -> str:
         """One line for people."""
@@ -96,10 +102,14 @@ class TrainingData:
         return f"Cells to learn classes from: {said}{more}.{warning}"
 
     @property
-    def names(self) -> Mapping[str, Mapping[str, Sequence[str]]]:
-        """Names by set of each part, as data.json keeps them."""
-        parts = {"learnt": self.training, "held_out": self.validation, "left_out": self.left_out}
-        return {part: names_by_set(samples) for part, samples in parts.items()}
+    def images(self) -> Mapping[str, Mapping[str, Mapping[str, str]]]:
+        """Names with prints, by set, of each part, as data.json keeps them."""
+        parts: dict[str, dict[str, Mapping[str, str]]] = {"learnt": {}, "held_out": {}, "left_out": {}}
+        for entry in self.history.sets:
+            for part, sets in parts.items():
+                if found := getattr(entry, part):
+                    sets[entry.name] = found
+        return parts
 
 
 def _refuse_an_untaught_head(samples: Sequence[Sample], beginning: Start) -> None:

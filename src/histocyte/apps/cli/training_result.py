@@ -15,8 +15,8 @@ from histocyte.apps.cli.training_data import TrainingData
 from histocyte.apps.cli.training_start import Start
 from histocyte.model.checkpoint import save_model
 from histocyte.model.delta import FOLDER_VARIABLE
+from histocyte.model.licences import bound_by, licence_of, not_for_commerce
 from histocyte.model.spec import ModelSpec
-from histocyte.recipes.provenance import bound_by, licence_of, not_for_commerce
 
 __all__ = ["command_as_typed", "finished_spec", "write_result"]
 
@@ -33,18 +33,16 @@ def finished_spec(
         scores: On held-out images, by set.
         how: It was trained.
     """
-    seen = beginning.seen(data.training, data.validation, data.left_out)
-    if terms := bound_by(spec, beginning.before):
-        seen["bound_by"] = terms
+    history = data.history.after((model.name, model.history) for model in beginning.before)
     spec = spec.with_changes(
-        data=seen.pop("data"),
+        history=history.model_copy(update={"bound_by": bound_by(spec, beginning.before)}),
         metrics=scores,
-        training={"command": command_as_typed(), **how, **beginning.record, **seen},
+        training={"command": command_as_typed(), **how, **beginning.record},
     )
     origin = beginning.named.get("name", spec.recipe)
     # Description and licence of a model that it goes on from may not hold any more.
     return spec.with_changes(
-        description=f"{origin}, trained on {', '.join(sorted(data.names['learnt']))}.",
+        description=f"{origin}, trained on {', '.join(sorted(data.images['learnt']))}.",
         licence=licence_of(spec),
     )
 

@@ -32,6 +32,7 @@ from histocyte.inference.torch_runtime import TorchRuntime, pick_device
 from histocyte.model.adapters import merge_adapters
 from histocyte.model.build import build_representation
 from histocyte.model.delta import delta_of
+from histocyte.model.history import History
 from histocyte.model.segmenter import Segmenter
 from histocyte.pipeline import instances_on
 from histocyte.recipes.plan import TrainingPlan
@@ -112,6 +113,8 @@ class TrainingRun:
         if self.ranks.leads:
             say_unpaired(folders)
             say_notes([*self.data.training, *self.data.validation, *self.data.left_out])
+            for note in self.data.notes:
+                say(note)
             say(self.data.describe())
             say(self.data.describe_classes(self.spec.classes.names))
         if self.plan is not None:
@@ -173,7 +176,7 @@ class TrainingRun:
             options = training_options(self.spec, self.plan, sampler, self.ways, **given)
         options = replace(options, device=str(self.device))
         with joined(self.device) as self.ranks, FolderLock(self.folder) if self.ranks.leads else nullcontext():
-            check_same_images(self.folder, self.data.names, write=self.ranks.leads)
+            check_same_images(self.folder, self.data.images, write=self.ranks.leads)
             self._fit(model, sampler, options)
 
     def _settle_crops(self, sampler: CropSampler) -> None:
@@ -191,7 +194,7 @@ class TrainingRun:
 
     def _resolved(self, options: TrainingOptions) -> ResolvedRecipe:
         return ResolvedRecipe(
-            model=self.spec,
+            model=self.spec.with_changes(history=History()),  # it is the model's before, and in its file
             training=options,
             crops=self.crops,
             plan=self.plan_name,
