@@ -247,7 +247,7 @@ def test_an_interrupted_run_does_not_go_on_with_another_classifier(
     image, _ = scene()
     cv2.imwrite(str(tmp_path / "slide.png"), image[..., ::-1])
 
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     one, other = (colourful.classified_by(by_red(colourful, tmp_path, sign=sign)) for sign in (1, -1))

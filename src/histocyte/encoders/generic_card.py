@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from histocyte.core.errors import InputError, ModelError
+from histocyte.core.errors import HistocyteError, InputError, ModelError, first_fault
 from histocyte.encoders.card import IMAGENET, EncoderCard, EncoderFacts
 from histocyte.encoders.hub import read_json
 from histocyte.encoders.timm_import import import_timm
@@ -61,6 +62,17 @@ def card_of_config(where: str, *, revision: str = "main") -> EncoderCard:
     config = read_json(where, "config.json", revision=revision)
     if config is None:
         raise InputError(f"'{where}' has no config.json that would say how its encoder is built.")
+    try:
+        return _card_of(where, config, revision)
+    except HistocyteError:
+        raise
+    except Exception as error:  # what a config may hold that is none, no list says
+        raise InputError(
+            f"The config.json of '{where}' describes no encoder that can be built ({first_fault(error)})."
+        ) from error
+
+
+def _card_of(where: str, config: Mapping[str, Any], revision: str) -> EncoderCard:
     if "architecture" in config:
         known = {**config, **config.get("pretrained_cfg", {})}
         part, options = _part_of_timm(config["architecture"], config.get("model_args", {}), known)
@@ -70,8 +82,8 @@ def card_of_config(where: str, *, revision: str = "main") -> EncoderCard:
         known = {"license": config.get("license")}
         images = read_json(where, "preprocessor_config.json", revision=revision) or {}
         normalisation = {
-            "mean": tuple(images.get("image_mean", IMAGENET[0])),
-            "std": tuple(images.get("image_std", IMAGENET[1])),
+            "mean": _of_channels(images.get("image_mean", IMAGENET[0])),
+            "std": _of_channels(images.get("image_std", IMAGENET[1]), positive=True),
             "native_px": int(config.get("image_size", _NATIVE_PX)),
         }
     else:
@@ -168,10 +180,22 @@ def _options_of_transformers(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _normalisation(known: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "mean": tuple(known.get("mean") or IMAGENET[0]),
-        "std": tuple(known.get("std") or IMAGENET[1]),
+        "mean": _of_channels(known.get("mean") or IMAGENET[0]),
+        "std": _of_channels(known.get("std") or IMAGENET[1], positive=True),
         "native_px": int((known.get("input_size") or (3, _NATIVE_PX))[1]),
     }
+
+
+def _of_channels(values: Any, *, positive: bool = False) -> tuple[float, float, float]:
+    """Three numbers.
+
+    Raises:
+        ValueError: They are not.
+    """
+    red, green, blue = (float(value) for value in values)
+    if not all(math.isfinite(v) and (v > 0 or not positive) for v in (red, green, blue)):
+        raise ValueError(f"a mean or standard deviation of {values!r:.60}")
+    return red, green, blue
 
 
 def _terms(licence: object) -> dict[str, Any]:

@@ -10,8 +10,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from histocyte.core.errors import InputError, ModelError
+from histocyte.core.errors import InputError, ModelError, first_fault
 from histocyte.encoders.card import EncoderCard
+from histocyte.files.kind import but_is
 
 __all__ = ["WEIGHTS_FILES", "cached", "download", "find_weights", "hub_files", "read_json", "split_revision"]
 
@@ -113,8 +114,10 @@ def shards(path: Path) -> list[Path]:
         return [path]
     try:
         listed = {str(name) for name in json.loads(path.read_text(encoding="utf-8"))["weight_map"].values()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"'{path}' is no index of sharded weights ({error}).") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ModelError(f"'{path}' is no index of sharded weights ({first_fault(error)}).") from error
+    if elsewhere := [name for name in sorted(listed) if not name or Path(name).name != name or "\0" in name]:
+        raise ModelError(f"'{path}' lists shards that are no files beside it: {elsewhere[0]!r:.80}.")
     return [path.parent / name for name in sorted(listed)]
 
 
@@ -198,8 +201,8 @@ def read_json(where: str, name: str, *, revision: str = "main") -> dict[str, Any
         return None
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"'{name}' of '{where}' is no JSON: {error}.") from error
+    except (ValueError, RecursionError, OSError) as error:
+        raise InputError(f"'{name}' of '{where}' is no JSON{but_is(path)} ({first_fault(error)}).") from error
     if not isinstance(found, dict):
         raise InputError(f"'{name}' of '{where}' is no JSON object.")
     return found

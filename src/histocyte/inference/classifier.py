@@ -8,7 +8,6 @@ probabilities of any list of classes. The file is numpy alone; `training.classif
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -17,16 +16,18 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from safetensors import SafetensorError
 from safetensors.numpy import load as tensors_in
 from safetensors.numpy import save as packed
 
-from histocyte.core.errors import HistocyteError, InputError, ModelError
+from histocyte.core.errors import HistocyteError, InputError, ModelError, first_fault
 from histocyte.core.plain_text import plain
 from histocyte.core.taxonomy import Taxonomy
 from histocyte.core.version import __version__
 from histocyte.files.atomic import write_atomically
+from histocyte.files.kind import but_is
+from histocyte.files.safetensors_header import safetensors_metadata
 from histocyte.inference.embed import FeatureInfo
 from histocyte.model.checkpoint import SPEC_KEY
 from histocyte.model.history import History
@@ -50,7 +51,7 @@ class ClassifierSpec(BaseModel):
     """Of that model's file."""
     embedding: str
     """Which vectors, `FeatureInfo.name`."""
-    width: int = Field(ge=1)
+    width: int = Field(ge=1, le=2**20)
     """Of the vectors, D."""
     training: Mapping[str, Any] = Field(default_factory=dict)
     """How it was trained: cells, options, seconds."""
@@ -174,29 +175,24 @@ def load_classifier(path: str | Path) -> CellClassifier:
         raise InputError(
             f"The classifier '{path}' cannot be read ({reason}). Make one with: histocyte train classifier."
         ) from error
-    metadata = _metadata(content)
+    try:
+        metadata = safetensors_metadata(path)
+    except (ValueError, OSError):
+        metadata = {}
     if CLASSIFIER_KEY not in metadata:
-        hint = " It is a model: pass it as the model." if SPEC_KEY in metadata else ""
+        if SPEC_KEY in metadata:
+            raise ModelError(f"'{path}' is no classifier of histocyte. It is a model: pass it as the model.")
         raise ModelError(
-            f"'{path}' is no classifier of histocyte.{hint or ' Make one with: histocyte train classifier.'}"
+            f"'{path}' is no classifier of histocyte{but_is(path)}. Make one with: histocyte train classifier."
         )
     try:
-        spec = ClassifierSpec.model_validate_json(str(metadata[CLASSIFIER_KEY]))
+        spec = ClassifierSpec.model_validate_json(metadata[CLASSIFIER_KEY])
         head = _head(tensors_in(content), spec, len(Taxonomy.from_json(spec.taxonomy)))
-    except (ValidationError, SafetensorError, HistocyteError, ValueError, KeyError, TypeError) as error:
+    except (SafetensorError, HistocyteError, ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:
         raise ModelError(
-            f"The classifier '{path}' is damaged ({_first_line(error)}). Make it again: histocyte train classifier."
+            f"The classifier '{path}' is damaged ({first_fault(error)}). Make it again: histocyte train classifier."
         ) from error
     return CellClassifier(spec, head, hashlib.sha256(content).hexdigest(), str(path))
-
-
-def _metadata(content: bytes) -> Mapping[str, Any]:
-    """Of a safetensors file; empty for any other."""
-    size = int.from_bytes(content[:8], "little")
-    try:
-        return dict(json.loads(content[8 : 8 + size]).get("__metadata__", {}))
-    except (ValueError, TypeError, AttributeError, OverflowError):
-        return {}
 
 
 def _head(tensors: Mapping[str, NDArray[Any]], spec: ClassifierSpec, classes: int) -> Head:
@@ -220,10 +216,3 @@ def _head(tensors: Mapping[str, NDArray[Any]], spec: ClassifierSpec, classes: in
     if not fits:
         raise ValueError("its arrays do not fit each other")
     return head
-
-
-def _first_line(error: Exception) -> str:
-    if isinstance(error, ValidationError):
-        first = error.errors()[0]
-        return f"{'.'.join(str(p) for p in first['loc']) or 'the whole'}: {first['msg']}"
-    return str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__

@@ -10,10 +10,11 @@ network. As with the maps, a pixel counts in the tile in which it lies most cent
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Annotated, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 from scipy.sparse import csr_array
 
 from histocyte.core.errors import InputError
@@ -34,8 +35,8 @@ class FeatureInfo:
     """
 
     name: str
-    width: int
-    border_px: int = 0
+    width: Annotated[int, Field(ge=1)]
+    border_px: Annotated[int, Field(ge=0)] = 0
 
 
 @runtime_checkable

@@ -24,7 +24,7 @@ from histocyte.inference.runtime import DEFAULT_PRECISION, Precision, Runtime
 from histocyte.inference.views import views_runtime
 from histocyte.model.build import build_representation
 from histocyte.model.checkpoint import read_spec
-from histocyte.model.onnx_metadata import read_onnx_spec
+from histocyte.model.onnx_metadata import check_numbers, read_onnx_spec
 from histocyte.model.spec import ModelSpec
 from histocyte.model.zoo import DEFAULT_MODEL, ModelFiles, find_model
 from histocyte.representations.protocol import Representation
@@ -122,12 +122,31 @@ def load(
     name = _pick(found, device, features=features) if runtime == "auto" else runtime
     path = _file_for(found, name)
     spec = read_onnx_spec(path) if path.suffix == ".onnx" else read_spec(path)
+    if path.suffix == ".onnx":
+        check_numbers(path)
     digest = file_sha256(path)
     started, representation = (
         _start(name, path, device, threads, spec.multiple, precision),
         build_representation(spec.representation),
     )
+    _check_fits(started, spec, representation, path)
     return Model(spec, views_runtime(started, representation, views=views), representation, digest, views=views)
+
+
+def _check_fits(runtime: Runtime, spec: ModelSpec, representation: Representation, path: Path) -> None:
+    """Refuse a network that is another than the spec says.
+
+    Raises:
+        ModelError: It gives other channels, or takes images of other sides.
+    """
+    channels, wanted = getattr(runtime, "channels", None), sum(m.channels for m in decoded_maps(representation.maps))
+    fault = ""
+    if channels not in (None, wanted):
+        fault = f"its network gives {channels} channels, and its spec asks for {wanted}"
+    elif spec.multiple % runtime.multiple:
+        fault = f"its network takes sides in multiples of {runtime.multiple}, and its spec says {spec.multiple}"
+    if fault:
+        raise ModelError(f"'{path}' contradicts itself: {fault}. Make it again, or get it anew from where it came.")
 
 
 def spec_of(found: ModelFiles) -> ModelSpec:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from pydantic import TypeAdapter
+
 from histocyte.core.errors import ModelError
 from histocyte.inference.embed import FeatureInfo
 from histocyte.model.onnx_metadata import FEATURES_KEY, onnx_metadata
@@ -23,8 +25,8 @@ def features_in(path: Path) -> FeatureInfo | None:
     if text is None:
         return None
     try:
-        return FeatureInfo(**json.loads(text))
-    except (ValueError, TypeError) as error:
+        return TypeAdapter(FeatureInfo).validate_python(json.loads(text))
+    except (ValueError, TypeError, RecursionError) as error:
         raise ModelError(
             f"'{path}' describes its features in a way that this histocyte does not know. Export it again: "
             "histocyte models export --features."

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from histocyte.core.errors import require
 from histocyte.inference.embed import FeatureInfo
 from histocyte.inference.onnx_features import features_in
+from histocyte.inference.runtime import as_maps, running
 
 __all__ = ["OnnxRuntime"]
 
@@ -21,6 +22,9 @@ class OnnxRuntime:
         path: The .onnx file.
         threads: Threads of one prediction; predictions from several threads share them.
         multiple: What image sides must be multiples of.
+
+    Raises:
+        ModelError: A file that it cannot run; so do predictions.
     """
 
     name = "onnxruntime"
@@ -33,18 +37,27 @@ class OnnxRuntime:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         self.parallel, self.multiple = threads, multiple
-        self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        self._path = path
+        with running("ONNX Runtime", path):
+            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+            shape = self._session.get_outputs()[0].shape
+        self.channels = shape[1] if len(shape) == 4 and isinstance(shape[1], int) else None
+        """Of the maps, where the file says it."""
         if (features := features_in(path)) is not None:
             self.features = features
 
     def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Maps (B, C, H, W) of images (B, H, W, 3)."""
-        return np.asarray(self._session.run(["maps"], {"images": images})[0], np.float32)
+        with running("ONNX Runtime", self._path):
+            found = self._session.run(["maps"], {"images": images})[0]
+        return as_maps(found, images, channels=self.channels, path=self._path)
 
     def predict_with_features(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float16]]:
         """Maps (B, C, H, W) of images (B, H, W, 3), and features (B, h, w, D) of the same pass.
 
         Only of files that give features (`histocyte models export --features`): of others, `features` is missing.
         """
-        maps, features = self._session.run(["maps", "features"], {"images": images})
-        return np.asarray(maps, np.float32), np.asarray(features, np.float16)
+        with running("ONNX Runtime", self._path):
+            maps, features = self._session.run(["maps", "features"], {"images": images})
+        found = as_maps(maps, images, channels=self.channels, path=self._path)
+        return found, np.asarray(features, np.float16)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from histocyte.core.errors import InputError
 from histocyte.inference.embed import FeatureInfo
 from histocyte.inference.onnx_features import features_in
-from histocyte.inference.runtime import DEFAULT_PRECISION, Precision
+from histocyte.inference.runtime import DEFAULT_PRECISION, Precision, as_maps, running
 
 __all__ = ["OpenVinoRuntime"]
 
@@ -33,6 +33,7 @@ class OpenVinoRuntime:
 
     Raises:
         InputError: The CPU has no units for bfloat16 and it was asked for.
+        ModelError: A file that it cannot run; so do predictions.
     """
 
     name = "openvino"
@@ -58,7 +59,13 @@ class OpenVinoRuntime:
             "ENABLE_CPU_PINNING": False,
             "INFERENCE_PRECISION_HINT": self.precision,
         }
-        self._compiled = core.compile_model(core.read_model(path), "CPU", options)
+        self._path = path
+        with running("OpenVINO", path):
+            self._compiled = core.compile_model(core.read_model(path), "CPU", options)
+            shape = self._compiled.output(0).partial_shape
+            of_four = shape.rank.is_static and len(shape) == 4 and shape[1].is_static
+        self.channels: int | None = shape[1].get_length() if of_four else None
+        """Of the maps, where the file says it."""
         self.device = f"CPU ({core.get_property('CPU', 'FULL_DEVICE_NAME').strip()}, {self.precision})"
         self._local = threading.local()
         if (features := features_in(path)) is not None:
@@ -66,7 +73,7 @@ class OpenVinoRuntime:
 
     def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Maps (B, C, H, W) of images (B, H, W, 3)."""
-        return np.asarray(self._infer(images)[0], np.float32)
+        return as_maps(self._infer(images)[0], images, channels=self.channels, path=self._path)
 
     def predict_with_features(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float16]]:
         """Maps (B, C, H, W) of images (B, H, W, 3), and features (B, h, w, D) of the same pass.
@@ -74,10 +81,12 @@ class OpenVinoRuntime:
         Only of files that give features (`histocyte models export --features`): of others, `features` is missing.
         """
         found = self._infer(images)
-        return np.asarray(found[0], np.float32), np.asarray(found[1], np.float16)
+        maps = as_maps(found[0], images, channels=self.channels, path=self._path)
+        return maps, np.asarray(found[1], np.float16)
 
     def _infer(self, images: NDArray[np.uint8]) -> Any:
         request = getattr(self._local, "request", None)
         if request is None:
             request = self._local.request = self._compiled.create_infer_request()
-        return request.infer({0: images}, share_inputs=True, share_outputs=False)
+        with running("OpenVINO", self._path):
+            return request.infer({0: images}, share_inputs=True, share_outputs=False)

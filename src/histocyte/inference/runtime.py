@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["DEFAULT_PRECISION", "Precision", "Runtime"]
+from histocyte.core.errors import HistocyteError, ModelError, first_fault
+
+__all__ = ["DEFAULT_PRECISION", "Precision", "Runtime", "as_maps", "running"]
 
 Precision = Literal["auto", "f32", "bf16"]
 
@@ -31,3 +36,44 @@ class Runtime(Protocol):
     def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Maps (B, C, H, W), activated, of images (B, H, W, 3) RGB."""
         ...
+
+
+@contextmanager
+def running(program: str, path: Path) -> Iterator[None]:
+    """What a program that runs networks raises over a model file, as an error that names the file.
+
+    Raises:
+        ModelError: Whatever was raised within.
+    """
+    try:
+        yield
+    except HistocyteError:
+        raise
+    except Exception as error:  # each program has errors of its own
+        raise ModelError(
+            f"{program} cannot run '{path}' ({first_fault(error)}). The file is damaged, or this version does not know "
+            "it: copy it anew, or export it again with `histocyte models export`."
+        ) from error
+
+
+def as_maps(found: ArrayLike, images: NDArray[np.uint8], *, channels: int | None, path: Path) -> NDArray[np.float32]:
+    """What a network gave for images (B, H, W, 3) as their maps (B, C, H, W).
+
+    Args:
+        found: From the network.
+        images: What it was given.
+        channels: C, where it is known.
+        path: The model file.
+
+    Raises:
+        ModelError: It is of another shape.
+    """
+    maps = np.asarray(found, np.float32)
+    batch, height, width, _ = images.shape
+    wanted = (batch, maps.shape[1] if maps.ndim > 1 and channels is None else channels, height, width)
+    if maps.shape != wanted:
+        raise ModelError(
+            f"The network in '{path}' gives {maps.shape} for images of {images.shape}, and {wanted} is what its spec "
+            "asks for: the file is damaged. Copy it anew, or export it again with `histocyte models export`."
+        )
+    return maps

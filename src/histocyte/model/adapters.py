@@ -171,7 +171,9 @@ def apply_low_rank(weights: Mapping[str, Tensor], adapters: Mapping[str, Tensor]
         weight = weights.get(f"{layer}.weight")
         if pair[0] is None or pair[1] is None:
             raise ModelError(f"'{where}' holds half an adapter of '{layer}': it needs {DOWN} and {UP}.")
-        if weight is None or (pair[1].shape[0], pair[0].shape[1]) != tuple(weight.shape):
+        up, down = tuple(pair[1].shape), tuple(pair[0].shape)
+        fits = len(up) == len(down) == 2 and up[1] == down[0]
+        if weight is None or not fits or tuple(weight.shape) != (up[0], down[1]):
             raise ModelError(f"'{where}' holds an adapter of '{layer}', which this model does not have in that shape.")
         changed[f"{layer}.weight"] = weight + (pair[1] @ pair[0]).to(weight)
     return changed

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from histocyte.core.errors import ModelError, require
+from histocyte.core.errors import ModelError, first_fault, require
 from histocyte.files.atomic import write_atomically
 from histocyte.model.checkpoint import SPEC_KEY
-from histocyte.model.onnx_metadata import read_onnx_spec
+from histocyte.model.onnx_metadata import check_numbers, read_onnx_spec
 from histocyte.model.spec import ModelSpec
 
 __all__ = ["LARGEST_BYTES", "read_onnx", "write_onnx"]
@@ -66,7 +66,11 @@ def read_onnx(path: Path) -> tuple[ModelSpec, Any]:
     """
     onnx = require("onnx", extra="export")
     spec = read_onnx_spec(path)
-    model = onnx.load(str(path))
+    check_numbers(path)
+    try:
+        model = onnx.load(str(path))
+    except Exception as error:  # protobuf has errors of its own
+        raise ModelError(f"'{path}' is damaged ({first_fault(error)}). Copy it anew, or export it again.") from error
     _widen_weights(model, onnx)
     return spec, model
 

@@ -10,7 +10,11 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from histocyte.core.errors import InputError, ModelError
 from histocyte.files.kind import but_is
@@ -18,12 +22,15 @@ from histocyte.model.build import check_spec
 from histocyte.model.checkpoint import SPEC_KEY
 from histocyte.model.spec import ModelSpec
 
-__all__ = ["FEATURES_KEY", "onnx_metadata", "read_onnx_spec"]
+__all__ = ["FEATURES_KEY", "check_numbers", "onnx_metadata", "read_onnx_spec"]
 
 FEATURES_KEY = "histocyte_features"
 """Key of what is said of the features, in files that give them as a second output."""
 
-_METADATA, _GRAPH = 14, 7
+_METADATA, _GRAPH, _INITIALIZER = 14, 7, 5
+_DATA_TYPE, _FLOATS, _NAME, _RAW = 2, 4, 8, 9
+_FLOAT, _HALF, _DOUBLE = 1, 10, 11
+_FORMS: dict[int, Any] = {_FLOAT: np.dtype("<f4"), _HALF: np.dtype("<f2"), _DOUBLE: np.dtype("<f8")}
 _VARINT, _EIGHT_BYTES, _LENGTH, _FOUR_BYTES = 0, 1, 2, 5
 
 
@@ -58,7 +65,7 @@ def onnx_metadata(path: str | Path) -> dict[str, str]:
     if not path.is_file():
         raise InputError(f"There is no model file '{path}'.")
     try:
-        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        with _mapped(path) as content:
             fields = list(_fields(content, 0, len(content)))
             if _GRAPH not in {number for number, _, _ in fields}:
                 raise _Broken("no graph")
@@ -68,15 +75,66 @@ def onnx_metadata(path: str | Path) -> dict[str, str]:
                 if field == _METADATA
             ]
     except (ValueError, OSError) as error:  # an empty file cannot be mapped: ValueError too
-        raise ModelError(
-            f"'{path}' is no ONNX model made by histocyte (`histocyte models export` makes one), or it is damaged: "
-            f"{path.stat().st_size:,} bytes that are no whole ONNX file{but_is(path)}."
-        ) from error
+        raise _damaged(path) from error
     return {entry.get(1, ""): entry.get(2, "") for entry in entries}
 
 
-def _fields(content: mmap.mmap, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
-    """Number, start and stop of each field with a length; others are passed over."""
+def check_numbers(path: str | Path) -> None:
+    """Refuse weights that are not all finite: a bit that flipped on a disk, or a training that diverged.
+
+    Single numbers may be infinite, as the limits are to which graphs cut values.
+
+    Raises:
+        ModelError: Some are, or no weights' bytes make whole numbers; names where.
+    """
+    path = Path(path)
+    bad = []
+    try:
+        with _mapped(path) as content:
+            for field, *place in _fields(content, 0, len(content)):
+                if field == _GRAPH:
+                    inside = [where for number, *where in _fields(content, *place) if number == _INITIALIZER]
+                    bad += [name for where in inside for name, whole in [_tensor(content, *where)] if not whole]
+    except (ValueError, OSError) as error:
+        raise _damaged(path) from error
+    if bad:
+        raise ModelError(
+            f"'{path}' holds weights that are no numbers (NaN or infinite), in {', '.join(bad[:4])}"
+            f"{f' and {len(bad) - 4} others' if len(bad) > 4 else ''}: the file is damaged, or its training diverged."
+        )
+
+
+def _tensor(content: mmap.mmap, start: int, stop: int) -> tuple[str, bool]:
+    """Name of a tensor, and whether all that it holds is finite."""
+    name, kind, values = "", 0, b""
+    for number, begin, end in _fields(content, start, stop, numbers=True):
+        if number == _NAME:
+            name = content[begin:end].decode()
+        elif number == _DATA_TYPE:
+            kind = _varint(content, begin, end)[0]
+        elif number in (_RAW, _FLOATS):
+            values = content[begin:end]
+    if kind not in _FORMS:
+        return name, True
+    found = np.frombuffer(values, _FORMS[kind])  # ValueError where the last number is cut off
+    return name, bool(np.isfinite(found).all() if found.size > 1 else not np.isnan(found).any())
+
+
+@contextmanager
+def _mapped(path: Path) -> Iterator[mmap.mmap]:
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        yield content
+
+
+def _damaged(path: Path) -> ModelError:
+    return ModelError(
+        f"'{path}' is no ONNX model made by histocyte (`histocyte models export` makes one), or it is damaged: "
+        f"{path.stat().st_size:,} bytes that are no whole ONNX file{but_is(path)}."
+    )
+
+
+def _fields(content: mmap.mmap, start: int, stop: int, *, numbers: bool = False) -> Iterator[tuple[int, int, int]]:
+    """Number, start and stop of each field with a length; others are passed over, but for `numbers` if asked for."""
     while start < stop:
         tag, start = _varint(content, start, stop)
         number, kind = tag >> 3, tag & 7
@@ -86,7 +144,9 @@ def _fields(content: mmap.mmap, start: int, stop: int) -> Iterator[tuple[int, in
             length, start = _varint(content, start, stop)
             yield number, start, start + length
         elif kind == _VARINT:
-            length, start = 0, _varint(content, start, stop)[1]
+            began, length, start = start, 0, _varint(content, start, stop)[1]
+            if numbers:
+                yield number, began, start
         elif kind in {_EIGHT_BYTES, _FOUR_BYTES}:
             length = 8 if kind == _EIGHT_BYTES else 4
         else:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from histocyte.core.errors import InputError, ModelError, first_fault
 from histocyte.core.geometry import MPP_MAX, MPP_MIN
@@ -35,6 +35,13 @@ class Part(BaseModel):
     options: Mapping[str, Any] = Field(default_factory=dict)
 
 
+def _bare_name(name: str) -> str:
+    """A file's name, which is looked for beside the model: it must lead nowhere else."""
+    if not name or name in (".", "..") or {"/", "\\", "\0"} & set(name):
+        raise ValueError(f"no name of a file: {name!r:.60}")
+    return name
+
+
 class EncoderWeights(BaseModel):
     """The published weights that an encoder began with."""
 
@@ -42,7 +49,7 @@ class EncoderWeights(BaseModel):
 
     sha256: str
     """Over the encoder's tensors (`encoders.fingerprint`), whatever file they came in."""
-    file: str
+    file: Annotated[str, AfterValidator(_bare_name)]
     """Name of that file."""
     source: str = ""
     """Name of the encoder's card, or "hub:owner/name"; empty for a file of the user's own."""
