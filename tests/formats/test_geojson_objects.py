@@ -72,6 +72,11 @@ SAME_SIX: dict[str, Any] = {
         feature(LINE, ANNOTATION),
         *six(DETECTION),
     ],
+    "cells with spots in them": [
+        *six({"objectType": "cell"}),
+        feature(polygon(22, 22, 2), DETECTION | {"classification": {"name": "Subcellular spot: DAB object"}}),
+        feature(polygon(52, 22, 3), DETECTION | {"classification": {"names": ["Subcellular cluster", "DAB object"]}}),
+    ],
     "children": feature(BIG, ANNOTATION | {"childObjects": six(DETECTION)}),
     "annotations": six(ANNOTATION),
     "annotations and a tile": [feature(BIG, {"objectType": "tile"}), *six(ANNOTATION)],

@@ -32,6 +32,7 @@ class Kind(Enum):
     CORE = ("TMA core", "TMA cores")
     MISSING_CORE = ("missing TMA core", "missing TMA cores")
     TILE = ("tile", "tiles")
+    SPOT = ("subcellular spot", "subcellular spots")
     ROOT = ("root object", "root objects")
 
 
@@ -45,6 +46,9 @@ _KINDS = {
     "root": Kind.ROOT,
 }
 """Names without "Path", "Object", case and underscores."""
+
+_SPOTS = ("Subcellular spot", "Subcellular cluster")
+"""How the classes of QuPath's detections begin that lie within a cell and are none."""
 
 _CELLS = ({Kind.CELL}, {Kind.ANNOTATION, Kind.UNSTATED})
 _REGIONS = ({Kind.ANNOTATION, Kind.UNSTATED, Kind.CORE}, {Kind.TILE}, {Kind.CELL})
@@ -209,8 +213,17 @@ def _kind(feature: Mapping[str, Any]) -> Kind:
         if isinstance(value, str):
             name = value.lower().replace("_", "").removeprefix("path").removesuffix("object")
             if (kind := _KINDS.get(name)) is not None:
-                return Kind.MISSING_CORE if kind is Kind.CORE and properties.get("isMissing") is True else kind
+                return _closer(kind, feature)
     return Kind.UNSTATED
+
+
+def _closer(kind: Kind, feature: Mapping[str, Any]) -> Kind:
+    """What QuPath does not give a kind of its own."""
+    if kind is Kind.CORE and _properties(feature).get("isMissing") is True:
+        return Kind.MISSING_CORE
+    if kind is Kind.CELL and (_class_name(feature) or "").startswith(_SPOTS):
+        return Kind.SPOT
+    return kind
 
 
 def _properties(feature: Mapping[str, Any]) -> Mapping[str, Any]:
