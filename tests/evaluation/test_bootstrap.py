@@ -3,6 +3,7 @@ import pytest
 
 from histocyte.core.errors import InputError
 from histocyte.evaluation.bootstrap import (
+    LEAST_GROUPS,
     Estimate,
     Score,
     bootstrap_weights,
@@ -13,6 +14,7 @@ from histocyte.evaluation.bootstrap import (
     weighted_r_squared,
     weighted_strata_mean,
 )
+from histocyte.evaluation.paired import PairedResamples
 from histocyte.metrics.counts import r_squared
 
 ALONE = [""] * 60
@@ -59,19 +61,43 @@ def test_images_of_one_patient_that_are_alike_widen_the_interval():
 
 
 def test_undefined_replicates_are_dropped_and_counted():
-    values = np.array([0.5, np.nan, np.nan])
-    weights = bootstrap_weights(["", "", ""], replicates=500)
-    result = estimate(weighted_mean(values), weights, n=1)
-    assert result.dropped == int((weights[:, 0] == 0).sum()) > 0
-    assert (result.value, result.low, result.high, result.n) == (0.5, 0.5, 0.5, 1)
-    nothing = estimate(weighted_mean(np.full(3, np.nan)), weights)
-    assert nothing.to_json() == {"value": None, "low": None, "high": None, "n": 3, "dropped": 500}
+    values = np.array([0.5] * LEAST_GROUPS + [np.nan] * 25)
+    weights = bootstrap_weights([""] * 30, replicates=500)
+    result = estimate(weighted_mean(values), weights, defined=~np.isnan(values))
+    assert result.dropped == int((weights[:, :LEAST_GROUPS].sum(axis=1) == 0).sum()) > 0
+    assert (result.value, result.low, result.high, result.n) == (0.5, 0.5, 0.5, 5)
+    nothing = estimate(weighted_mean(np.full(30, np.nan)), weights)
+    assert nothing.to_json() == {"value": None, "low": None, "high": None, "n": 30, "dropped": 500}
 
 
-def test_one_patient_gives_no_interval():
-    result = estimate(weighted_mean(np.array([0.2, 0.4])), bootstrap_weights(["a", "a"]))
+@pytest.mark.parametrize("patients", [1, 2, 4])
+def test_fewer_than_five_patients_give_no_interval_however_many_images_they_have(patients):
+    values = np.linspace(0.2, 0.4, 40)
+    groups = [str(i % patients) for i in range(40)]
+    result = estimate(weighted_mean(values), bootstrap_weights(groups))
     assert result.value == pytest.approx(0.3)
     assert np.isnan([result.low, result.high]).all()
+    five = estimate(weighted_mean(values), bootstrap_weights([str(i % 5) for i in range(40)]))
+    assert five.low < 0.3 < five.high
+
+
+def test_the_patients_that_have_a_score_count_not_those_of_the_set():
+    # The second score is of two patients' images alone, as of a rare class.
+    values = np.stack([np.linspace(0, 1, 40), np.where(np.arange(40) % 20 < 2, np.linspace(0, 1, 40), np.nan)], axis=1)
+    groups = [str(i % 20) for i in range(40)]
+    common, rare = Score.mean(values).estimate_each(bootstrap_weights(groups))
+    assert common.low < common.value < common.high
+    assert (rare.n, np.isnan(rare.value), np.isnan(rare.low)) == (4, False, True)
+
+
+def test_a_paired_difference_follows_the_same_rule():
+    values = np.concatenate([np.linspace(0.2, 0.4, 8), np.linspace(0.3, 0.6, 8)])
+    for patients, told in ((2, False), (4, False), (8, True)):
+        resamples = PairedResamples.of([str(i % patients) for i in range(8)], replicates=200, seed=0)
+        (found,) = resamples.differences(Score.mean(values[:, None]))
+        assert found.difference.value == pytest.approx(0.15)
+        ends = [e.low for e in (found.first, found.second, found.difference)]
+        assert (~np.isnan(ends)).tolist() == [told] * 3
 
 
 def test_pooled_scores_sum_before_they_divide():
@@ -82,7 +108,7 @@ def test_pooled_scores_sum_before_they_divide():
 
 def test_several_scores_at_once():
     values = np.array([[1.0, np.nan], [3.0, 5.0]])
-    first, second = estimate_each(weighted_mean(values), bootstrap_weights(["", ""]), n=[2, 1])
+    first, second = estimate_each(weighted_mean(values), bootstrap_weights(["", ""]), defined=~np.isnan(values))
     assert (first.value, first.n, second.value, second.n) == (2, 2, 5, 1)
 
 

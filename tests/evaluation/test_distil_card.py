@@ -77,3 +77,16 @@ def test_the_same_twice_is_worse_in_none(comparison: Comparison) -> None:
     text = card_markdown("x", {}, [same], {"x": Cost(1, 1, {}, gpu)})
     assert "below 0: worse in none." in text
     assert "| GPU, mm²/min | 100 (200) |" in text
+
+
+def test_of_two_images_no_class_is_called_worse_or_safe() -> None:
+    stored = []
+    for title, sees_c in (("teacher", True), ("student", False)):
+        report = evaluate(reading(sees_c=sees_c), samples()[:2], CLASSES, replicates=100)
+        stored.append(StoredReport(Path(title), title, report.class_names, report.images, report.mode))
+    two = compare_reports(*stored, replicates=100)
+    assert worse_classes(two) == []
+    text = card_markdown("x", {}, [two], {"x": Cost(1, 1, {}, {})})
+    assert "worse in none; without an interval, and so not told: painted: a \\| b, painted: c." in text
+    assert "fewer than 5 patients, slides or single images" in text
+    assert card_json({}, [two], {})["comparisons"][0]["classes_without_interval"] == ["painted: a | b", "painted: c"]

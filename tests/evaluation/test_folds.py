@@ -1,6 +1,7 @@
 """Folds averaged as published figures on PanNuke are."""
 
 import csv
+import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -20,11 +21,13 @@ from histocyte.metrics.averages import mean_over_groups, nan_mean
 
 from .test_image_json import NAMES, random_rows
 
+NUMBER = itertools.count()
 APP = typer.Typer()
 APP.command()(folds)
 
 
-def stored(rows, name="x", names=NAMES):
+def stored(rows, name=None, names=NAMES):
+    name = name or f"x{next(NUMBER)}"
     return StoredReport(Path(f"{name}.json"), name, tuple(names), tuple(rows), "hovernet")
 
 
@@ -64,12 +67,16 @@ def test_a_fold_s_own_scores_are_those_of_its_report():
     report = report_of(parts[0], NAMES, replicates=40).sources["set"]
     for key, score in report.scores.items():
         assert repr(found["", key].folds[0]) == repr(score), key  # NaN is not itself
-    assert found["epithelial", "f1"].folds[0] == report.classes[0].f1
-    assert found["skin", "bpq"].folds[0] == report.strata["skin"].scores["bpq"]
+    assert repr(found["epithelial", "f1"].folds[0]) == repr(report.classes[0].f1)
+    assert repr(found["skin", "bpq"].folds[0]) == repr(report.strata["skin"].scores["bpq"])
 
 
 def test_an_image_in_two_folds_is_drawn_for_both():
     rows = renamed(random_rows(8), 0)
+    both = merge_folds([stored(rows), stored(renamed(rows[:3], 1) + rows[3:], "y")], replicates=5)
+    (note,) = both.notes
+    assert note.startswith("5 images stand in more than one report (set/0/")
+    assert both.to_json()["notes"] == [note]
     twice = by_key(merge_folds([stored(rows), stored(rows)], replicates=400))["", "f1"]
     apart = by_key(merge_folds([stored(rows), stored(renamed(rows, 1))], replicates=400))["", "f1"]
     width = twice.folds[0].high - twice.folds[0].low
@@ -104,6 +111,8 @@ def test_what_does_not_go_together_is_refused():
         merge_folds([stored(rows)])
     with pytest.raises(InputError, match="scored alike"):
         merge_folds([stored(rows), stored(rows, names=("x", "y"))])
+    with pytest.raises(InputError, match="'same.json' is given twice"):
+        merge_folds([stored(rows, "same"), stored(renamed(rows, 1), "same")])
 
 
 def test_command_line(tmp_path, monkeypatch):

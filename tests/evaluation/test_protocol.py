@@ -54,8 +54,8 @@ def value(report, key, source="set"):
 
 def test_a_perfect_model_scores_1_everywhere():
     report = evaluate(
-        answers(instances(LABELS, [1, 2, 2, 1]), instances(squares((9, 9)), [2])),
-        [sample("0", LABELS, [0, 1, 2, 2, 1]), sample("1", squares((9, 9)), [0, 2])],
+        answers(*[instances(LABELS, [1, 2, 2, 1]), instances(squares((9, 9)), [2])] * 3),
+        [sample(str(i), *((LABELS, [0, 1, 2, 2, 1]), (squares((9, 9)), [0, 2]))[i % 2]) for i in range(6)],
         NAMES,
         replicates=50,
     )
@@ -63,9 +63,10 @@ def test_a_perfect_model_scores_1_everywhere():
     assert {key: pytest.approx(score.value, abs=1e-6) for key, score in summary.scores.items()} == dict.fromkeys(
         summary.scores, 1
     )
-    assert (summary.n_images, summary.n_truth, summary.n_found) == (2, 5, 5)
-    assert [(c.name, c.n_truth, c.f1.value) for c in summary.classes] == [("epithelial", 2, 1), ("inflammatory", 3, 1)]
-    assert all(s.low == pytest.approx(1, abs=1e-6) for s in summary.scores.values() if s.dropped == 0)
+    assert (summary.n_images, summary.n_truth, summary.n_found) == (6, 15, 15)
+    assert [(c.name, c.n_truth, c.f1.value) for c in summary.classes] == [("epithelial", 6, 1), ("inflammatory", 9, 1)]
+    told = {key: s.low for key, s in summary.scores.items() if not key.startswith("r2")}
+    assert told == {key: pytest.approx(1, abs=1e-6) for key in told}
 
 
 def test_scores_by_hand():
@@ -146,28 +147,29 @@ def test_two_ways_of_pairing_stand_beside_each_other():
 
 
 def test_data_sets_are_summarised_apart_and_intervals_rest_on_patients():
-    found = [instances(LABELS, [1, 2, 2, 1]), instances(squares(*GRID[:2]), [1, 2]), instances(NOTHING, [])]
-    samples = [sample(str(i), LABELS, [0, 1, 2, 2, 1], group="ab"[i % 2]) for i in range(3)]
-    other = sample("1", LABELS, None, source="other")
-    report = evaluate(answers(*found), [*samples, other], NAMES)
+    found = [instances(LABELS, [1, 2, 2, 1])] * 2 + [instances(NOTHING, [])] * 8
+    samples = [sample(str(i), LABELS, [0, 1, 2, 2, 1], group="abcde"[i // 2]) for i in range(10)]
+    others = [sample(str(i), LABELS, None, source="other") for i in range(4)]
+    report = evaluate(answers(*found), [*samples, *others], NAMES)
     assert list(report.sources) == ["set", "other"]
     summary = report.sources["set"]
-    assert (summary.n_images, summary.n_groups) == (3, 2)
-    # Patients a (1 and 0) and b (0.667): the mean is at worst 0.5, at best b alone.
+    assert (summary.n_images, summary.n_groups) == (10, 5)
+    # Of five patients the one with 1 is drawn up to 3 times in 97.5 % of the resamples; of ten images 5 would be 1.
     bpq = summary.scores["bpq"]
-    assert (bpq.low, bpq.high) == (pytest.approx(0.5, abs=1e-5), pytest.approx(2 / 3, abs=1e-5))
+    assert (bpq.low, bpq.high) == (0, pytest.approx(3 / 5, abs=1e-5))
     assert np.isnan(report.sources["other"].scores["bpq"].low)
 
 
 def test_class_intervals_rest_on_the_images_with_classes():
-    found = [instances(NOTHING, []), instances(LABELS, [1, 2, 2, 1]), instances(NOTHING, [])]
-    patients = [(None, "a"), ([0, 1, 2, 2, 1], "b"), ([0, 1, 2, 2, 1], "b")]
+    found = [instances(NOTHING, []), *[instances(LABELS, [1, 2, 2, 1]), instances(NOTHING, [])] * 5]
+    patients = [(None, "a"), *(([0, 1, 2, 2, 1], group) for group in "bbccddeeff")]
     samples = [sample(str(i), LABELS, types, group=group) for i, (types, group) in enumerate(patients)]
     mpq = evaluate(answers(*found), samples, NAMES).sources["set"].scores["mpq"]
-    # One patient has all the classes: whenever it is drawn, the mean is the same.
+    # Each patient with classes has one image found and one not: the mean is the same, whoever is drawn.
     assert [mpq.value, mpq.low, mpq.high] == pytest.approx([0.5] * 3, abs=1e-5)
-    assert mpq.n == 2
-    assert mpq.dropped > 0
+    assert mpq.n == 10
+    four = evaluate(answers(*found), samples[:-2], NAMES).sources["set"].scores
+    assert (np.isnan(four["mpq"].low), np.isnan(four["bpq"].low)) == (True, False)  # a has nuclei, but no classes
 
 
 def test_strata_are_averaged_first():
@@ -270,23 +272,38 @@ def test_confusion_and_calibration_by_hand():
     labels = squares((4, 4), (4, 24), (50, 50))
     probabilities = np.array([[0.9, 0.1], [0.7, 0.3], [0.2, 0.8]], np.float32)
     found = Instances(labels, probabilities, np.ones(3, np.float32))
-    both = [sample("0", LABELS, [0, 1, 2, 2, 1]), sample("1", LABELS, [0, 1, 2, 0, 1])]
-    report = evaluate(answers(found, found), both, NAMES, replicates=50)
+    samples = [sample(str(i), LABELS, ([0, 1, 2, 2, 1], [0, 1, 2, 0, 1])[i % 2]) for i in range(6)]
+    report = evaluate(answers(*[found] * 6), samples, NAMES, replicates=50)
     confusion = report.sources["set"].confusion
-    np.testing.assert_array_equal(confusion.counts, [[0, 0, 2], [2, 2, 0], [1, 2, 0]])
+    np.testing.assert_array_equal(confusion.counts, [[0, 0, 6], [6, 6, 0], [3, 6, 0]])
     assert [share.value for share in confusion.shares[2]] == [1 / 3, 2 / 3, 0]
-    assert confusion.shares[2][1].low == 0.5
-    assert confusion.shares[2][1].high == 1
+    assert 0.5 <= confusion.shares[2][1].low < 2 / 3 < confusion.shares[2][1].high <= 1
     calibration = report.sources["set"].calibration
-    assert calibration.n == 4
-    assert [(b.n, b.accuracy.value) for b in calibration.bins if b.n] == [(2, 0), (2, 1)]
+    assert calibration.n == 12
+    assert [(b.n, b.accuracy.value) for b in calibration.bins if b.n] == [(6, 0), (6, 1)]
     assert value(report, "ece") == pytest.approx((0.7 + 0.1) / 2)
     assert value(report, "ece_mass") == pytest.approx((0.7 + 0.1) / 2)
     assert value(report, "brier") == pytest.approx((2 * 0.1**2 + 2 * 0.7**2) / 2)
     data = json.loads(json.dumps(report.to_json(), allow_nan=False))["sources"]["set"]
-    assert data["confusion"]["counts"][2] == [1, 2, 0]
+    assert data["confusion"]["counts"][2] == [3, 6, 0]
     assert data["confusion"]["shares"][0][2]["value"] == 1
-    assert sum(b["n"] for b in data["calibration"]["bins"]) == 4
+    assert sum(b["n"] for b in data["calibration"]["bins"]) == 12
+
+
+def test_what_one_image_has_gets_no_interval_however_many_images_there_are():
+    # Of six images one has a class of its own and one nucleus of another probability.
+    sure, unsure = (np.array([[1 - p, p], [p, 1 - p]], np.float32) for p in (0.1, 0.3))
+    two = squares(*GRID[:2])
+    found = [Instances(two, sure, np.ones(2, np.float32))] * 5 + [Instances(two, unsure, np.ones(2, np.float32))]
+    samples = [sample(str(i), two, [0, 1, 1 + (i == 5)]) for i in range(6)]
+    summary = evaluate(answers(*found), samples, NAMES, replicates=50).sources["set"]
+    assert [np.isnan(c.f1.low) for c in summary.classes] == [False, False]  # both are found in all
+    assert [np.isnan(c.pq_mean.low) for c in summary.classes] == [False, True]
+    assert [np.isnan(row[1].low) for row in summary.confusion.shares[1:]] == [False, True]
+    assert {round(b.confidence, 1): np.isnan(b.accuracy.low) for b in summary.calibration.bins if b.n} == {
+        0.7: True,
+        0.9: False,
+    }
 
 
 def test_classes_without_probabilities_are_not_calibrated():
@@ -297,12 +314,19 @@ def test_classes_without_probabilities_are_not_calibrated():
 
 
 def test_strata_have_intervals():
-    found = [instances(LABELS, [1, 2, 2, 1]), instances(NOTHING, []), instances(LABELS, [1, 2, 2, 1])]
-    samples = [sample(str(i), LABELS, [0, 1, 2, 2, 1]) for i in range(3)]
-    report = evaluate(answers(*found), samples, NAMES, stratum=lambda s: "liver" if s.name == "0" else "skin")
-    skin = report.sources["set"].strata["skin"].scores
-    assert (skin["f1"].value, skin["bpq"].low, skin["bpq"].n) == (pytest.approx(2 / 3), 0, 2)
-    assert report.to_json()["sources"]["set"]["strata"]["skin"]["scores"]["f1"]["n"] == 2
+    whole, none = instances(LABELS, [1, 2, 2, 1]), instances(NOTHING, [])
+    samples = [sample(str(i), LABELS, [0, 1, 2, 2, 1]) for i in range(6)]
+    report = evaluate(
+        answers(whole, none, whole, none, whole, whole),
+        samples,
+        NAMES,
+        stratum=lambda s: "liver" if s.name == "0" else "skin",
+    )
+    skin, liver = (report.sources["set"].strata[name].scores for name in ("skin", "liver"))
+    assert (skin["f1"].value, skin["bpq"].n) == (pytest.approx(3 / 4), 5)
+    assert 0 <= skin["bpq"].low < skin["bpq"].value < skin["bpq"].high
+    assert np.isnan(liver["bpq"].low)
+    assert report.to_json()["sources"]["set"]["strata"]["skin"]["scores"]["f1"]["n"] == 5
 
 
 def test_the_tissue_of_a_sample_is_its_stratum():

@@ -156,12 +156,12 @@ def test_a_folder_takes_more_runs_but_no_other_settings(tmp_path: Path) -> None:
 def result(label: str, taps: str, share: float, *, seed: int = 0, name: str = "enc") -> dict[str, Any]:
     """A result in which about a share of the nuclei is found, more or less by image."""
     images = []
-    for source, count in (("one", 4), ("two", 3)):
+    for source, count in (("one", 10), ("two", 9)):
         for number in range(count):
             labels = packed_ellipses((64, 64), 12, seed=number)
             ids = np.unique(labels.instances)[1:]
             rng = np.random.default_rng([seed, number])
-            kept = ids[rng.random(len(ids)) < share - 0.05 * number]
+            kept = ids[rng.random(len(ids)) < share - 0.02 * number]
             table = np.zeros(int(ids.max()) + 1, np.int32)
             table[kept] = np.arange(1, len(kept) + 1)
             found = Instances(table[labels.instances], np.eye(4)[labels.types[kept] - 1], np.ones(len(kept)))
@@ -191,15 +191,15 @@ def test_scores_are_means_over_sets_and_seeds_with_intervals(table: Table) -> No
         ("enc", "mixed", 2),
         ("enc (random)", "mixed", 1),
     ]
-    assert table.images == {"one": 4, "two": 3}
-    assert table.groups == {"one": 2, "two": 2}
+    assert table.images == {"one": 10, "two": 9}
+    assert table.groups == {"one": 5, "two": 5}
     for row in table.rows:
         bpq = row.scores["bpq"]
         assert bpq[ALL].value == pytest.approx((bpq["one"].value + bpq["two"].value) / 2)
         assert bpq[ALL].low <= bpq[ALL].value <= bpq[ALL].high
-        assert bpq[ALL].n == 7
+        assert bpq[ALL].n == 19
         assert set(row.scores["class_f1"]) == {"one", ALL}  # the other set has no classes
-        assert row.scores["class_f1"][ALL].n == 4
+        assert row.scores["class_f1"][ALL].n == 10
     alone = [
         table_of([r], n_classes=4, replicates=10).rows[0].scores["bpq"][ALL].value
         for r in (result("enc", "mixed", 1.1), result("enc", "mixed", 0.8, seed=1))
@@ -214,7 +214,7 @@ def test_patients_that_are_not_stated_are_not_counted() -> None:
         image["group"] = image["name"]
     table = table_of([plain], n_classes=4, replicates=5)
     assert set(table.groups.values()) == {None}
-    assert "one: 4 images (patients not stated)" in table.to_markdown([], [])
+    assert "one: 10 images (patients not stated)" in table.to_markdown([], [])
 
 
 def test_differences_are_paired_against_the_reference_and_the_control(table: Table) -> None:
@@ -256,7 +256,7 @@ def test_the_table_is_written_for_people_and_for_programs(table: Table) -> None:
     assert json.loads(json.dumps(table.to_json()))[0]["bpq_less_reference"] is None
     ready = Ready("uni", "a | token", 1500, True, "its page", "uni")
     text = table.to_markdown([Failure("x", "deep", 0, "broke")], [(ready, "histocyte study …")])
-    assert "one: 4 images of 2 patients or slides" in text
+    assert "one: 10 images of 5 patients or slides" in text
     assert "| x | deep | 0 | broke |" in text
     assert r"| uni | 1.5 | a \| token | `histocyte study …` |" in text
     assert "reference" in table.lines()[0]

@@ -6,7 +6,8 @@ replicates matrix products and lets the estimate itself be the score under weigh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,8 @@ from numpy.typing import NDArray
 from histocyte.core.errors import InputError
 
 __all__ = [
+    "FEW_GROUPS",
+    "LEAST_GROUPS",
     "LEAST_UNITS",
     "MOST_UNDEFINED",
     "Estimate",
@@ -24,6 +27,8 @@ __all__ = [
     "estimate",
     "estimate_each",
     "estimates_of",
+    "few_groups",
+    "groups_behind",
     "resampled_units",
     "weighted_mean",
     "weighted_pool",
@@ -31,11 +36,22 @@ __all__ = [
     "weighted_strata_mean",
 ]
 
+LEAST_GROUPS = 5
+"""So many patients, slides or single images a score has to rest on to have an interval. Of one nothing can be drawn;
+of two a resample is one of three, and its 95 % are the two images' own values: the interval says nothing, and looks as
+though it did."""
+
 LEAST_UNITS, MOST_UNDEFINED = 10, 0.05
 """R² is 1 less errors by the spread of the counts. Of few patients or images, some resamples hold one all but alone,
 with next to no spread, and the interval says how often that came about: with five images and counts within 15 % it
 reaches from about -3 to 1. So R² has an interval from ten patients or images on, and where the spread is 0 in no more
 than this share of the resamples (not so for a class that one or two images have)."""
+
+FEW_GROUPS = (
+    f"– for an interval: fewer than {LEAST_GROUPS} patients, slides or single images are behind the score "
+    f"({LEAST_UNITS} for R²), too few to tell how far it would move."
+)
+"""What stands under tables with such a score, and what they say of all intervals."""
 
 Statistic = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 """(R, n) weights of n images in R resamples → (R,) values, or (R, K) for K scores at once; NaN where undefined."""
@@ -47,8 +63,8 @@ class Estimate:
 
     Attributes:
         value: The score on all images; NaN where undefined.
-        low: Lower end of the interval; NaN where it cannot be told (one group only, every replicate undefined, or R² of
-            few, see `LEAST_UNITS`).
+        low: Lower end of the interval; NaN where it cannot be told (fewer than `LEAST_GROUPS` groups, every replicate
+            undefined, or R² of few, see `LEAST_UNITS`).
         high: Upper end.
         n: Images that the score rests on.
         dropped: Replicates in which it was undefined; they are left out of the interval.
@@ -93,15 +109,17 @@ class Score:
 
     def estimate(self, weights: NDArray[np.float64]) -> Estimate:
         """The one score with its interval under (R, n) resamples."""
-        (only,) = estimate_each(
-            lambda w: self.statistic(w)[:, None], weights, n=[int(self.defined.sum())], swings=self.swings
-        )
+        (only,) = estimate_each(lambda w: self.statistic(w)[:, None], weights, defined=self.defined, swings=self.swings)
         return only
 
     def estimate_each(self, weights: NDArray[np.float64]) -> list[Estimate]:
         """The K scores with their intervals."""
-        n = [int(n) for n in self.defined.sum(axis=0)]
-        return estimate_each(self.statistic, weights, n=n, swings=self.swings)
+        return estimate_each(self.statistic, weights, defined=self.defined, swings=self.swings)
+
+
+def few_groups(estimates: Iterable[Estimate]) -> list[str]:
+    """The sentence that says why there is no interval, where any of these scores has none."""
+    return [FEW_GROUPS] if any(math.isnan(e.low) and not math.isnan(e.value) for e in estimates) else []
 
 
 def resampled_units(groups: Sequence[str]) -> NDArray[np.int64]:
@@ -133,17 +151,17 @@ def bootstrap_weights(groups: Sequence[str], *, replicates: int = 1000, seed: in
 
 
 def estimate(
-    statistic: Statistic, weights: NDArray[np.float64], *, n: int | None = None, level: float = 0.95
+    statistic: Statistic, weights: NDArray[np.float64], *, defined: NDArray[np.bool_] | None = None, level: float = 0.95
 ) -> Estimate:
     """The score, and the interval that holds the middle `level` of its replicates.
 
     Args:
         statistic: The score, one value a resample.
         weights: (R, n) resamples, see `bootstrap_weights`.
-        n: Images that the score rests on, if not all.
+        defined: (n,) images that the score rests on, if not all.
         level: Share of the replicates within the interval.
     """
-    (only,) = estimate_each(lambda w: statistic(w)[:, None], weights, n=None if n is None else [n], level=level)
+    (only,) = estimate_each(lambda w: statistic(w)[:, None], weights, defined=defined, level=level)
     return only
 
 
@@ -151,18 +169,37 @@ def estimate_each(
     statistic: Statistic,
     weights: NDArray[np.float64],
     *,
-    n: Sequence[int] | None = None,
+    defined: NDArray[np.bool_] | None = None,
     level: float = 0.95,
     swings: bool = False,
 ) -> list[Estimate]:
-    """`estimate` for K scores at once: the statistic gives (R, K), `n` one number a score; `swings` as of `Score`."""
+    """`estimate` for K scores: the statistic gives (R, K), `defined` is (n,) or (n, K); `swings` as of `Score`."""
     value = statistic(np.ones((1, weights.shape[1])))[0]
-    replicates = statistic(weights)
-    movable = weights.size > 0 and bool((weights != weights[:1]).any())
-    if movable and swings:  # images of one patient are drawn alike
-        movable = len(np.unique(weights, axis=1).T) >= LEAST_UNITS
-    counts = [weights.shape[1]] * len(value) if n is None else n
-    return estimates_of(value, replicates, n=counts, movable=movable, level=level, swings=swings)
+    seen = np.ones(weights.shape[1], np.bool_) if defined is None else defined
+    seen = np.broadcast_to(seen[:, None] if seen.ndim == 1 else seen, (len(seen), len(value)))
+    return estimates_of(
+        value,
+        statistic(weights),
+        n=seen.sum(axis=0).tolist(),
+        groups=groups_behind(_drawn_alike(weights), seen),
+        level=level,
+        swings=swings,
+    )
+
+
+def groups_behind(units: NDArray[np.integer], defined: NDArray[np.bool_]) -> list[int]:
+    """Distinct units (n,) among the images that each of K scores rests on, (n, K)."""
+    return [len(np.unique(units[column])) for column in defined.T]
+
+
+def _drawn_alike(weights: NDArray[np.float64]) -> NDArray[np.int64]:
+    """(n,) unit of each image from (R, n) resamples: images of one patient are always drawn alike.
+
+    That two patients are drawn alike so many times over by chance does not happen.
+    """
+    if not weights.size:
+        return np.zeros(weights.shape[1], np.int64)
+    return np.unique(weights[:64], axis=1, return_inverse=True)[1].ravel()
 
 
 def estimates_of(
@@ -170,7 +207,7 @@ def estimates_of(
     replicates: NDArray[np.float64],
     *,
     n: Sequence[int],
-    movable: bool = True,
+    groups: Sequence[int],
     level: float = 0.95,
     swings: bool = False,
 ) -> list[Estimate]:
@@ -180,16 +217,17 @@ def estimates_of(
         value: The scores on all images.
         replicates: The scores in each resample.
         n: Images behind each.
-        movable: False if every resample is the same, so that nothing can be told of the interval.
+        groups: Patients, slides or single images behind each; of fewer than `LEAST_GROUPS` there is no interval.
         level: Share of the replicates within the interval.
         swings: As of `Score`.
     """
     results = []
     least = (1 - MOST_UNDEFINED) * len(replicates) if swings else 1
+    least_groups = LEAST_UNITS if swings else LEAST_GROUPS
     for k, point in enumerate(value):
         defined = replicates[:, k][~np.isnan(replicates[:, k])]
         low = high = float("nan")
-        if movable and len(defined) >= least and not np.isnan(point):
+        if groups[k] >= least_groups and len(defined) >= least and not np.isnan(point):
             low, high = (float(v) for v in np.quantile(defined, [(1 - level) / 2, (1 + level) / 2]))
         results.append(Estimate(float(point), low, high, n[k], len(replicates) - len(defined)))
     return results

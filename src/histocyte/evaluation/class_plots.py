@@ -10,7 +10,7 @@ import numpy as np
 
 from histocyte.evaluation.bootstrap import Estimate
 from histocyte.evaluation.class_summary import CalibrationSummary, ConfusionSummary
-from histocyte.evaluation.drawing import COLOURS, DARK, MUTED, Plot, draw, short, spoken
+from histocyte.evaluation.drawing import COLOURS, DARK, MUTED, Plot, draw, short, spoken, with_intervals
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,6 +46,7 @@ def plot_confusion(confusion: ConfusionSummary | None, class_names: Sequence[str
     order = [*range(1, k + 1), 0]
     table = confusion.counts[np.ix_(order, order)]
     shares = [[confusion.shares[row][column] for column in order] for row in order]
+    filled = [share for row in shares for share in row]
 
     def paint(figure: Figure) -> None:
         axes = figure.subplots()
@@ -58,7 +59,8 @@ def plot_confusion(confusion: ConfusionSummary | None, class_names: Sequence[str
                 colour = "white" if shown[row, column] > _DARK_SHARE else DARK
                 points = 8.5 if k <= 4 else 7.0
                 axes.text(column, row, text, ha="center", va="center", fontsize=points, color=colour)
-        _name_cells(axes, [short(name, 14) for name in class_names])
+        drawn = ", 95 % interval" if with_intervals(filled) else ""
+        _name_cells(axes, [short(name, 14) for name in class_names], drawn)
 
     said = "; ".join(
         f"{name}: " + ", ".join(f"{n:,} {as_}" for as_, n in zip([*class_names, "missed"], line, strict=True))
@@ -68,7 +70,8 @@ def plot_confusion(confusion: ConfusionSummary | None, class_names: Sequence[str
     caption = (
         "Nuclei by true class (rows) and found class (columns), paired by centroids within 3 µm; the right column "
         "holds true nuclei that were missed, the bottom row what was found where there is none. Shares are of the "
-        f"row, below them their 95 % interval; n = {n_images} image{'s' * (n_images != 1)}."
+        f"row{with_intervals(filled, ', below them their 95 % interval')}; "
+        f"n = {n_images} image{'s' * (n_images != 1)}."
     )
     size = max(_WIDTH, 1.6 + _ROOM * (k + 1)), max(2.8, 1.3 + 0.62 * (k + 1))
     return draw(paint, size_in=size, alt=f"{caption} {said}.", caption=caption)
@@ -81,13 +84,13 @@ def _percent(share: Estimate) -> str:
     return f"\n{100 * share.value:.0f} %{interval}"
 
 
-def _name_cells(axes: Axes, names: Sequence[str]) -> None:
+def _name_cells(axes: Axes, names: Sequence[str], interval: str) -> None:
     k = len(names)
     flat = k <= 3
     axes.set_xticks(range(k + 1), [*names, "missed"], rotation=0 if flat else 35, ha="center" if flat else "right")
     axes.set_yticks(range(k + 1), [*names, "no nucleus"])
     axes.tick_params(length=0)
-    axes.set_xlabel("found as (number of nuclei, % of row, 95 % interval)")
+    axes.set_xlabel(f"found as (number of nuclei, % of row{interval})")
     axes.set_ylabel("true class")
     for edge in np.arange(k) + 0.5:
         for line in (axes.axhline, axes.axvline):
@@ -140,8 +143,9 @@ def plot_reliability(calibration: CalibrationSummary | None, n_images: int) -> P
     said = "; ".join(f"stated {b.confidence:.2f}, right {spoken(b.accuracy)}, n = {b.n:,}" for b in filled)
     caption = (
         "Of the detected nuclei whose class was stated with about the same probability, the share that is of that "
-        f"class, with 95 % interval over {n_images} image{'s' * (n_images != 1)}; on the dashed line probabilities are "
-        f"right, below it the model is too sure of itself. Hollow marks stand for fewer than {_FEW} nuclei; the bars "
+        f"class{with_intervals([b.accuracy for b in filled])}, on {n_images} image{'s' * (n_images != 1)}; on the "
+        "dashed line probabilities are right, "
+        f"below it the model is too sure of itself. Hollow marks stand for fewer than {_FEW} nuclei; the bars "
         f"count the nuclei of each of the {len(calibration.bins)} bins. The calibration error is the mean distance "
         "from the line, by nuclei."
     )

@@ -157,10 +157,11 @@ def class_scores(parts: Sequence[ClassScores]) -> dict[str, Score]:
     )
     pq_by_image = np.array([p.pq for p in parts])
     everywhere = np.ones(pq_by_image.shape, np.bool_)
+    occurs = np.array([np.add(p.n_truth, p.n_found) > 0 for p in parts]).reshape(pq_by_image.shape)
     return {
-        "pq": Score(weighted_pool(_panoptic_table(parts), _pooled_pq), everywhere),
+        "pq": Score(weighted_pool(_panoptic_table(parts), _pooled_pq), occurs),
         "pq_mean": Score.mean(pq_by_image),
-        "f1": Score(weighted_pool(detection, _pooled_class_f1), everywhere),
+        "f1": Score(weighted_pool(detection, _pooled_class_f1), occurs),
         "r2": Score(_r_squared(parts), everywhere, swings=True),
     }
 
@@ -191,7 +192,8 @@ def summarise_confusion(parts: Sequence[ClassScores], weights: NDArray[np.float6
     def shares(totals: NDArray[np.float64]) -> NDArray[np.float64]:
         return _ratio(totals, totals.sum(axis=-1, keepdims=True)).reshape(-1, side * side)
 
-    flat = estimate_each(weighted_pool(tables, shares), weights)
+    has = np.repeat(tables.sum(axis=-1) > 0, side, axis=1)
+    flat = estimate_each(weighted_pool(tables, shares), weights, defined=has)
     rows = tuple(tuple(flat[i * side : (i + 1) * side]) for i in range(side))
     return ConfusionSummary(tables.sum(axis=0).astype(np.int64), rows)
 
@@ -217,7 +219,11 @@ def _reliability(
 ) -> tuple[ReliabilityBin, ...]:
     tables = np.array([p.calibration.table for p in parts])
     whole = merge_bins(tables.sum(axis=0), spacing=spacing)
-    accuracy = estimate_each(weighted_pool(tables, lambda t: merge_bins(t, spacing=spacing).accuracy), weights)
+    # Bins of equal mass move with the resample: an image lies in none of them for good.
+    has = merge_bins(tables).n > 0 if spacing == "width" else tables.sum(axis=(1, 2)) > 0
+    accuracy = estimate_each(
+        weighted_pool(tables, lambda t: merge_bins(t, spacing=spacing).accuracy), weights, defined=has
+    )
     edges = np.linspace(0, 1, len(whole.n) + 1) if spacing == "width" else np.full(len(whole.n) + 1, np.nan)
     return tuple(
         ReliabilityBin(float(edges[i]), float(edges[i + 1]), int(whole.n[i]), float(whole.confidence[i]), share)

@@ -16,10 +16,11 @@ from histocyte.evaluation.bootstrap import (
     bootstrap_weights,
     estimate,
     estimate_each,
+    few_groups,
     weighted_pool,
 )
 from histocyte.evaluation.classifier_cells import LabelledCells
-from histocyte.evaluation.study_tokens_scores import weighted_auroc
+from histocyte.evaluation.study_tokens_scores import images_with_class, weighted_auroc
 
 __all__ = ["ClassifierScores", "VariantScores", "score_classifier", "weighted_class_f1"]
 
@@ -89,6 +90,10 @@ class ClassifierScores:
             ],
         }
 
+    def interval_notes(self) -> list[str]:
+        """Why scores have no interval, where any has none."""
+        return few_groups(e for v in self.variants for e in (v.accuracy, v.macro_f1, v.macro_auroc, *v.f1, *v.auroc))
+
     def table(self) -> tuple[list[str], list[list[str]]]:
         """Heads and rows: a score a row, each way to tell the classes a column, value (95 % interval); last n."""
         total = f"{sum(self.n_cells):,} cells, {self.n_images} images"
@@ -154,11 +159,11 @@ def _scored(
 ) -> VariantScores:
     images, k = weights.shape[1], len(counts)
     present = np.flatnonzero(counts)
-    n = [len(np.unique(image[types == c])) for c in present]
+    has = images_with_class(types, image, images, present)
     confusions = _confusions(types, probabilities.argmax(axis=1), image, images, k)
-    f1 = estimate_each(weighted_class_f1(confusions, present), weights, n=[*n, images])
+    f1 = estimate_each(weighted_class_f1(confusions, present), weights, defined=has)
     ranked = weighted_auroc(probabilities[:, present], np.searchsorted(present, types), image, images)
-    auroc = estimate_each(ranked, weights, n=[*n, images])
+    auroc = estimate_each(ranked, weights, defined=has)
     accuracy = estimate(weighted_pool(confusions, _accuracy), weights)
     nothing = Estimate(math.nan, math.nan, math.nan, 0)
     places = present.tolist()

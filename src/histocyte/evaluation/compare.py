@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from histocyte.core.errors import InputError
-from histocyte.evaluation.bootstrap import Estimate, Score
+from histocyte.evaluation.bootstrap import LEAST_GROUPS, Estimate, Score, few_groups
 from histocyte.evaluation.class_summary import class_scores, states_probabilities
 from histocyte.evaluation.image_json import StoredReport
 from histocyte.evaluation.image_scores import ImageScores
@@ -105,7 +105,12 @@ class Comparison:
             "format": "histocyte-comparison/1",
             "first": self.titles[0],
             "second": self.titles[1],
-            "settings": {"replicates": self.replicates, "seed": self.seed, "level": 0.95},
+            "settings": {
+                "replicates": self.replicates,
+                "seed": self.seed,
+                "level": 0.95,
+                "least_groups": LEAST_GROUPS,
+            },
             "sources": {
                 name: {
                     "n_images": s.n_images,
@@ -228,6 +233,7 @@ def _compare_source(
     corrected = [
         replace(d, p_holm=p) for family in families for d, p in zip(family, holm([d.p for d in family]), strict=True)
     ]
+    notes += few_groups(d.difference for d in corrected)
     return SourceComparison(source, len(pairs), n_groups, tuple(corrected), tuple(notes))
 
 

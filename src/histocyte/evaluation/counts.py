@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from histocyte.core.errors import InputError
 from histocyte.core.names import MOST_NAMED, some_names
-from histocyte.evaluation.bootstrap import Estimate
+from histocyte.evaluation.bootstrap import LEAST_GROUPS, Estimate
 from histocyte.evaluation.counts_input import LocatedCells, read_located
 from histocyte.evaluation.counts_regions import Drawn, drawn_on
 from histocyte.evaluation.counts_result import ClassCount, Counts, RegionCount
@@ -139,7 +139,7 @@ def _densities(
     if whole[-1] <= 0:
         return [Estimate(math.nan, math.nan, math.nan, n)] * (len(whole) - 1)
     values = whole[:-1] / whole[-1]
-    if n < 2:
+    if n < LEAST_GROUPS:
         return [Estimate(float(v), math.nan, math.nan, n) for v in values]
     sums = resampled_sums(table, replicates=replicates, seed=seed)
     defined = sums[sums[:, -1] > 0]
@@ -164,7 +164,9 @@ def _notes(cells: LocatedCells, regions: list[Drawn], counted: list[RegionCount]
     few = [row for row in counted if row.squares < _FEW and not math.isnan(row.searched_mm2)]
     if few:
         said = some_names([row.name for row in few], followed_by=[str(row.squares) for row in few])
-        notes.append(f"Few squares ({said}): intervals are rough, and undefined below 2. Try a smaller --grid-um.")
+        notes.append(
+            f"Few squares ({said}): intervals are rough, below {LEAST_GROUPS} there is none. Try a smaller --grid-um."
+        )
     if not roi and cells.searched is not None:
         outside = len(cells.xy) - counted[0].classes[0].count
         if outside:

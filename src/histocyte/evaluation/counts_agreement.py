@@ -8,13 +8,13 @@ less the first. Intervals take squares (or regions) as independent: neighbours a
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from histocyte.evaluation.bootstrap import LEAST_UNITS, MOST_UNDEFINED
+from histocyte.evaluation.bootstrap import LEAST_GROUPS, LEAST_UNITS, MOST_UNDEFINED
 from histocyte.evaluation.counts import ALL, GRID_UM, check_grid
 from histocyte.evaluation.counts_input import read_located
 from histocyte.evaluation.counts_pair import Subject, check_pair, count_in_subjects, shared_classes
@@ -194,7 +194,9 @@ def compare_counts(
     notes = [*one.notes, *two.notes, *notes, *said, *more]
     if len(subjects) < _FEW:
         way = "Try a smaller --grid-um." if roi is None else "Leave out --roi to compare squares."
-        notes.append(f"Only {len(subjects)} {'squares' if roi is None else 'regions'}: figures are rough. {way}")
+        none = f", and below {LEAST_GROUPS} without intervals" if len(subjects) < LEAST_GROUPS else ""
+        what = "squares" if roi is None else "regions"
+        notes.append(f"Only {len(subjects)} {what}: figures are rough{none}. {way}")
     return CountAgreement(
         one.path,
         two.path,
@@ -223,15 +225,26 @@ def agreement_of(
     """
     values = counts.astype(np.float64) if mm2 is None else counts / mm2[:, None]
     first, second = values.T
+
+    def told(figure: Interval) -> Interval:
+        return figure if len(values) >= LEAST_GROUPS else Interval(figure.value, np.nan, np.nan)
+
+    limits = bland_altman(first, second)
     return ClassAgreement(
         name,
         (int(counts[:, 0].sum()), int(counts[:, 1].sum())),
         values,
-        bland_altman(first, second),
-        intraclass_correlation(values),
-        intraclass_correlation(values, kind="consistency"),
+        replace(
+            limits,
+            bias=told(limits.bias),
+            lower=told(limits.lower),
+            upper=told(limits.upper),
+            slope=told(limits.slope),
+        ),
+        told(intraclass_correlation(values)),
+        told(intraclass_correlation(values, kind="consistency")),
         r_squared_of(first, second, replicates=replicates, seed=seed),
-        concordance(first, second),
+        told(concordance(first, second)),
     )
 
 

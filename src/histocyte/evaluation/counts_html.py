@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from histocyte.core.errors import require
 from histocyte.evaluation.counts_agreement import ClassAgreement, CountAgreement
 from histocyte.evaluation.counts_result import Counts, RegionCount
-from histocyte.evaluation.drawing import COLOURS, DARK, MUTED, Plot, draw, rasterised, short
+from histocyte.evaluation.drawing import COLOURS, DARK, MUTED, Plot, draw, rasterised, short, with_intervals
 from histocyte.evaluation.html_report import check_html
 from histocyte.files.atomic import write_atomically
 from histocyte.metrics.agreement import Interval
@@ -91,7 +91,8 @@ def plot_densities(region: RegionCount) -> Plot | None:
         axes.set_axisbelow(True)
         axes.set_xlabel("cells per mm²")
 
-    caption = f"Cells per mm² of '{region.name}' with 95 % interval, n = {region.squares} squares."
+    intervals = with_intervals([c.density for c in shown])
+    caption = f"Cells per mm² of '{region.name}'{intervals}, n = {region.squares} squares."
     said = "; ".join(f"{c.name} {c.density.value:.4g}" for c in shown)
     return draw(paint, size_in=(5.6, 0.9 + 0.45 * len(shown)), alt=f"{caption} {said}.", caption=caption)
 

@@ -48,6 +48,16 @@ def worse_classes(comparison: Comparison) -> list[str]:
     ]
 
 
+def _untold_classes(comparison: Comparison) -> list[str]:
+    """Classes, as "data set: class", that too few patients or images have for an interval of their F1."""
+    return [
+        f"{source.source}: {d.subject}"
+        for source in comparison.sources.values()
+        for d in source.differences
+        if d.kind == "class" and d.key == "f1" and np.isnan(d.difference.high)
+    ]
+
+
 def _apart(one: Estimate, other: Estimate) -> bool:
     return one.high < other.low or other.high < one.low
 
@@ -73,6 +83,7 @@ def card_json(
             {
                 **comparison.to_json(),
                 "classes_significantly_worse": worse_classes(comparison),
+                "classes_without_interval": _untold_classes(comparison),
                 "classes_with_intervals_apart": [
                     f"{s.source}: {d.subject}"
                     for s in comparison.sources.values()
@@ -124,6 +135,9 @@ def _comparison(comparison: Comparison) -> list[str]:
     classes = any(d.kind == "class" for s in comparison.sources.values() for d in s.differences)
     if classes:
         verdict = f"worse in {_plain(', '.join(worse))}" if worse else "worse in none"
+        unknown = _untold_classes(comparison)
+        if unknown:
+            verdict += f"; without an interval, and so not told: {_plain(', '.join(unknown))}"
         lines += [f"Classes by F1, where the 95 % interval of the paired difference lies below 0: {verdict}.", ""]
     for source in comparison.sources.values():
         lines += [

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from histocyte.core.errors import require
-from histocyte.evaluation.bootstrap import Estimate
+from histocyte.evaluation.bootstrap import LEAST_GROUPS, Estimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,6 +31,7 @@ __all__ = [
     "short",
     "short_number",
     "spoken",
+    "with_intervals",
 ]
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#000000")
@@ -173,6 +174,15 @@ def short(name: str, most: int = 24) -> str:
 def short_number(value: float, decimals: int = 2) -> str:
     """A number with a true minus sign, or a dash where undefined."""
     return "–" if math.isnan(value) else f"{value:.{decimals}f}".replace("-", "−")
+
+
+def with_intervals(estimates: Sequence[Estimate | None], words: str = ", with 95 % interval") -> str:
+    """What a caption or an axis says of the intervals that are drawn: nothing where there are none."""
+    shown = [e for e in estimates if e is not None and not math.isnan(e.value)]
+    told = sum(not math.isnan(e.low) for e in shown)
+    if not told:
+        return ""
+    return words if told == len(shown) else f"{words} where {LEAST_GROUPS} patients, slides or single images have it"
 
 
 def spoken(e: Estimate | None) -> str:

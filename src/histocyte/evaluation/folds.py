@@ -11,6 +11,7 @@ drawn for both.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from histocyte.core.errors import InputError, UnknownNameError
-from histocyte.evaluation.bootstrap import Estimate, Score, bootstrap_weights, estimate_each
+from histocyte.evaluation.bootstrap import (
+    LEAST_GROUPS,
+    Estimate,
+    Score,
+    bootstrap_weights,
+    estimate_each,
+    few_groups,
+)
 from histocyte.evaluation.class_summary import class_scores
 from histocyte.evaluation.image_json import StoredReport
 from histocyte.evaluation.image_scores import ImageScores
@@ -85,6 +93,7 @@ class Folds:
         std: Standard deviations with n - 1 ("sample") or n ("population") as divisor.
         replicates: Bootstrap resamples behind each interval.
         seed: Their seed.
+        notes: What a reader should know, in sentences.
     """
 
     titles: tuple[str, ...]
@@ -93,14 +102,22 @@ class Folds:
     std: Deviation
     replicates: int
     seed: int
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, object]:
         """A JSON-ready description; `scores` are those of `FoldScore.to_json`, undefined values None."""
         return {
             "format": "histocyte-folds/1",
-            "settings": {"replicates": self.replicates, "seed": self.seed, "level": 0.95, "std": self.std},
+            "settings": {
+                "replicates": self.replicates,
+                "seed": self.seed,
+                "level": 0.95,
+                "least_groups": LEAST_GROUPS,
+                "std": self.std,
+            },
             "folds": [{"title": t, "n_images": n} for t, n in zip(self.titles, self.n_images, strict=True)],
             "scores": [score.to_json() for score in self.scores],
+            "notes": list(self.notes),
         }
 
     def write_csv(self, path: Path) -> None:
@@ -130,7 +147,7 @@ def merge_folds(
         seed: The same seed gives the same intervals.
 
     Raises:
-        InputError: Fewer than two, or they do not go together.
+        InputError: Fewer than two, one twice, or they do not go together.
         UnknownNameError: There is no such divisor.
     """
     if std not in get_args(Deviation):
@@ -160,14 +177,38 @@ def merge_folds(
         if key != score.key:
             means = np.array([s.mean.value for s in of_strata if s.key == key])
             overall[i] = replace(score, std_strata=merge.deviation(means))
+    shown = tuple(s for s in (*overall, *of_classes, *of_strata) if not np.isnan(s.mean.value))
     return Folds(
         tuple(report.path.stem for report in reports),
         tuple(map(len, folds)),
-        tuple(s for s in (*overall, *of_classes, *of_strata) if not np.isnan(s.mean.value)),
+        shown,
         std,
         replicates,
         seed,
+        (*_repeated(reports), *few_groups(s.mean for s in shown)),
     )
+
+
+def _repeated(reports: Sequence[StoredReport]) -> list[str]:
+    """What is said of images that several reports have scored: their mean is one over models, and not over folds.
+
+    Raises:
+        InputError: A report is given twice.
+    """
+    paths = [report.path.resolve() for report in reports]
+    twice = next((report for i, report in enumerate(reports) if paths[i] in paths[:i]), None)
+    if twice is not None:
+        raise InputError(f"'{twice.path}' is given twice. Pass the report of each fold once.")
+    seen = Counter((row.info.source, row.info.name) for report in reports for row in report.images)
+    common = [f"{source}/{name}" for (source, name), times in seen.items() if times > 1]
+    if not common:
+        return []
+    named = ", ".join(common[:3]) + (", …" if len(common) > 3 else "")
+    models = ", ".join(dict.fromkeys(report.title for report in reports))
+    return [
+        f"{len(common):,} images stand in more than one report ({named}): of these the mean is one over models "
+        f"({models}) on the same images, as of repeated trainings, and not over folds."
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,8 +247,8 @@ class _Merge:
                 values = [s.statistic(weights[:, c]).reshape(-1, k) for s, c in zip(given, columns, strict=True)]
                 return nan_mean(np.stack(values), axis=0)
 
-            n = np.sum([score.defined.reshape(-1, k).sum(axis=0) for score in given], axis=0)
-            means = estimate_each(mean, joint, n=[int(v) for v in n], swings=any(score.swings for score in given))
+            defined = np.concatenate([score.defined.reshape(-1, k) for score in given])
+            means = estimate_each(mean, joint, defined=defined, swings=any(score.swings for score in given))
             by_fold = [_columns(score, weights, k) for score, weights in zip(given, each, strict=True)]
             for i, (subject, value) in enumerate(zip(subjects, means, strict=True)):
                 own = tuple(fold[i] for fold in by_fold)
@@ -217,8 +258,9 @@ class _Merge:
 
 
 def _columns(score: Score, weights: NDArray[np.float64], k: int) -> list[Estimate]:
-    n = [int(v) for v in score.defined.reshape(-1, k).sum(axis=0)]
-    return estimate_each(lambda w: score.statistic(w).reshape(-1, k), weights, n=n, swings=score.swings)
+    return estimate_each(
+        lambda w: score.statistic(w).reshape(-1, k), weights, defined=score.defined, swings=score.swings
+    )
 
 
 def _absent(n: int, k: int) -> Score:

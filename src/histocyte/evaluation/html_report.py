@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from histocyte.core.errors import require
-from histocyte.evaluation.bootstrap import Estimate
+from histocyte.evaluation.bootstrap import FEW_GROUPS, Estimate
 from histocyte.evaluation.class_plots import plot_confusion, plot_reliability
 from histocyte.evaluation.drawing import Plot, short_number
 from histocyte.evaluation.gallery import MEASURE, Gallery
@@ -101,7 +101,8 @@ def write_html(
 
 def _settings(report: Report) -> dict[str, str]:
     return {
-        "Intervals": f"95 %, bootstrap over patients or slides, {report.replicates:,} resamples, seed {report.seed}",
+        "Intervals": f"95 %, bootstrap over patients or slides, {report.replicates:,} resamples, seed {report.seed}. "
+        + FEW_GROUPS,
         "Detection": f"centroids within {RADIUS_UM:g} µm, {_PAIRED[report.mode]}",
     }
 

@@ -21,11 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from histocyte.evaluation.bootstrap import (
-    LEAST_UNITS,
     Estimate,
     Score,
     bootstrap_weights,
     estimates_of,
+    groups_behind,
     resampled_units,
 )
 
@@ -103,16 +103,16 @@ class PairedResamples:
         swapped = self._values(score, self.swaps, 1 - self.swaps) - self._values(score, 1 - self.swaps, self.swaps)
         defined = score.defined.reshape(2 * n, -1)
         counts = [[int(c) for c in half.sum(axis=0)] for half in (defined[:n], defined[n:])]
-        least = LEAST_UNITS if score.swings else 2
-        movable, swings = self.n_units >= least, score.swings
+        behind = [groups_behind(self.units, half) for half in (defined[:n], defined[n:])]
+        swings = score.swings
         columns = [
-            estimates_of(first, drawn[0], n=counts[0], movable=movable, swings=swings),
-            estimates_of(second, drawn[1], n=counts[1], movable=movable, swings=swings),
+            estimates_of(first, drawn[0], n=counts[0], groups=behind[0], swings=swings),
+            estimates_of(second, drawn[1], n=counts[1], groups=behind[1], swings=swings),
             estimates_of(
                 _snapped(second - first, first),
                 _snapped(drawn[1] - drawn[0], drawn[0]),
                 n=[min(pair) for pair in zip(*counts, strict=True)],
-                movable=movable,
+                groups=[min(pair) for pair in zip(*behind, strict=True)],
                 swings=swings,
             ),
         ]

@@ -9,7 +9,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from histocyte.evaluation.bootstrap import LEAST_UNITS, Estimate, bootstrap_weights, estimate_each, weighted_mean
-from histocyte.evaluation.drawing import COLOURS, DARK, MUTED, Plot, draw, draw_intervals, rasterised, short, spoken
+from histocyte.evaluation.drawing import (
+    COLOURS,
+    DARK,
+    MUTED,
+    Plot,
+    draw,
+    draw_intervals,
+    rasterised,
+    short,
+    spoken,
+    with_intervals,
+)
 from histocyte.evaluation.image_scores import ImageScores
 from histocyte.evaluation.summary import SourceSummary
 
@@ -47,7 +58,7 @@ def plot_sources(sources: Mapping[str, SourceSummary]) -> Plot:
         labels,
         series,
         "panoptic quality (0 to 1, higher is better)",
-        "Panoptic quality of each data set, mean over images, with 95 % interval.",
+        f"Panoptic quality of each data set, mean over images{_with_intervals(series)}.",
     )
 
 
@@ -62,8 +73,7 @@ def plot_strata(rows: Sequence[ImageScores], *, replicates: int, seed: int) -> P
     for key, title in (("bpq", "bPQ"), ("mpq", "mPQ")):
         values = np.where(inside, np.array([getattr(row, key) for row in rows])[:, None], np.nan)
         if not np.isnan(values).all():
-            counts = [int(n) for n in (~np.isnan(values)).sum(axis=0)]
-            series.append((title, estimate_each(weighted_mean(values), weights, n=counts)))
+            series.append((title, estimate_each(weighted_mean(values), weights, defined=~np.isnan(values))))
     labels = [
         f"{short(name)}\nn = {n} image{'s' * (n != 1)}"
         for name, n in zip(names, inside.sum(axis=0).tolist(), strict=True)
@@ -72,7 +82,7 @@ def plot_strata(rows: Sequence[ImageScores], *, replicates: int, seed: int) -> P
         labels,
         series,
         "panoptic quality (0 to 1, higher is better)",
-        "Panoptic quality within each tissue, mean over its images, with 95 % interval.",
+        f"Panoptic quality within each tissue, mean over its images{_with_intervals(series)}.",
     )
 
 
@@ -89,9 +99,14 @@ def plot_classes(summary: SourceSummary) -> Plot | None:
         labels,
         series,
         "score (0 to 1, higher is better)",
-        "PQ and F1 (HoVer-Net's definition) of each class from counts summed over images, with 95 % interval over "
-        f"{summary.n_images} image{'s' * (summary.n_images != 1)}; n is the number of true nuclei of the class.",
+        f"PQ and F1 (HoVer-Net's definition) of each class from counts summed over {summary.n_images} "
+        f"image{'s' * (summary.n_images != 1)}{_with_intervals(series)}; n is the number of true nuclei of the class.",
     )
+
+
+def _with_intervals(series: Series) -> str:
+    """What a caption says of the intervals that are there."""
+    return with_intervals([e for _, estimates in series for e in estimates])
 
 
 def _interval_plot(labels: Sequence[str], series: Series, xlabel: str, caption: str) -> Plot:

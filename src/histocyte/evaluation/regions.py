@@ -100,15 +100,15 @@ def evaluate_regions(
         raise InputError(f"None of the images has a region map '{region}' to score.")
     weights = bootstrap_weights(groups, replicates=replicates, seed=seed)
     tables = np.array([c.confusion for c in counts], np.float64)
+    present = tables.sum(axis=1) + tables.sum(axis=2) > 0
     by_image = np.array([[getattr(c, key) for key in _SCORES] for c in counts])
-    defined = [int(n) for n in (~np.isnan(by_image)).sum(axis=0)]
     return RegionReport(
         tuple(class_names),
         len(counts),
         {key: estimate(_pooled(tables, key), weights) for key in _SCORES},
-        dict(zip(_SCORES, estimate_each(weighted_mean(by_image), weights, n=defined), strict=True)),
-        tuple(estimate_each(_pooled(tables, "iou"), weights)),
-        tuple(estimate_each(_pooled(tables, "dice"), weights)),
+        dict(zip(_SCORES, estimate_each(weighted_mean(by_image), weights, defined=~np.isnan(by_image)), strict=True)),
+        tuple(estimate_each(_pooled(tables, "iou"), weights, defined=present)),
+        tuple(estimate_each(_pooled(tables, "dice"), weights, defined=present)),
     )
 
 

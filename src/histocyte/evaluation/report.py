@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from histocyte.evaluation.bootstrap import Estimate
+from histocyte.evaluation.bootstrap import LEAST_GROUPS, Estimate, few_groups
 from histocyte.evaluation.image_json import FORMAT, image_to_json
 from histocyte.evaluation.image_scores import ImageScores
 from histocyte.evaluation.summary import CLASS_SCORES, SCORES, STRATUM_SCORES, SourceSummary
@@ -55,7 +55,8 @@ class Report:
 
         Keys:
             `format`: "histocyte-evaluation/1".
-            `settings`: replicates, seed, level of the intervals, radius and mode of the centroid matching.
+            `settings`: replicates, seed, level of the intervals, `least_groups` from which a score has one, radius and
+                mode of the centroid matching.
             `class_names`: the classes in order.
             `about`: what each score is.
             `sources`: by data set `n_images, n_groups, n_truth, n_found`, `scores` (key → estimate), `classes`
@@ -78,6 +79,7 @@ class Report:
                 "replicates": self.replicates,
                 "seed": self.seed,
                 "level": 0.95,
+                "least_groups": LEAST_GROUPS,
                 "detection_radius_um": RADIUS_UM,
                 "detection_mode": self.mode,
             },
@@ -93,6 +95,13 @@ class Report:
     def table(self) -> list[TableRow]:
         """Rows for the terminal, all text: each data set's scores, then each class's and each stratum's."""
         return [row for summary in self.sources.values() for row in _table_rows(summary)]
+
+    def interval_notes(self) -> list[str]:
+        """Why scores in the table have no interval, where any has none."""
+        every = [list(s.scores.values()) for s in self.sources.values()]
+        every += [[getattr(c, key) for key in CLASS_SCORES] for s in self.sources.values() for c in s.classes]
+        every += [list(t.scores.values()) for s in self.sources.values() for t in s.strata.values()]
+        return few_groups(e for some in every for e in some)
 
     def write_csv(self, path: Path) -> None:
         """Write one line an image, whole or not at all: counts and scores, and each class's; empty where undefined.

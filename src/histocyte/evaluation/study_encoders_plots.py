@@ -8,6 +8,7 @@ from typing import Any
 
 from histocyte.core.errors import require
 from histocyte.evaluation.bootstrap import Estimate
+from histocyte.evaluation.drawing import with_intervals
 from histocyte.evaluation.study_encoders_scores import ALL, SCORES
 from histocyte.evaluation.study_encoders_table import Row, Table
 from histocyte.files.atomic import write_atomically
@@ -71,7 +72,8 @@ def _scores_figure(table: Table) -> Any:
             if score is not None:
                 shift = (taps.index(row.taps) - (len(taps) - 1) / 2) * 0.22
                 _mark(panel, row, score, y=labels.index(row.label) + shift)
-        panel.set_xlabel(f"{SCORES[key][0]}, 95 % interval")
+        scores = [row.scores.get(key, {}).get(ALL) for row in table.rows]
+        panel.set_xlabel(SCORES[key][0] + (", 95 % interval" if with_intervals(scores) else ""))
         panel.grid(axis="x", alpha=0.3)
     panels[0].set_yticks(range(len(labels)), [_plain(label) for label in labels])
     panels[0].set_ylim(len(labels) - 0.5, -0.5)
@@ -106,7 +108,8 @@ def _cost_figure(table: Table) -> Any:
                 fontsize=7,
             )
             text.set_in_layout(False)
-    panels[0].set_ylabel(f"{SCORES['bpq'][0]}, 95 % interval")
+    intervals = with_intervals([row.scores["bpq"][ALL] for row in table.rows])
+    panels[0].set_ylabel(SCORES["bpq"][0] + (", 95 % interval" if intervals else ""))
     _legend(figure, [t for t in _COLOURS if any(row.taps == t for row in table.rows)])
     return figure
 

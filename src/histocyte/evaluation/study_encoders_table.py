@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from histocyte.core.errors import InputError
-from histocyte.evaluation.bootstrap import Estimate, Statistic, estimate
+from histocyte.evaluation.bootstrap import LEAST_GROUPS, Estimate, Statistic, estimate
 from histocyte.evaluation.image_json import image_from_json
 from histocyte.evaluation.image_scores import ImageScores
 from histocyte.evaluation.study_encoders_run import Failure
@@ -146,8 +146,8 @@ class Table:
         """The table with its legend, what failed and what waits for weights; `ready` with each one's command."""
         parts = [
             f"Held out: {self.held_out()}. In brackets: 95 % intervals, {self.replicates:,} resamples of patients or "
-            f"slides, those of differences on the same images. {SEEDS} Scores are means over the data sets and "
-            "seeds. M: millions of weights of the "
+            f"slides, those of differences on the same images; {NO_INTERVAL}. {SEEDS} Scores are means over the data "
+            "sets and seeds. M: millions of weights of the "
             "encoder as it is tapped; decoder M: of what is trained, which for taps of one grid includes what spreads "
             "them to a pyramid. crops/s: of the encoder alone.",
             _markdown(self.header(), self.lines()),
@@ -230,6 +230,9 @@ def table_of(
     )
 
 
+NO_INTERVAL = f"none where fewer than {LEAST_GROUPS} patients, slides or single images are behind a score"
+
+
 def as_text(score: Estimate | None, *, signed: bool = False) -> str:
     """A score with its interval."""
     if score is None or math.isnan(score.value):
@@ -257,8 +260,8 @@ def _scores(
             statistic = _statistic(key, seeds, held_out, chosen)
             if statistic is not None:
                 of_classes = key in ("class_f1", "mpq_plus")
-                n = sum(r.info.source in chosen and (r.classes is not None or not of_classes) for r in seeds[0])
-                scores.setdefault(key, {})[source] = estimate(statistic, weights, n=n)
+                defined = [r.info.source in chosen and (r.classes is not None or not of_classes) for r in seeds[0]]
+                scores.setdefault(key, {})[source] = estimate(statistic, weights, defined=np.array(defined))
     return scores
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from histocyte.core.errors import InputError, require
 from histocyte.evaluation.bootstrap import Estimate, bootstrap_weights, estimate, estimate_each, weighted_mean
 from histocyte.evaluation.study_tokens_scores import (
+    images_with_class,
     weighted_auroc,
     weighted_balanced_accuracy,
     weighted_place_r_squared,
@@ -149,9 +150,9 @@ def class_probe(
     types = np.searchsorted(kept, right.types)
     found = np.array([kept.index(c) if c in kept else -1 for c in probe.classes_])[probabilities.argmax(axis=1)]
     weights = bootstrap_weights([table.groups[i] for i in images], replicates=replicates, seed=seed)
-    with_class = [len(np.unique(image[types == c])) for c in range(len(kept))]
+    has = images_with_class(types, image, len(images), range(len(kept)))
     *each, macro = estimate_each(
-        weighted_auroc(probabilities[:, columns], types, image, len(images)), weights, n=[*with_class, len(images)]
+        weighted_auroc(probabilities[:, columns], types, image, len(images)), weights, defined=has
     )
     balanced = estimate(weighted_balanced_accuracy(found, types, image, len(images), len(kept)), weights)
     return ClassScores(

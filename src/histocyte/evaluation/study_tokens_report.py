@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from histocyte.core.errors import require
-from histocyte.evaluation.bootstrap import Estimate
-from histocyte.evaluation.drawing import COLOURS, Plot, draw, draw_intervals, short, spoken
+from histocyte.evaluation.bootstrap import FEW_GROUPS, Estimate
+from histocyte.evaluation.drawing import COLOURS, Plot, draw, draw_intervals, short, spoken, with_intervals
 from histocyte.evaluation.study_tokens import MapOfTokens, TokenStudy
 from histocyte.evaluation.study_tokens_probe import GAP_UM, MOST_PER_HALF, PERMUTATIONS
 from histocyte.files.atomic import write_atomically
@@ -123,7 +123,7 @@ def notes_of(study: TokenStudy) -> list[str]:
     notes = [
         f"Probe: multinomial logistic regression on standardised vectors, learnt on {c.n_learnt:,} nuclei of "
         f"{c.images_learnt} images, scored on {c.images_scored} others. Intervals: 95 %, bootstrap over patients or "
-        f"slides ({study.facts['replicates']:,} resamples); with {c.images_scored} images they are rough.",
+        f"slides ({study.facts['replicates']:,} resamples); with {c.images_scored} images they are rough. {FEW_GROUPS}",
         "Place in tile: ridge regression within images (vectors standardised over their image), learnt and scored "
         "on the same images as the probe. R² at or below 0: nothing is given away. Shuffles change the places "
         "of the learning images' nuclei within each image.",
@@ -151,7 +151,7 @@ def plot_auroc(study: TokenStudy) -> Plot:
     series = [(v.name, [v.classes.macro, *(v.classes.auroc.get(n) for n in names)]) for v in study.variants]
     caption = (
         f"Area under the ROC curve of each class against the rest on {first.images_scored} images that the probe has "
-        "not learnt from, with 95 % interval; 0.5 is guessing."
+        f"not learnt from{with_intervals([e for _, values in series for e in values])}; 0.5 is guessing."
     )
     said = "; ".join(
         f"{label.replace(chr(10), ', ')}: " + ", ".join(f"{title} {spoken(values[i])}" for title, values in series)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from histocyte.evaluation.bootstrap import Statistic
 
 __all__ = [
+    "images_with_class",
     "ranked_pairs",
     "weighted_auroc",
     "weighted_balanced_accuracy",
@@ -39,6 +40,21 @@ def ranked_pairs(
             below = np.searchsorted(theirs, ours, side="left") + np.searchsorted(theirs, ours, side="right")
             pairs[:, j] = np.bincount(where, below / 2, images)
     return pairs
+
+
+def images_with_class(
+    types: NDArray[np.integer], image: NDArray[np.integer], images: int, classes: Iterable[int]
+) -> NDArray[np.bool_]:
+    """(images, K + 1) which images hold a cell of each class; for the mean over classes, all of them.
+
+    Args:
+        types: (N,) class of each cell.
+        image: (N,) its image.
+        images: How many there are.
+        classes: K.
+    """
+    columns = [np.bincount(image[types == c], minlength=images) > 0 for c in classes]
+    return np.stack([*columns, np.ones(images, np.bool_)], axis=1)
 
 
 def weighted_auroc(

@@ -69,7 +69,7 @@ def folds(
     """
     from typing import cast
 
-    from histocyte.apps.cli.output import print_json, print_table
+    from histocyte.apps.cli.output import print_json, print_table, say_note
     from histocyte.evaluation.folds import Deviation, merge_folds
     from histocyte.evaluation.image_json import read_report
     from histocyte.files.writable import check_file
@@ -86,6 +86,8 @@ def folds(
     columns = ("score", "mean over folds (95 %)", "SD over folds", "SD over tissues", "images")
     parts = ", ".join(f"{title} ({n} images)" for title, n in zip(result.titles, result.n_images, strict=True))
     print_table(f"{len(result.titles)} folds: {parts}", columns, rows)
+    for note in result.notes:
+        say_note(note)
 
 
 def _print_source(result: Comparison, source: SourceComparison) -> None:

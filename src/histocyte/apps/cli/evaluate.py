@@ -73,7 +73,15 @@ def evaluate(
     Example: histocyte evaluate hover-unet-consep data/monuseg --json
     """
     from histocyte.apps.cli.labelled import say_notes, say_other_classes, say_unpaired
-    from histocyte.apps.cli.output import precision_name, print_json, print_table, progress_bar, runtime_name, say
+    from histocyte.apps.cli.output import (
+        precision_name,
+        print_json,
+        print_table,
+        progress_bar,
+        runtime_name,
+        say,
+        say_note,
+    )
     from histocyte.core.errors import InputError
     from histocyte.datasets.folder import load_folders
     from histocyte.datasets.name_list import named_samples, read_name_list
@@ -153,6 +161,8 @@ def evaluate(
         return
     columns = ("data set", "score", "value", "95 % interval", "images")
     print_table(f"{loaded.spec.name}, {split} images", columns, [tuple(row) for row in report.table()])
+    for note in report.interval_notes():
+        say_note(note)
     if left_out:
         say(f"{_left_out(left_out, split)}{_how(samples, known, chosen)} (--split all scores them too).")
     for doubt in doubts:

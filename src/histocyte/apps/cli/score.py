@@ -39,7 +39,7 @@ def score(
 
     Example: histocyte score hovernet/json data/consep --classes inflammatory=2,epithelial=1,spindle=3,other=4
     """
-    from histocyte.apps.cli.output import print_json, print_table
+    from histocyte.apps.cli.output import print_json, print_table, say_note
     from histocyte.evaluation.score_pairs import pair_files, true_images
     from histocyte.files.writable import check_file
 
@@ -71,6 +71,8 @@ def score(
         return
     columns = ("data set", "score", "value", "95 % interval", "images")
     print_table(f"{predictions.name}", columns, [tuple(row) for row in report.table()])
+    for note in report.interval_notes():
+        say_note(note)
     if notes := _notes(rows):
         from histocyte.apps.cli.output import say
 

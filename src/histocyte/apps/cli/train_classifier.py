@@ -181,6 +181,8 @@ def _report(record: dict[str, Any], scores: Any, out: Path, model: str) -> None:
     fitted = sum(facts["cells_fitted"].values())
     heads, rows = scores.table()
     print_table("Held-out images: value (95 % interval)", heads, rows)
+    for note in scores.interval_notes():
+        say_note(note)
     print_table("Confusion of the classifier, held-out cells", *scores.confusion_table())
     stop = (
         f"{facts['cells_to_stop_by']:,} of other patients or slides said when to stop"
