@@ -1,3 +1,4 @@
+import math
 import re
 
 import numpy as np
@@ -5,6 +6,8 @@ import pytest
 
 from histocyte.core.errors import InputError
 from histocyte.core.instances import Instances, Labels
+from histocyte.evaluation.bootstrap import Estimate
+from histocyte.evaluation.drawing import draw, draw_intervals
 from histocyte.evaluation.gallery import Gallery
 from histocyte.evaluation.html_report import write_html
 from histocyte.evaluation.image_scores import ImageInfo, score_image
@@ -106,3 +109,67 @@ def test_plots_of_many_classes_have_the_width_of_the_page(tmp_path):
     write_html(report_of(rows, [f"c{i}" for i in range(k)], replicates=5), path, title="x")
     page = path.read_text(encoding="utf-8")
     assert len(re.findall(r'class="broad"><div class="wide"><img', page)) == 2  # confusion and counts
+
+
+def test_every_image_has_its_line_the_worst_first(tmp_path):
+    rows = [row("good <b>", "s", classes=True, group="P1"), row("none", "s", classes=True, nuclei=False)]
+    poor = Instances(np.zeros((32, 32), np.int32), np.zeros((0, 2), np.float32), np.zeros(0, np.float32))
+    labels = np.zeros((32, 32), np.int32)
+    labels[2:10, 2:10] = 1
+    rows.append(score_image(Labels(labels, np.array([0, 1])), poor, ImageInfo("bad", "s", "", 0.25), n_classes=2))
+    path = tmp_path / "r.html"
+    write_html(report_of(rows, ("a", "b"), replicates=5), path, title="x")
+    part = path.read_text(encoding="utf-8").split("Image by image")[1]
+    heads = re.findall(r"<th>([^<]*)</th>", part)
+    assert heads == ["image", "patient or slide", "true", "found", "bPQ", "AJI", "Dice", "mPQ", "detection F1"]
+    assert re.findall(
+        r'class="name">([^<]*)</th><td>([^<]*)</td><td>([^<]*)</td><td>([^<]*)</td><td>([^<]*)', part
+    ) == [
+        ("bad", "–", "1", "0", "0.000"),
+        ("good &lt;b&gt;", "P1", "2", "2", "1.000"),
+        ("none", "–", "0", "0", "–"),
+    ]
+
+
+def test_tiles_can_be_zoomed_without_a_script_and_say_when_there_is_no_picture(tmp_path):
+    labels = np.zeros((32, 32), np.int32)
+    labels[2:10, 2:10] = 1
+    nothing = Instances(np.zeros((32, 32), np.int32), np.zeros((0, 2), np.float32), np.zeros(0, np.float32))
+    truth, gallery, rows = Labels(labels, np.array([0, 1])), Gallery(), []
+    for name, picture in (("seen", np.zeros((32, 32, 3), np.uint8)), ("bare", None)):
+        rows.append(score_image(truth, nothing, ImageInfo(name, "s", "", 0.25), n_classes=2))
+        gallery.add(picture, truth, nothing, rows[-1])
+    path = tmp_path / "r.html"
+    write_html(report_of(rows, ("a", "b"), replicates=5), path, title="x", gallery=gallery)
+    page = path.read_text(encoding="utf-8")
+    assert len(re.findall(r'<label><input type="checkbox" aria-label="Zoom: [a-z]+"><svg ', page)) == 8
+    assert "input:checked + svg { position: fixed;" in page
+    assert "<script" not in page
+    assert "There was no picture beside the true cells of &#39;bare&#39;: outlines stand on grey." in page
+
+
+def test_a_caption_speaks_of_intervals_only_where_there_are_some(tmp_path):
+    few, many = (
+        report_of([row(str(i), "s", classes=True) for i in range(n)], ("a", "b"), replicates=5) for n in (2, 6)
+    )
+    captions = []
+    for report in (few, many):
+        write_html(report, tmp_path / "r.html", title="x")
+        page = (tmp_path / "r.html").read_text(encoding="utf-8")
+        captions.append(" ".join(re.findall(r"<figcaption>(.*?)</figcaption>", page)))
+    assert "Panoptic quality of each data set, mean over images." in captions[0]
+    assert "Panoptic quality of each data set, mean over images, with 95 % interval." in captions[1]
+    assert "their 95 % interval" not in captions[0]
+    assert "their 95 % interval" in captions[1]
+
+
+def test_a_series_without_values_is_not_in_the_legend():
+    known, none = Estimate(0.5, 0.4, 0.6, 9), Estimate(math.nan, math.nan, math.nan, 0)
+    for series, shown in (([known], True), ([none], False)):
+
+        def paint(figure, series=series):
+            draw_intervals(figure.subplots(), ["x"], [("PQ", [known]), ("F1", [known]), ("mine", series)], xlabel="")
+
+        svg = draw(paint, size_in=(3, 2), alt="", caption="").svg.decode()
+        assert ("<!-- mine -->" in svg) is shown
+        assert "<!-- F1 -->" in svg

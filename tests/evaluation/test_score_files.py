@@ -265,3 +265,11 @@ def test_one_file_of_true_cells_is_looked_up_in_the_table_beside_it(truth: Path)
     (truth / "images.csv").write_text("name,tissue,case\none,Colon,C7\nother,Skin,C8\n")
     (image,) = true_images(truth / "one.npz")
     assert (image.info(None).group, image.info(None).stratum) == ("C7", "Colon")
+
+
+def test_a_single_file_of_no_known_set_is_a_set_of_its_own(tmp_path: Path) -> None:
+    np.savez(tmp_path / "Block 7.npz", inst=grid())
+    (alone,) = true_images(tmp_path / "Block 7.npz")
+    (of_folder,) = true_images(tmp_path)
+    assert alone.info(0.25).source == "Block 7"
+    assert of_folder.info(0.25).source == tmp_path.name

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,9 +19,9 @@ from sklearn.metrics import balanced_accuracy_score, r2_score, roc_auc_score
 from histocyte.core.errors import InputError
 from histocyte.core.taxonomy import CONSEP
 from histocyte.datasets.sample import Sample
-from histocyte.evaluation.study_tokens import run_token_study
+from histocyte.evaluation.study_tokens import MapOfTokens, run_token_study
 from histocyte.evaluation.study_tokens_probe import class_probe, image_check, place_check
-from histocyte.evaluation.study_tokens_report import study_json, table_of, write_token_study
+from histocyte.evaluation.study_tokens_report import plot_tokens, study_json, table_of, write_token_study
 from histocyte.evaluation.study_tokens_scores import (
     weighted_auroc,
     weighted_balanced_accuracy,
@@ -307,3 +308,14 @@ def test_the_study_ends_in_its_files_whole_and_escaped(source, tmp_path):
 def test_without_classes_there_is_nothing_to_probe(source, tmp_path):
     with pytest.raises(InputError, match="nuclei with classes"):
         run_token_study(source, [sample(0, types=False)], tmp_path, device="cpu", picture=False)
+
+
+def test_the_map_by_image_names_its_images():
+    rng, images = np.random.default_rng(0), 32
+    image = np.repeat(np.arange(images), 3)
+    picture = MapOfTokens(rng.normal(size=(96, 2)), np.ones(96, int), image)
+    study = SimpleNamespace(class_names=("a",), image_names=tuple(f"set/im{i}" for i in range(images)))
+    svg = plot_tokens(study, picture).svg.decode()
+    assert all(f"<!-- set/im{i} -->" in svg for i in range(30))
+    assert "<!-- set/im31 -->" not in svg
+    assert "<!-- the first 30 of 32 images -->" in svg

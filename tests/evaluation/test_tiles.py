@@ -67,16 +67,22 @@ def test_the_legend_names_the_classes_there_are():
     assert class_legend([tile(types=None)], NAMES) == []
 
 
-@pytest.mark.parametrize(("height", "width"), [(20, 30), (400, 640)])
+@pytest.mark.parametrize(("height", "width"), [(20, 30), (400, 1280)])
 def test_the_image_is_embedded_in_its_colours_and_not_larger_than_shown(height, width):
     image = np.full((height, width, 3), (220, 30, 60), np.uint8)
     uri = picture_of(tile(image=image), NAMES).uri
     kind, data = uri.split(",")
     assert kind == "data:image/webp;base64"
     back = cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
-    assert max(back.shape) == min(max(height, width), 320)
+    assert max(back.shape) == min(max(height, width), 640)
     np.testing.assert_allclose(back.reshape(-1, 3).mean(axis=0), (220, 30, 60), atol=6)
 
 
 def test_without_an_image_there_is_none():
     assert picture_of(tile(), NAMES).uri == ""
+
+
+def test_no_class_looks_like_a_mistake():
+    classes = class_legend([tile(types=(0, 1, 2)), tile(types=(0, 3, 4)), tile(types=(0, 5, 0))], NAMES)
+    assert len(classes) == 6
+    assert not {entry["colour"] for entry in classes} & {entry["colour"] for entry in mistake_legend()}

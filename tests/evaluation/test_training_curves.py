@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 
@@ -46,3 +47,14 @@ def test_a_run_without_validations_has_curves_and_one_without_a_log_has_none(tmp
     assert all(path.stat().st_size > 1000 for path in write_curves(folder(tmp_path, validated=False), title="a"))
     with pytest.raises(InputError, match="holds no log"):
         write_curves(tmp_path / "nothing", title="a")
+
+
+def test_a_point_of_few_steps_is_one_step_and_an_empty_term_has_no_legend(tmp_path: Path) -> None:
+    (tmp_path / "log.csv").write_text("step,lr,loss,dice,msge,typed\n1,0.1,2,1,nan,1\n2,0.1,1,1,nan,1\n")
+    _, page = write_curves(tmp_path, title="a")
+    text = page.read_text()
+    assert "A point of the losses is one step;" in text
+    assert "over 1 steps" not in text
+    svg = base64.b64decode(text.split("base64,")[1].split('"')[0]).decode()
+    assert "<!-- dice -->" in svg
+    assert "<!-- msge -->" not in svg

@@ -130,6 +130,8 @@ def draw_intervals(
         colour = COLOURS[i % len(COLOURS)]
         offset = (i - (len(series) - 1) / 2) * 0.56 / max(1, len(series) - 1) if len(series) > 1 else 0.0
         shown = [(y + offset, e) for y, e in zip(rows, estimates, strict=True) if e and not math.isnan(e.value)]
+        if not shown:
+            continue
         for y, e in shown:
             if not math.isnan(e.low):
                 axes.plot([e.low, e.high], [y, y], color=colour, linewidth=2, solid_capstyle="butt", zorder=2)
@@ -154,7 +156,7 @@ def draw_intervals(
     axes.xaxis.grid(True, color="#e2e4eb", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.set_xlabel(xlabel)
-    if len(series) > 1:
+    if len(axes.get_legend_handles_labels()[1]) > 1:
         axes.figure.legend(
             *axes.get_legend_handles_labels(), loc="outside upper center", ncols=min(3, len(series)), handletextpad=0.3
         )

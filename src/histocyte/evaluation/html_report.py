@@ -10,10 +10,11 @@ from pathlib import Path
 from types import MappingProxyType
 
 from histocyte.core.errors import require
+from histocyte.core.names import some_names
 from histocyte.evaluation.bootstrap import FEW_GROUPS, Estimate
 from histocyte.evaluation.class_plots import plot_confusion, plot_reliability
 from histocyte.evaluation.drawing import Plot, short_number
-from histocyte.evaluation.gallery import MEASURE, Gallery
+from histocyte.evaluation.gallery import MEASURE, Gallery, Tile
 from histocyte.evaluation.image_scores import ImageScores
 from histocyte.evaluation.plots import (
     plot_classes,
@@ -150,6 +151,29 @@ def _section(report: Report, summary: SourceSummary, rows: list[ImageScores]) ->
             for c in summary.classes
         ],
         "plots": [_embedded(p) for p in plots if p is not None],
+        **_by_image(rows),
+    }
+
+
+def _by_image(rows: list[ImageScores]) -> dict[str, object]:
+    """Heads and rows of the table of images, the worst first."""
+    facts = [key for key in ("group", "stratum") if any(getattr(row.info, key) for row in rows)]
+    scores = {"bPQ": "bpq", "AJI": "aji", "Dice": "dice", **({"mPQ": "mpq"} if any(r.classes for r in rows) else {})}
+    titles = {"group": "patient or slide", "stratum": "tissue"}
+    ordered = sorted(rows, key=lambda row: (math.isnan(row.bpq), row.bpq, row.info.name))
+    return {
+        "image_heads": ["image", *(titles[f] for f in facts), "true", "found", *scores, "detection F1"],
+        "images": [
+            [
+                row.info.name,
+                *(getattr(row.info, key) or "–" for key in facts),
+                f"{row.n_truth:,}",
+                f"{row.n_found:,}",
+                *(short_number(float(getattr(row, key)), 3) for key in scores.values()),
+                short_number(float(row.detection.f1), 3),
+            ]
+            for row in ordered
+        ],
     }
 
 
@@ -160,10 +184,20 @@ def _gallery(gallery: Gallery, class_names: Sequence[str]) -> dict[str, object]:
         by_source.setdefault(tile.info.source, []).append(picture_of(tile, class_names))
     return {
         "measure": MEASURE,
+        "bare": _without_picture(tiles),
         "mistakes": mistake_legend(),
         "classes": class_legend(tiles, class_names),
         "sources": [{"name": name, "tiles": pictures} for name, pictures in by_source.items()],
     }
+
+
+def _without_picture(tiles: Sequence[Tile]) -> str:
+    """Why tiles show outlines alone, where any does."""
+    bare = list(dict.fromkeys(tile.info.name for tile in tiles if tile.image is None))
+    if not bare:
+        return ""
+    which = "these images" if len(bare) == len({tile.info.name for tile in tiles}) else some_names(bare)
+    return f"There was no picture beside the true cells of {which}: outlines stand on grey."
 
 
 def _cell(e: Estimate | None) -> dict[str, str]:

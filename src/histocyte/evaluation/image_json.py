@@ -36,7 +36,7 @@ class StoredReport:
 
     Attributes:
         path: Where from.
-        title: The model or the folder of predictions it names, else the file's name.
+        title: The model (and classifier) or the folder of predictions it names, else the file's name.
         class_names: The K classes.
         images: One row an image.
         mode: How centroids were paired.
@@ -131,6 +131,8 @@ def read_report(path: str | Path) -> StoredReport:
     except _BrokenError as error:
         raise InputError(f"'{path}' cannot be used: {error}. Write it anew with this version of histocyte.") from error
     title = next((t for t in (data.get("model"), data.get("predictions")) if isinstance(t, str) and t), path.stem)
+    if isinstance(data.get("classifier"), str) and data["classifier"]:
+        title = f"{title}, classes of {Path(data['classifier']).name}"
     return StoredReport(path, title, names, tuple(rows), mode)
 
 

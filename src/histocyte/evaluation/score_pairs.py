@@ -36,6 +36,7 @@ class TrueImage:
         folder: Where it lies.
         group: Patient or case as the folder's images.csv has it; empty where it does not say.
         tissue: Likewise.
+        alone: Whether this one file was asked for: then it is a set of its own, and not its folder.
     """
 
     name: str
@@ -45,6 +46,7 @@ class TrueImage:
     folder: Path
     group: str = ""
     tissue: str = ""
+    alone: bool = False
 
     def read(self) -> CellFile:
         """The cells.
@@ -62,7 +64,8 @@ class TrueImage:
         """
         card = card_for(self.folder, mpp=mpp)
         group, resolution = self.group or card.group(self.name), card.mpp_by_image.get(self.name, card.mpp)
-        return ImageInfo(self.name, card.name, group, resolution, self.tissue)
+        source = self.name if self.alone and self.card is None else card.name
+        return ImageInfo(self.name, source, group, resolution, self.tissue)
 
 
 def true_images(truth: Path) -> list[TrueImage]:
@@ -79,7 +82,8 @@ def true_images(truth: Path) -> list[TrueImage]:
         if path.parent not in pictures:
             pictures[path.parent] = pictures_in(path.parent)
         picture = next((each for each in pictures[path.parent].get(name, ()) if each != path), None)
-        images.append(TrueImage(name, path, picture, card, folder, table.group(name), table.tissue(name)))
+        told = table.group(name), table.tissue(name)
+        images.append(TrueImage(name, path, picture, card, folder, *told, alone=not truth.is_dir()))
     return images
 
 

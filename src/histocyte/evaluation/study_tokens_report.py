@@ -28,6 +28,9 @@ __all__ = ["check_out", "notes_of", "plot_auroc", "plot_tokens", "study_json", "
 
 _SHAPES = "os^Dv<>pP*X"
 
+_NAMED = 30
+"""So many images have their name in the legend of the UMAP picture."""
+
 
 def check_out(folder: Path) -> None:
     """See before the work whether its results can be written.
@@ -182,13 +185,24 @@ def plot_tokens(study: TokenStudy, picture: MapOfTokens) -> Plot:
         above.legend(loc="center left", bbox_to_anchor=(1, 0.5), markerscale=2.5, handletextpad=0.2)
         for i, image in enumerate(images):
             chosen = picture.image == image
-            _dots(below, picture.xy[chosen], COLOURS[i % len(COLOURS)], _SHAPES[i % len(_SHAPES)], None)
+            named = short(study.image_names[image], 20) if i < _NAMED else None
+            _dots(below, picture.xy[chosen], COLOURS[i % len(COLOURS)], _SHAPES[i % len(_SHAPES)], named)
+        below.legend(
+            title=None if len(images) <= _NAMED else f"the first {_NAMED} of {len(images)} images",
+            loc="upper center",
+            bbox_to_anchor=(0.5, -0.02),
+            ncols=3,
+            fontsize=7,
+            markerscale=2.5,
+            handletextpad=0.2,
+        )
         for axes, title in ((above, "by class"), (below, "by image")):
             axes.set_title(title, loc="left")
             axes.set_xticks([])
             axes.set_yticks([])
 
-    return draw(paint, size_in=(5.6, 8.4), alt=caption, caption=caption)
+    lines = -(-min(len(images), _NAMED) // 3)
+    return draw(paint, size_in=(5.6, 8.4 + 0.16 * lines), alt=caption, caption=caption)
 
 
 def _dots(axes: Axes, xy: Any, colour: str, shape: str, label: str | None) -> None:
@@ -225,6 +239,7 @@ def _html(study: TokenStudy, plots: dict[str, Plot]) -> str:
         title=study.title,
         heads=heads,
         rows=rows,
+        what=f"Value{with_intervals([v.classes.macro for v in study.variants], ' and 95 % interval')}.",
         notes=notes_of(study),
         held_out=study.held_out,
         plots=pictures,

@@ -17,16 +17,16 @@ from histocyte.evaluation.mistakes import Mistake
 
 __all__ = ["Layer", "Letter", "Panel", "TilePicture", "class_legend", "mistake_legend", "picture_of"]
 
-_BLACK = COLOURS[-1]
 _CLASS_COLOURS = COLOURS[:-1]
+_UNKNOWN_CLASS = "#777777"
 _CLASS_DASHES = ("", "6 2.5", "2 2")
 """Beyond six classes the colours come again, with the next dash."""
 
-_MOST_PX = 320
-"""Longer sides are shrunk to this: a tile is shown at about 280 CSS px."""
+_MOST_PX = 640
+"""Longer sides are shrunk to this: a tile is shown at about 280 CSS px, and as large as the window when zoomed."""
 
 _QUALITY = 82
-"""Of WebP; some 15 kB a tile."""
+"""Of WebP; some 15 kB a tile of 256 px."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +38,14 @@ class _Style:
     dash: str
 
 
-# Dashed outlines are the truth's, the others the model's; colours by Okabe and Ito.
+# Dashed outlines are the truth's, the others the model's. The colours are Tol's muted ones, none of which a class has.
 _MISTAKES = {
-    Mistake.MISSED: _Style("M", "missed: a true nucleus where nothing was found", "missed", COLOURS[1], "5 2.5"),
-    Mistake.FALSE: _Style("F", "false: found where there is no nucleus", "false", COLOURS[0], ""),
-    Mistake.MERGED: _Style("J", "merged (joined): one outline over two or more nuclei", "merged", COLOURS[2], ""),
-    Mistake.SPLIT: _Style("S", "split: a true nucleus in two or more pieces", "split", _BLACK, "5 2.5"),
-    Mistake.WRONG_CLASS: _Style("C", "of the wrong class", "of the wrong class", COLOURS[3], ""),
-    Mistake.POOR_OUTLINE: _Style("O", "poor outline: IoU of 0.5 or less", "poorly outlined", COLOURS[5], "1.5 2"),
+    Mistake.MISSED: _Style("M", "missed: a true nucleus where nothing was found", "missed", "#882255", "5 2.5"),
+    Mistake.FALSE: _Style("F", "false: found where there is no nucleus", "false", "#332288", ""),
+    Mistake.MERGED: _Style("J", "merged (joined): one outline over two or more nuclei", "merged", "#117733", ""),
+    Mistake.SPLIT: _Style("S", "split: a true nucleus in two or more pieces", "split", COLOURS[-1], "5 2.5"),
+    Mistake.WRONG_CLASS: _Style("C", "of the wrong class", "of the wrong class", "#999933", ""),
+    Mistake.POOR_OUTLINE: _Style("O", "poor outline: IoU of 0.5 or less", "poorly outlined", "#44AA99", "1.5 2"),
 }
 
 
@@ -189,7 +189,7 @@ def _by_class(side: Side, rings: Sequence[NDArray[np.int64]], names: Sequence[st
 def _class_look(number: int) -> tuple[str, str]:
     """Colour and dash of a class from 1; 0 is unknown."""
     if number == 0:
-        return _BLACK, ""
+        return _UNKNOWN_CLASS, ""
     turn, place = divmod(number - 1, len(_CLASS_COLOURS))
     return _CLASS_COLOURS[place], _CLASS_DASHES[turn % len(_CLASS_DASHES)]
 

@@ -100,8 +100,10 @@ def _plot(log: Columns, validation: Columns, png: io.BytesIO) -> Plot:
         panels[-1].set_xlabel("step")
         figure.savefig(png, format="png", dpi=150, metadata={"Software": None})
 
+    size = _bin(len(log["step"]))
+    each = "A point of the losses is one step" if size == 1 else f"Losses are means over {size} steps a point"
     caption = (
-        f"Losses are means over {_bin(len(log['step']))} steps a point; terms are shown before they are weighted. "
+        f"{each}; terms are shown before they are weighted. "
         "Scores are of single validations on the held-out images, without intervals; the final model's have them."
     )
     last = {name: values[-1] for name, values in {"loss": log["loss"], **scores}.items() if len(values)}
@@ -121,18 +123,20 @@ def _lines(
 ) -> None:
     size = 1 if marker else _bin(len(steps))
     styles = ("-", "--", ":", "-.")
-    for i, (name, values) in enumerate(series.items()):
+    shown = {name: values for name, values in series.items() if np.isfinite(values).any()}
+    for i, (name, values) in enumerate(shown.items()):
+        alone = np.isfinite(_means(values, size)).sum() == 1
         axes.plot(
             _means(steps, size),
             _means(values, size),
             color=COLOURS[i % len(COLOURS)],
             linestyle=styles[(i // len(COLOURS)) % len(styles)],
             linewidth=1.4,
-            marker=marker,
+            marker=marker or ("o" if alone else ""),  # a line of one point cannot be seen
             markersize=4,
             label=short(name, 34),
         )
-    if logarithmic and any(np.any(values > 0) for values in series.values()):
+    if logarithmic and any(np.any(values > 0) for values in shown.values()):
         axes.set_yscale("log")
         # The usual formatter writes powers as formulas, which are off for the names of sets.
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
@@ -143,7 +147,7 @@ def _lines(
     axes.grid(axis="y", color="#e2e4eb", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.tick_params(labelsize=8, color=MUTED)
-    if len(series) > 1:
+    if len(shown) > 1:
         axes.legend(fontsize=6.5, loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0)
 
 

@@ -65,6 +65,13 @@ class Model:
         return plain(f"'{self.spec.name}': {classes}{own} at {self.spec.mpp:g} µm/px{views}", one_line=True)
 
     @property
+    def title(self) -> str:
+        """For headings: its name, and the classifier's where that gives its cells classes."""
+        return (
+            self.spec.name if self.classifier is None else f"{self.spec.name} with {Path(self.classifier.where).name}"
+        )
+
+    @property
     def taxonomy(self) -> Taxonomy:
         """The classes that its cells get."""
         return self.spec.classes if self.classifier is None else self.classifier.taxonomy

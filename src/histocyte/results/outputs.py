@@ -172,13 +172,17 @@ def _overview(
         xmin, ymin, xmax, ymax = densest.bounds().T
         inside = (xmax > box.x) & (xmin < box.right) & (ymax > box.y) & (ymin < box.bottom)
         detail = (reader.read(box, mpp=reader.mpp), box, densest.take(inside))
-    by = (
-        model.spec.name
-        if model.classifier is None
-        else f"{model.spec.name}, classes of {Path(model.classifier.where).name}"
-    )
     picture = draw_overview(
-        thumbnail, downsample, region.geometry, cells, model.taxonomy, reader.mpp, name, counts, model=by, detail=detail
+        thumbnail,
+        downsample,
+        region.geometry,
+        cells,
+        model.taxonomy,
+        reader.mpp,
+        name,
+        counts,
+        model=model.title,
+        detail=detail,
     )
     return _png(picture)
 

@@ -143,7 +143,7 @@ def evaluate(
             shown["Views of each tile"] = str(views)
         if loaded.classifier is not None:
             shown |= {"Classifier": loaded.classifier.where, "SHA-256 of the classifier": loaded.classifier.sha256}
-        title = f"{loaded.spec.name} on {', '.join(report.sources)}"
+        title = f"{loaded.title} on {', '.join(report.sources)}"
         write_html(report, html, title=title, facts=shown, gallery=gallery)
     if as_json:
         facts = {
@@ -160,7 +160,7 @@ def evaluate(
         print_json({**facts, "doubts": doubts, "notes": notes, **report.to_json()})
         return
     columns = ("data set", "score", "value", "95 % interval", "images")
-    print_table(f"{loaded.spec.name}, {split} images", columns, [tuple(row) for row in report.table()])
+    print_table(f"{loaded.title}, {split} images", columns, [tuple(row) for row in report.table()])
     for note in report.interval_notes():
         say_note(note)
     if left_out:
