@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import random
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from histocyte.core.errors import InputError
+from histocyte.core.errors import HistocyteError, InputError
 from histocyte.evaluation.counts_input import read_located
 from histocyte.formats.foreign.open import open_cells
 from histocyte.formats.geojson.cells import read_geojson
@@ -283,3 +286,76 @@ def test_a_file_that_nests_without_end_is_refused_and_deep_ones_are_read(tmp_pat
     (tmp_path / "x.geojson").write_text("[" * 100_000 + "]" * 100_000)
     with pytest.raises(InputError, match="no valid JSON"):
         open_cells(tmp_path / "x.geojson")
+
+
+JUNK = [
+    None,
+    True,
+    0,
+    -1,
+    1e308,
+    "",
+    "x",
+    "NaN",
+    [],
+    {},
+    [[]],
+    [{}],
+    [None],
+    {"a": 1},
+    "cell",
+    "Point",
+    [1],
+    [[1, 2]],
+    10**400,
+]
+JUNK += ["\ud800", {"names": [None, {}]}, {"type": "Polygon", "coordinates": [[[0, 0], [0, 0], [0, 0]]]}]
+
+
+def mutated(data: Any, draw: random.Random) -> Any:
+    """The same with something else, or nothing, in a few places."""
+    data = copy.deepcopy(data)
+    for _ in range(draw.randint(1, 2)):
+        places = [place for place in _places(data) if place]
+        if places:
+            where = draw.choice(places)
+            key = draw.choice(list(where) if isinstance(where, dict) else range(len(where)))
+            if draw.random() < 0.2:
+                del where[key]
+            else:
+                where[key] = copy.deepcopy(draw.choice(JUNK))
+    return data
+
+
+def _places(data: Any) -> Iterator[Any]:
+    inside = data.values() if isinstance(data, dict) else data if isinstance(data, list) else ()
+    if isinstance(data, dict | list):
+        yield data
+    for item in inside:
+        yield from _places(item)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_whatever_a_file_holds_is_an_answer_in_one_line_and_the_same_one_everywhere(tmp_path: Path, seed: int) -> None:
+    draw, path, read = random.Random(seed), tmp_path / "x.geojson", 0
+    said: list[str] = []
+    for _ in range(60):
+        write(path, mutated(draw.choice(list(SAME_SIX.values())), draw))
+        numbers = []
+        for count in (
+            lambda: len(open_cells(path).shapes),
+            lambda: len(read_located(path, mpp=1).xy),
+            lambda: len(read_geojson(path, mpp=1)),
+            lambda: len(read_polygons(path)[0].parts) * 0,
+        ):
+            try:
+                numbers.append(count())
+            except HistocyteError as error:
+                said.append(str(error))
+                numbers.append(None)
+        scored, counted, cells, _ = numbers
+        read += scored is not None
+        assert counted == scored or scored is None
+        assert cells in (None, scored)
+    assert 5 < read < 60
+    assert not any("\n" in text for text in said)
