@@ -34,10 +34,13 @@ def test_the_page_is_whole_escaped_and_has_class_parts_where_there_are_classes(t
         row("c", "e", classes=False, nuclei=False),
     ]
     path = tmp_path / "r.html"
-    write_html(report_of(rows, ("<i>", "k$"), replicates=20), path, title="<script>", facts={"Model": "<u>"})
+    write_html(
+        report_of(rows, ("<i>", "k$"), replicates=20), path, title="<script>", facts={"Model": "<u>\x1b[31m \udce9"}
+    )
     page = path.read_text(encoding="utf-8")
     assert not re.search(r"<script|<b>|<i>|<u>", page)
     assert "&lt;script&gt;" in page
+    assert r"\x1b[31m \udce9" in page  # no file holds the one, and no browser shows the other
     assert all(uri.startswith("data:") for uri in re.findall(r'(?:src|href)="([^"]*)', page))
     assert all(re.findall(r'alt="([^"]*)', page))
     typed, untyped = page.split("<h2>")[-3:-1]

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import unicodedata
+import re
 
-__all__ = ["plain"]
+__all__ = ["as_utf8", "plain"]
 
-_KEPT = "\n\t"
-_HIDDEN = frozenset(("Cc", "Cs", "Zl", "Zp"))
-"""Control characters, halves of characters (of file names that are no Unicode), separators that break lines."""
-_TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_CONTROLS = r"\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff"
+"""Control characters, separators that break lines, halves of characters (of file names that are no Unicode)."""
+_TURNING = r"\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
 """Marks that turn the direction of what follows, and so can show a name as another."""
+_HIDDEN = re.compile(f"[{_CONTROLS}{_TURNING}]")
+_HIDDEN_OR_BREAK = re.compile(f"[\\t\\n{_CONTROLS}{_TURNING}]")
 
 
 def plain(text: str, *, one_line: bool = False) -> str:
@@ -24,12 +25,13 @@ def plain(text: str, *, one_line: bool = False) -> str:
     \x1b[31mred\x07, \u202egnp.exe
     next
     """
-    kept = "" if one_line else _KEPT
-    if text.isprintable():  # which no hidden or turning character is
-        return text
-    return "".join(
-        c.encode("unicode_escape").decode()
-        if c not in kept and (unicodedata.category(c) in _HIDDEN or c in _TURNING)
-        else c
-        for c in text
-    )
+    return (_HIDDEN_OR_BREAK if one_line else _HIDDEN).sub(_code, text)
+
+
+def as_utf8(text: str) -> bytes:
+    """The same for a file: a page or a picture with such characters is none that a browser shows."""
+    return plain(text).encode()
+
+
+def _code(found: re.Match[str]) -> str:
+    return found.group().encode("unicode_escape").decode()

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from histocyte.core.errors import require
+from histocyte.core.plain_text import as_utf8
 from histocyte.evaluation.counts_agreement import ClassAgreement, CountAgreement
 from histocyte.evaluation.counts_result import Counts, RegionCount
 from histocyte.evaluation.drawing import COLOURS, DARK, MUTED, Plot, draw, rasterised, short, with_intervals
@@ -68,7 +69,7 @@ def write_counts_html(report: Counts | CountAgreement, path: Path) -> None:
         ],
     )
     with write_atomically(path) as file:
-        file.write(html.encode())
+        file.write(as_utf8(html))
 
 
 def plot_densities(region: RegionCount) -> Plot | None:

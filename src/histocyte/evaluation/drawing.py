@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from histocyte.core.errors import require
+from histocyte.core.plain_text import as_utf8
 from histocyte.evaluation.bootstrap import LEAST_GROUPS, Estimate
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def draw(paint: Callable[[Figure], None], *, size_in: tuple[float, float], alt: 
             figure.savefig(buffer, format="svg", dpi=200, metadata={"Date": None, "Creator": None})
         finally:
             fonts.setLevel(level)
-    return Plot(buffer.getvalue(), alt, caption, round(size_in[0] * 100))
+    return Plot(as_utf8(buffer.getvalue().decode()), alt, caption, round(size_in[0] * 100))
 
 
 def draw_intervals(

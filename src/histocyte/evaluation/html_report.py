@@ -11,6 +11,7 @@ from types import MappingProxyType
 
 from histocyte.core.errors import require
 from histocyte.core.names import some_names
+from histocyte.core.plain_text import as_utf8
 from histocyte.evaluation.bootstrap import FEW_GROUPS, Estimate
 from histocyte.evaluation.class_plots import plot_confusion, plot_reliability
 from histocyte.evaluation.drawing import Plot, short_number
@@ -97,7 +98,7 @@ def write_html(
         gallery=None if gallery is None else _gallery(gallery, report.class_names),
     )
     with write_atomically(path) as file:
-        file.write(html.encode())
+        file.write(as_utf8(html))
 
 
 def _settings(report: Report) -> dict[str, str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from histocyte.core.errors import require
+from histocyte.core.plain_text import as_utf8
 from histocyte.evaluation.study_encoders_run import Failure
 from histocyte.evaluation.study_encoders_scores import SCORES
 from histocyte.evaluation.study_encoders_table import SEEDS, Table, as_text
@@ -106,4 +107,4 @@ def write_page(
         ready=ready,
     )
     with write_atomically(path) as file:
-        file.write(text.encode())
+        file.write(as_utf8(text))

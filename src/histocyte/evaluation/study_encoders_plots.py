@@ -41,7 +41,10 @@ def write_plots(table: Table, folder: Path) -> dict[str, bytes]:
     written = {}
     # The same table gives the same file: no date, and names of parts that do not vary.
     with rc_context(
-        {"svg.hashsalt": "histocyte", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
+        {
+            **{"svg.hashsalt": "histocyte", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False},
+            "text.parse_math": False,  # a name may hold a dollar sign
+        }
     ):
         for name, figure in (("scores", _scores_figure(table)), ("cost", _cost_figure(table))):
             for kind, metadata in (("png", {"Software": None}), ("svg", {"Date": None})):

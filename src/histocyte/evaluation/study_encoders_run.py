@@ -300,4 +300,4 @@ class _Reordered:
 
 def _write_json(path: Path, data: Any) -> None:
     with write_atomically(path) as file:
-        file.write(json.dumps(data, indent=1, ensure_ascii=False).encode())
+        file.write(json.dumps(data, indent=1, ensure_ascii=False).encode("utf-8", "backslashreplace"))

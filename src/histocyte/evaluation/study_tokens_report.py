@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from histocyte.core.errors import require
+from histocyte.core.plain_text import as_utf8
 from histocyte.evaluation.bootstrap import FEW_GROUPS, Estimate
 from histocyte.evaluation.drawing import COLOURS, Plot, draw, draw_intervals, short, spoken, with_intervals
 from histocyte.evaluation.study_tokens import MapOfTokens, TokenStudy
@@ -56,9 +57,9 @@ def write_token_study(study: TokenStudy, folder: Path) -> list[Path]:
     if study.picture is not None:
         plots["umap"] = plot_tokens(study, study.picture)
     files = {
-        "study.json": json.dumps(study_json(study), indent=1, ensure_ascii=False).encode(),
-        "table.md": _markdown(study).encode(),
-        "report.html": _html(study, plots).encode(),
+        "study.json": json.dumps(study_json(study), indent=1, ensure_ascii=False).encode("utf-8", "backslashreplace"),
+        "table.md": as_utf8(_markdown(study)),
+        "report.html": as_utf8(_html(study, plots)),
         **{f"{name}.svg": plot.svg for name, plot in plots.items()},
     }
     for name, content in files.items():

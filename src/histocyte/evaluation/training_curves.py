@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from histocyte.core.errors import InputError
+from histocyte.core.plain_text import as_utf8
 from histocyte.evaluation.drawing import COLOURS, MUTED, Plot, draw, short, short_number
 from histocyte.files.atomic import write_atomically
 
@@ -79,7 +80,7 @@ def write_curves(run: Path, *, title: str) -> tuple[Path, Path]:
         caption=html.escape(plot.caption),
     )
     files = run / "curves.png", run / "curves.html"
-    for path, content in zip(files, (png.getvalue(), page.encode()), strict=True):
+    for path, content in zip(files, (png.getvalue(), as_utf8(page)), strict=True):
         with write_atomically(path) as file:
             file.write(content)
     return files

@@ -16,6 +16,7 @@ from histocyte.apps.cli.distil_teacher import Source
 from histocyte.apps.cli.model_cost import measure_cost
 from histocyte.apps.cli.output import say
 from histocyte.core.errors import HistocyteError, MissingExtraError
+from histocyte.core.plain_text import as_utf8
 from histocyte.datasets.sample import Sample
 from histocyte.evaluation.compare import Comparison, compare_reports
 from histocyte.evaluation.distil_card import Cost, card_json, card_markdown
@@ -84,7 +85,7 @@ class DistilResult:
         with write_atomically(folder / "card.json") as file:
             file.write(orjson.dumps(card, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY, default=str))
         with write_atomically(folder / "card.md") as file:
-            file.write(card_markdown(title, self.facts, comparisons, costs, notes).encode())
+            file.write(as_utf8(card_markdown(title, self.facts, comparisons, costs, notes)))
         return card
 
     def _scored(self, name: str, model: Model, class_names: tuple[str, ...]) -> tuple[StoredReport, Report]:
