@@ -18,9 +18,11 @@ from typer.testing import CliRunner, Result
 from histocyte.apps.cli.evaluate import evaluate
 from histocyte.core.errors import InputError
 from histocyte.core.taxonomy import CONSEP
+from histocyte.datasets.folder import load_folder
 from histocyte.inference.load import Model
 from histocyte.model.build import build_segmenter
 from histocyte.model.checkpoint import load_model, save_model
+from histocyte.model.history import History
 from histocyte.recipes.hover_unet import hover_unet
 from histocyte.testing.perfect import paint_truth
 from histocyte.testing.scenes import packed_ellipses
@@ -83,6 +85,30 @@ def test_a_test_is_of_images_that_neither_taught_nor_chose(data: Path, model_fil
     assert (facts["split"], facts["trained_on_and_left_out"]) == ("test", 2)
     with table.open(newline="") as file:
         assert [row["name"] for row in csv.DictReader(file)] == ["i2"]
+
+
+def test_an_image_in_a_folder_of_another_name_is_known_by_what_it_shows(
+    data: Path, model_file: Path, tmp_path: Path
+) -> None:
+    spec, model = load_model(model_file)
+    samples = load_folder(data)
+    path = tmp_path / "knows.safetensors"
+    save_model(path, spec.with_changes(history=History.of(samples[:2], samples[2:])), model.state_dict())
+    folder = tmp_path / "ours"
+    folder.mkdir()
+    for number, sample in enumerate(samples):
+        image = np.ascontiguousarray(sample.image[:, ::-1, ::-1])
+        cv2.imwrite(str(folder / f"tile{number}.jpg"), image, [cv2.IMWRITE_JPEG_QUALITY, 85])
+        np.savez(folder / f"tile{number}.npz", inst=sample.instances[:, ::-1])
+    common = (path, folder, "--mpp", 0.25, "--runtime", "torch", "--device", "cpu")
+    facts = json.loads(run(*common, "--json").stdout)
+    assert (facts["trained_on_and_left_out"], facts["sources"]["ours"]["n_images"]) == (2, 1)
+    assert facts["known_images"]["learnt"][0] == {"source": "ours", "name": "tile0", "by": "content"}
+    assert [row["name"] for row in facts["images"]] == ["tile2"]
+    assert facts["doubts"] == []
+    (folder / "tile2.npz").unlink()
+    says = str(run(*common).exception)
+    assert "all of these 2 images, 2 of them in a folder of another name, known by what they show" in says
 
 
 def test_an_image_without_labels_is_passed_over_and_said(data: Path, model_file: Path, tmp_path: Path) -> None:

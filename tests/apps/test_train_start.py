@@ -156,6 +156,24 @@ def test_what_was_left_out_stays_left_out_of_a_model_that_goes_on(data: Path, tm
             run(data, tmp_path / "third", start_from=str(first), leave_out=listed(tmp_path / "more.txt", name))
 
 
+def test_copies_of_what_taught_the_model_before_are_no_test_of_it(data: Path, tmp_path: Path) -> None:
+    first = run(data, tmp_path / "first", encoder=SMALL)
+    ours = tmp_path / "ours"
+    ours.mkdir()
+    for number, path in enumerate(sorted(data.glob("*.png"))):
+        image = cv2.flip(cv2.imread(str(path)), 1)
+        cv2.imwrite(str(ours / f"tile{number}.jpg"), image, [cv2.IMWRITE_JPEG_QUALITY, 85])
+        np.savez(ours / f"tile{number}.npz", inst=np.load(path.with_suffix(".npz"))["inst"][:, ::-1])
+    (held,) = read_spec(first).history.held_out[data.name]
+    learnt = next(number for number in range(4) if f"i{number}" != held)
+    with pytest.raises(InputError, match=f"learnt from or was chosen by 1 of the images .* 'tile{learnt}'"):
+        run(ours, tmp_path / "second", start_from=str(first), leave_out=listed(tmp_path / "t.txt", f"tile{learnt}"))
+    history = read_spec(run(ours, tmp_path / "second", start_from=str(first))).history
+    # Whatever the seed would have drawn, the copy of the image held out before is held out again.
+    assert history.held_out == {"ours": [f"tile{held[1:]}"], data.name: [held]}
+    assert [(entry.name, entry.through) for entry in history.sets] == [("ours", ""), (data.name, "mine")]
+
+
 def test_something_has_to_be_left_to_learn_from(data: Path, tmp_path: Path) -> None:
     for names, says in ((("i0", "i1", "i2", "i3"), "Every image is to be left out"), (("i0", "i1", "i2"), "one group")):
         with pytest.raises(InputError, match=says):

@@ -109,8 +109,8 @@ class ImagePrint:
             raise ModelError("The print of an image that a model has learnt from is damaged.") from error
         at = np.flatnonzero(places["x"] != _NONE)
         row, column = at // across, at % across
-        x = _start(column, width, across) + places["x"][at].astype(np.int32) * max(254, x_side) // 254
-        y = _start(row, height, down) + places["y"][at].astype(np.int32) * max(254, y_side) // 254
+        x = _start(column, width, across) + _back(places["x"][at], x_side)
+        y = _start(row, height, down) + _back(places["y"][at], y_side)
         xy = np.stack([x, y], 1).astype(np.int32)
         return cls((height, width), float(mpp), exact, xy, places["signs"][at].astype(np.uint32))
 
@@ -315,6 +315,11 @@ def _start(number: NDArray[Any], side: int, squares: int) -> NDArray[Any]:
 
 def _within(position: NDArray[np.int32], number: NDArray[Any], side: int, squares: int) -> NDArray[Any]:
     return position - _start(number, side, squares)
+
+
+def _back(stored: NDArray[Any], side: int) -> NDArray[Any]:
+    """The px of a square that 255 numbers stand for: each its own where there are no more, else the middle of its."""
+    return (2 * stored.astype(np.int32) + 1) * max(254, side) // 508
 
 
 def _scales(resolutions: Sequence[float]) -> list[float]:

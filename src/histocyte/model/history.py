@@ -427,7 +427,8 @@ def prints_by_set(samples: Sequence[Sample]) -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = {}
     for sample in samples:
         one = image_print(sample.image, sample.mpp)
-        found.setdefault(sample.source, {})[sample.name] = one.to_text() if one.tells else ""
+        mine = found.setdefault(sample.source, {})
+        mine[sample.name] = " ".join(filter(None, [mine.get(sample.name), one.to_text() if one.tells else None]))
     return {name: found[name] for name in sorted(found)}
 
 

@@ -118,7 +118,7 @@ def evaluate(
         samples = named_samples(samples, listed, where=f"'{images}'")
     history = _history(loaded)
     known = history.know(samples)
-    chosen = samples if split is Split.ALL else _unseen(samples, known, loaded, test=split is Split.TEST)
+    chosen = samples if split is Split.ALL else _unseen(samples, known, loaded, history, test=split is Split.TEST)
     left_out = len(samples) - len(chosen)
     doubts = history.doubts(loaded.spec.name)
     gallery = Gallery()
@@ -164,7 +164,7 @@ def evaluate(
     for note in report.interval_notes():
         say_note(note)
     if left_out:
-        say(f"{_left_out(left_out, split)}{_how(samples, known, chosen)} (--split all scores them too).")
+        say(f"{_left_out(left_out, split)}{_how(samples, known, chosen, history)} (--split all scores them too).")
     for doubt in doubts:
         say(doubt)
 
@@ -174,12 +174,13 @@ def _left_out(count: int, split: Split) -> str:
     return f"{count} images the model was trained {'or chosen on' if split is Split.TEST else 'on'} were left out"
 
 
-def _how(samples: Sequence[Sample], known: Sequence[Known], chosen: Sequence[Sample]) -> str:
+def _how(samples: Sequence[Sample], known: Sequence[Known], chosen: Sequence[Sample], history: History) -> str:
     """What told that some images were trained on, where it was not their names."""
-    scored = {id(s) for s in chosen}
-    away = [k for s, k in zip(samples, known, strict=True) if id(s) not in scored]
-    counts = (sum(k.by == "content" for k in away), sum(k.by == "group" for k in away))
-    said = ("known by what they show", "of patients or slides that it was trained on")
+    scored, sets = {id(s) for s in chosen}, {entry.name for entry in history.sets}
+    away = [(s, k) for s, k in zip(samples, known, strict=True) if id(s) not in scored]
+    renamed = sum(k.by == "content" and s.source not in sets for s, k in away)
+    counts = (renamed, sum(k.by == "group" for _, k in away))
+    said = ("in a folder of another name, known by what they show", "of patients or slides that it was trained on")
     parts = [f"{n} of them {text}" for n, text in zip(counts, said, strict=True) if n]
     return f", {', '.join(parts)}" if parts else ""
 
@@ -190,13 +191,16 @@ def _history(model: Model) -> History:
     return model.spec.history.after([] if classifier is None else [(classifier.where, classifier.spec.history)])
 
 
-def _unseen(samples: Sequence[Sample], known: Sequence[Known], model: Model, *, test: bool = False) -> list[Sample]:
+def _unseen(
+    samples: Sequence[Sample], known: Sequence[Known], model: Model, history: History, *, test: bool = False
+) -> list[Sample]:
     """Images that neither model nor classifier was trained on.
 
     Args:
         samples: All there are.
         known: What the two have had to do with each.
         model: With its classifier.
+        history: Of both.
         test: Those alone that chose no weights.
 
     Raises:
@@ -214,8 +218,8 @@ def _unseen(samples: Sequence[Sample], known: Sequence[Known], model: Model, *, 
                 f"Of these {len(samples)} images {name} was trained or chosen on all: none was left out of its "
                 "training (`histocyte train --leave-out`). Those it was not trained on: --split unseen."
             )
+        how = _how(samples, known, (), history)
         raise InputError(
-            f"{name} was trained on all of these {len(samples)} images{_how(samples, known, ())}. Score them anyway: "
-            "--split all."
+            f"{name} was trained on all of these {len(samples)} images{how}. Score them anyway: --split all."
         )
     return chosen
