@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,32 @@ def test_a_study_in_which_nothing_could_be_done_says_so(data: Path, tmp_path: Pa
     assert isinstance(answer.exception, HistocyteError)
     assert "No run of this study could be done" in str(answer.exception)
     assert "resnet10t (cut)" in (tmp_path / "table.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("command", "work"),
+    [
+        ("encoders", "histocyte.apps.cli.study_encoders_run.run_study"),
+        ("tokens", "histocyte.evaluation.study_tokens.run_token_study"),
+    ],
+)
+def test_a_study_that_is_told_to_end_says_how_to_go_on(
+    command: str,
+    work: str,
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(work, lambda *_, **__: signal.raise_signal(signal.SIGTERM))
+    if command == "encoders":
+        answer = study(data, tmp_path, "resnet10t=random")
+    else:
+        answer = CliRunner().invoke(
+            app, ["tokens", "hover-small-consep", str(data), "--mpp", "0.25", "-o", str(tmp_path)]
+        )
+    assert answer.exit_code == 143, answer.exception
+    assert "ended by SIGTERM. Run the same command again to go on." in capfd.readouterr().err
 
 
 def test_a_folder_of_unknown_resolution_is_told_the_option_of_this_command(data: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 
 import cv2
@@ -134,6 +135,29 @@ def test_wrong_input_is_refused(data: Path, more: list[str], says: str) -> None:
     answer = histocyte("train", "classifier", MODEL, data, "--mpp", "0.25", *more)
     assert isinstance(answer.exception, InputError)
     assert says in str(answer.exception)
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ([], "Run the same command again; with --cache FOLDER"),
+        (["--cache", "kept"], "Run the same command again to go on"),
+    ],
+)
+def test_told_to_end_it_says_what_comes_of_that(
+    more: list[str],
+    says: str,
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    end = lambda *_, **__: signal.raise_signal(signal.SIGTERM)  # noqa: E731
+    monkeypatch.setattr("histocyte.evaluation.classifier_cells.collect_cells", end)
+    answer = histocyte("train", "classifier", "hover-small-consep", data, "--mpp", "0.25", "--device", "cpu", *more)
+    assert answer.exit_code == 143, answer.exception
+    assert f"ended by SIGTERM. {says}" in capfd.readouterr().err
 
 
 def test_images_without_classes_are_refused(data: Path, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from histocyte.recipes.training import (
     image_weights,
     options_of,
     with_class_weights,
+    with_class_weights_of_plan,
 )
 from histocyte.testing.perfect import paint_truth
 from histocyte.testing.scenes import packed_ellipses
@@ -209,3 +210,18 @@ def test_what_is_not_published_is_said() -> None:
         find_plan("hover_unet", "published")
     with pytest.raises(UnknownNameError, match="No plan for 'cellvit' called 'publised'. Did you mean 'published'"):
         find_plan("cellvit", "publised")
+
+
+def test_a_distilled_student_weighs_classes_as_its_published_training_does() -> None:
+    given = samples()
+    weighed = with_class_weights_of_plan(first_spec("lightweight_student"), given)
+    plan = find_plan("lightweight_student", "published")
+    assert plan is not None
+    assert weighed == with_class_weights(first_spec("lightweight_student"), plan, given)
+    weights = weighed.representation.options["class_weights"]
+    assert len(weights) == len(CONSEP) + 1
+    assert len(set(weights)) > 1
+    for recipe in ("hover_small", "cellpose"):
+        assert with_class_weights_of_plan(first_spec(recipe), given) == first_spec(recipe)
+    without = [dataclasses.replace(sample, types=None) for sample in given]
+    assert with_class_weights_of_plan(first_spec("lightweight_student"), without) == first_spec("lightweight_student")

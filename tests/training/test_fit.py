@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +61,82 @@ def train(run: Path, steps: int, **changes: object) -> dict[str, torch.Tensor]:
     options = TrainingOptions(steps=steps, batch=2, checkpoint_every=2, **changes)  # type: ignore[arg-type]
     fit(build_segmenter(spec), spec, sampler, run, options)
     return load_file(run / "last.safetensors")
+
+
+class Told:
+    """Who keeps what was said, and the notes of each step."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.notes: list[str] = []
+        self.begun: list[tuple[str, int | None, int]] = []
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+    @contextmanager
+    def task(self, name: str, total: int | None, *, unit: str = "steps", done: int = 0) -> Iterator[Told]:
+        self.begun.append((name, total, done))
+        yield self
+
+    def advance(self, steps: int = 1, *, note: str | None = None) -> None:
+        self.notes.append(note or "")
+
+
+def steps_of(run: Path) -> int:
+    return int(json.loads((run / "progress.json").read_text())["step"])
+
+
+def test_the_state_is_written_by_the_clock_and_with_each_validation(tmp_path: Path) -> None:
+    """A kill in the middle costs what was done since; not a fixed number of steps, which may take hours."""
+    spec, sampler = tiny()
+    kept: list[int] = []
+
+    def run(folder: Path, *, listener: Told | None = None, validate: bool = False, **options: object) -> None:
+        given = TrainingOptions(**{"steps": 6, "batch": 2, "validate_every": 100, **options})  # type: ignore[arg-type]
+        fit(
+            *(build_segmenter(spec), spec, sampler, folder, given),
+            validate=(lambda _: {"bpq": 0.0}) if validate else None,
+            on_checkpoint=lambda: kept.append(steps_of(folder)),
+            listener=listener or Told(),
+        )
+
+    run(tmp_path / "end")
+    assert kept == [6], "five minutes have not passed"
+    kept.clear()
+    run(tmp_path / "clock", checkpoint_minutes=0.0)
+    assert kept == [1, 2, 3, 4, 5, 6]
+    kept.clear()
+    run(tmp_path / "validated", validate=True, validate_every=4)
+    assert kept == [4, 6]
+
+
+def test_a_run_says_where_it_goes_on(tmp_path: Path) -> None:
+    spec, sampler = tiny()
+
+    def run(steps: int, kill_after: int = 99, **options: object) -> Told:
+        told = Told()
+
+        def kill(step: int, _: object) -> None:
+            if step == kill_after:
+                raise KeyboardInterrupt
+
+        given = TrainingOptions(**{"steps": steps, "batch": 2, **options})  # type: ignore[arg-type]
+        with suppress(KeyboardInterrupt):
+            fit(build_segmenter(spec), spec, sampler, tmp_path, given, listener=told, progress=kill)
+        return told
+
+    first = run(8, kill_after=2)
+    assert first.said == []
+    assert first.begun == [("training", 8, 0)]
+    assert all("loss " in note and note.endswith(" crops/s") for note in first.notes)
+    again = run(8, kill_after=5, checkpoint_every=3)
+    assert again.said == ["The run ended at step 2, before its first checkpoint: it begins again."]
+    third = run(8)
+    assert third.said == ["Going on from step 3 of 8 (2 done after the last checkpoint are done again)."]
+    assert third.begun == [("training", 8, 3)]
+    assert len(third.notes) == 5
+    assert run(8).said == ["The training has ended at step 8."]
 
 
 def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:

@@ -13,11 +13,11 @@ Nothing below `apps` prints.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Protocol
 
-__all__ = ["SILENT", "Listener", "Stop", "Stopped", "Task", "never"]
+__all__ = ["SILENT", "Listener", "Stop", "Stopped", "Task", "in_turn", "never"]
 
 Stop = Callable[[], bool]
 """Whether work is to end before its next step; looked at between steps, and quick."""
@@ -74,3 +74,30 @@ SILENT: Listener = _Silent()
 def never() -> bool:
     """The `Stop` of work that nobody stops."""
     return False
+
+
+@contextmanager
+def in_turn(listener: Listener, *, unit: str = "steps") -> Iterator[Callable[[str, int, int], None]]:
+    """A task after the other, for work that only says what it does, how much of it is done, and of how much.
+
+    Args:
+        listener: Who is told.
+        unit: What the steps are, in the plural.
+
+    Yields:
+        What the work calls.
+    """
+    with ExitStack() as last:
+        task: Task | None = None
+        now, reached = "", 0
+
+        def told(what: str, done: int, total: int) -> None:
+            nonlocal task, now, reached
+            if task is None or what != now or done < reached:
+                last.close()
+                task, now, reached = last.enter_context(listener.task(what, total, unit=unit, done=done)), what, done
+            if done > reached:
+                task.advance(done - reached)
+                reached = done
+
+        yield told

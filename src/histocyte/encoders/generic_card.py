@@ -13,7 +13,7 @@ from histocyte.encoders.hub import read_json
 from histocyte.encoders.timm_import import import_timm
 from histocyte.encoders.timm_options import PLAIN
 
-__all__ = ["card_of_config", "card_of_timm"]
+__all__ = ["card_of_config", "card_of_timm", "normalisation_of_timm"]
 
 _FREE = ("apache-2.0", "mit", "bsd-3-clause", "bsd-2-clause", "cc-by-4.0", "cc0-1.0")
 _NATIVE_PX = 224
@@ -47,6 +47,22 @@ def card_of_timm(name: str) -> EncoderCard | None:
         **_normalisation(known),
         **_terms(known.get("license")),
     )
+
+
+def normalisation_of_timm(name: str) -> tuple[tuple[float, float, float], tuple[float, float, float]] | None:
+    """Mean and standard deviation of the images that a timm model's weights were trained on; None where timm says none.
+
+    Args:
+        name: With or without the tag of its weights.
+
+    Raises:
+        MissingExtraError: timm is not installed.
+    """
+    timm = import_timm()
+    known = timm.get_pretrained_cfg(name) if timm.is_model(name) else None
+    if known is None or not known.mean or not known.std:
+        return None
+    return tuple(known.mean), tuple(known.std)
 
 
 def card_of_config(where: str, *, revision: str = "main") -> EncoderCard:

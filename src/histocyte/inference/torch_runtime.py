@@ -17,7 +17,7 @@ from histocyte.inference.embed import FeatureInfo
 from histocyte.model.checkpoint import load_model
 from histocyte.model.segmenter import Segmenter, activate
 
-__all__ = ["TorchRuntime", "pick_device"]
+__all__ = ["TorchRuntime", "free_gpu_memory", "pick_device"]
 
 
 def pick_device(device: str = "auto") -> torch.device:
@@ -38,6 +38,11 @@ def pick_device(device: str = "auto") -> torch.device:
             f"There is no {chosen.type} device here. There is: auto, {', '.join(k for k in has if has[k])}."
         )
     return chosen
+
+
+def free_gpu_memory(device: str) -> int | None:
+    """Bytes that are free on a GPU; None where torch cannot tell."""
+    return int(torch.cuda.mem_get_info(device)[0]) if torch.device(device).type == "cuda" else None
 
 
 class TorchRuntime:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from histocyte.core.taxonomy import CONSEP, Taxonomy
 from histocyte.model.spec import ModelSpec, Part
+from histocyte.recipes.encoder import normalised, pyramid_part
 from histocyte.recipes.fitting import fitting_part
 
 __all__ = ["cellpose"]
@@ -18,8 +19,8 @@ def cellpose(
     levels: int = 4,
     taxonomy: Taxonomy = CONSEP,
     mpp: float = 0.25,
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406),
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225),
+    mean: tuple[float, float, float] | None = None,
+    std: tuple[float, float, float] | None = None,
 ) -> ModelSpec:
     """Stringer et al. 2021, Cellpose (doi 10.1038/s41592-020-01018-x): cell probability and five times the flow.
 
@@ -27,23 +28,22 @@ def cellpose(
     is a pre-trained one, which sees stain and scanner by itself, and a third map tells the cells' classes.
 
     Args:
-        encoder: A timm model with a pyramid from stride 2.
+        encoder: By its card's name, or a timm model with a pyramid from stride 2.
         levels: How many of its levels to use, two to five; five reach stride 32.
         taxonomy: The cell classes; empty makes it Cellpose's two maps.
         mpp: Resolution, µm/px.
-        mean: Of the encoder's training images, RGB from 0 to 1.
+        mean: Of the encoder's training images, RGB from 0 to 1; the encoder's own where None.
         std: Likewise.
     """
     return ModelSpec(
         name="cellpose",
         recipe="cellpose",
-        encoder=Part(name="timm_pyramid", options={"name": encoder, "depths": list(range(levels))}),
+        encoder=pyramid_part(encoder, range(levels)),
         decoder=Part(name="unet", options={"widths": list(_WIDTHS[-levels:]), "depths": [2, 2, 2, 1, 1][-levels:]}),
         heads=Part(name="pointwise"),
         representation=fitting_part("flow", mpp, classes=len(taxonomy)),
         taxonomy=taxonomy.to_json(),
         mpp=mpp,
-        mean=mean,
-        std=std,
+        **normalised(encoder, mean, std),
         multiple=2**levels,
     )

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from histocyte.core.taxonomy import PANNUKE, Taxonomy
-from histocyte.encoders.catalog import CARDS
 from histocyte.model.spec import ModelSpec, Part
+from histocyte.recipes.encoder import RGB, card_of, normalisation
 from histocyte.recipes.fitting import fitting_part
 
 __all__ = ["PANNUKE_TISSUES", "cellvit"]
@@ -59,21 +59,18 @@ def cellvit(
     )
 
 
-_RGB = tuple[float, float, float]
-
-
-def _encoder(name: str, taps: Sequence[int] | None, patch_px: int, *, compatible: bool) -> tuple[Part, _RGB, _RGB]:
+def _encoder(name: str, taps: Sequence[int] | None, patch_px: int, *, compatible: bool) -> tuple[Part, RGB, RGB]:
     """The encoder's part, and the mean and standard deviation that it wants images by."""
-    card = CARDS.get(name)
+    card = card_of(name)
     if card is None:
         options: dict[str, Any] = {"name": name, "taps": taps and list(taps), "fit": patch_px != 16}
-        kind, mean, std = "timm_vit", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
+        kind = "timm_vit"
     else:
         options = {**card.options, **({"taps": list(taps)} if taps else {})}
-        kind, mean, std = card.part, card.mean, card.std
+        kind = card.part
     if compatible and kind == "sam":
         options["position_resampling"] = "crop"
     elif compatible and kind == "timm_vit":
         # CellViT's own transformer has DINO's way; the encoders of CellViT++ are timm's, UNI among them.
         options["position_resampling"] = "dino" if card is None or name == "vit256" else "timm"
-    return Part(name=kind, options=options), mean, std
+    return Part(name=kind, options=options), *normalisation(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from histocyte.core.taxonomy import CONSEP, Taxonomy
 from histocyte.model.spec import ModelSpec, Part
+from histocyte.recipes.encoder import normalised, pyramid_part
 from histocyte.recipes.fitting import fitting_part
 
 __all__ = ["hover_small"]
@@ -19,8 +20,8 @@ def hover_small(
     levels: int = 3,
     taxonomy: Taxonomy = CONSEP,
     mpp: float = 0.25,
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406),
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225),
+    mean: tuple[float, float, float] | None = None,
+    std: tuple[float, float, float] | None = None,
 ) -> ModelSpec:
     """Hover maps (Graham et al. 2019) through a narrow U-Net over MobileNetV2 (Sandler et al. 2018, arXiv 1801.04381).
 
@@ -29,23 +30,23 @@ def hover_small(
     labels alone so small a network learns less.
 
     Args:
-        encoder: A timm model with a pyramid from stride 2.
+        encoder: By its card's name, or a timm model with a pyramid from stride 2.
         levels: How many of its levels to use, three or four.
         taxonomy: The cell classes.
         mpp: Resolution, µm/px.
-        mean: Of the encoder's training images, RGB from 0 to 1; TensorFlow's MobileNets have 0.5 for this and the next.
+        mean: Of the encoder's training images, RGB from 0 to 1, the encoder's own where None; TensorFlow's MobileNets
+            have 0.5 for this and the next.
         std: Likewise.
     """
     return ModelSpec(
         name="hover-small",
         recipe="hover_small",
-        encoder=Part(name="timm_pyramid", options={"name": encoder, "depths": list(range(levels))}),
+        encoder=pyramid_part(encoder, range(levels)),
         decoder=Part(name="unet", options={"widths": list(_WIDTHS[-levels:]), "depths": list(_DEPTHS[-levels:])}),
         heads=Part(name="pointwise"),
         representation=fitting_part("hover", mpp, classes=len(taxonomy)),
         taxonomy=taxonomy.to_json(),
         mpp=mpp,
-        mean=mean,
-        std=std,
+        **normalised(encoder, mean, std),
         multiple=2**levels,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from histocyte.core.taxonomy import Taxonomy
 from histocyte.model.spec import ModelSpec, Part
+from histocyte.recipes.encoder import normalised, pyramid_part
 from histocyte.recipes.fitting import fitting_part
 from histocyte.recipes.lightweight_teacher import REFINED
 
@@ -11,12 +12,12 @@ __all__ = ["lightweight_student"]
 
 
 def lightweight_student(
-    encoder: str = "mobilevitv2_150",
+    encoder: str = "mobilevitv2-150",
     *,
     taxonomy: Taxonomy = REFINED,
     mpp: float = 0.25,
-    mean: tuple[float, float, float] = (0.0, 0.0, 0.0),
-    std: tuple[float, float, float] = (1.0, 1.0, 1.0),
+    mean: tuple[float, float, float] | None = None,
+    std: tuple[float, float, float] | None = None,
 ) -> ModelSpec:
     """Shvetsov et al. 2025 (arXiv 2502.19217): a U-Net over a vision transformer of 9 million weights, distilled.
 
@@ -25,16 +26,17 @@ def lightweight_student(
     of them work at the coarsest levels, where they cost least time.
 
     Args:
-        encoder: A timm model with five levels from stride 2 to 32.
+        encoder: By its card's name, or a timm model; with five levels from stride 2 to 32.
         taxonomy: The cell classes, the teacher's.
         mpp: Resolution, µm/px.
-        mean: Of the encoder's training images, RGB from 0 to 1; MobileViT's are not normalised.
+        mean: Of the encoder's training images, RGB from 0 to 1; the encoder's own where None (MobileViT's are not
+            normalised).
         std: Likewise.
     """
     return ModelSpec(
         name="lightweight-student",
         recipe="lightweight_student",
-        encoder=Part(name="timm_pyramid", options={"name": encoder, "depths": [0, 1, 2, 3, 4]}),
+        encoder=pyramid_part(encoder, [0, 1, 2, 3, 4]),
         decoder=Part(name="unet", options={"widths": [512, 256, 128, 64, 32], "depths": [3, 2, 1, 1, 1]}),
         heads=Part(name="pointwise"),
         representation=fitting_part(
@@ -42,7 +44,6 @@ def lightweight_student(
         ),
         taxonomy=taxonomy.to_json(),
         mpp=mpp,
-        mean=mean,
-        std=std,
         multiple=64,  # MobileViTv2 joins the cells of its deepest level two by two
+        **normalised(encoder, mean, std),
     )

@@ -38,8 +38,9 @@ __all__ = ["ResolvedRecipe"]
 
 _ANY = math.inf
 _RANGES: Mapping[str, tuple[float, float]] = {
-    **dict.fromkeys(("steps", "batch", "validate_every", "checkpoint_every", "lora_rank"), (1, _ANY)),
+    **dict.fromkeys(("steps", "batch", "validate_every", "lora_rank"), (1, _ANY)),
     **dict.fromkeys(("epoch_steps", "frozen_steps", "patience", "cached_crops", "divergence_steps"), (0, _ANY)),
+    **dict.fromkeys(("checkpoint_every", "checkpoint_minutes"), (0, _ANY)),
     **dict.fromkeys(("encoder_factor", "weight_decay", "clip", "lora_alpha", "divergence_factor", "seed"), (0, _ANY)),
     **dict.fromkeys(("epsilon", "average_decay", "sampling_gamma", "learning_rate"), (0, 1)),
     "crop_px": (16, 4096),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from histocyte.core.taxonomy import CONSEP, Taxonomy
 from histocyte.model.spec import ModelSpec, Part
+from histocyte.recipes.encoder import normalised, pyramid_part
 from histocyte.recipes.fitting import fitting_part
 
 __all__ = ["stardist"]
@@ -17,7 +18,7 @@ def stardist(
     A U-Net over ResNet-50, as baselines on PanNuke have it; its widths are ours, those of the baselines' are not known.
 
     Args:
-        encoder: A convolutional timm model; "resnet18" makes it light.
+        encoder: By its card's name, or a timm model with a pyramid from stride 2; "resnet18" makes it light.
         refined: Measure rays again from points along them, which makes it CPP-Net (Chen et al. 2023, doi
             10.1109/TIP.2023.3237013).
         taxonomy: The cell classes.
@@ -26,11 +27,12 @@ def stardist(
     return ModelSpec(
         name="cppnet" if refined else "stardist",
         recipe="stardist",
-        encoder=Part(name="timm_pyramid", options={"name": encoder, "depths": [0, 1, 2, 3, 4]}),
+        encoder=pyramid_part(encoder, [0, 1, 2, 3, 4]),
         decoder=Part(name="unet", options={"widths": [256, 128, 96, 64, 48], "depths": [2, 2, 2, 2, 1]}),
         heads=Part(name="cpp_refine" if refined else "pointwise"),
         representation=fitting_part("star", mpp, classes=len(taxonomy), refined=refined),
         taxonomy=taxonomy.to_json(),
         mpp=mpp,
         multiple=32,
+        **normalised(encoder, None, None),
     )

@@ -27,6 +27,7 @@ from histocyte.model.build import build_representation, build_segmenter
 from histocyte.model.segmenter import Segmenter
 from histocyte.model.spec import EncoderWeights, ModelSpec, Part
 from histocyte.recipes.plan import Crops, TrainingPlan
+from histocyte.recipes.plans import PLANS
 from histocyte.recipes.registry import RECIPES
 from histocyte.training.crops import CropSampler
 from histocyte.training.feature_cache import crops_of_passes
@@ -45,6 +46,7 @@ __all__ = [
     "origin",
     "start",
     "with_class_weights",
+    "with_class_weights_of_plan",
     "with_fitting_sides",
 ]
 
@@ -169,8 +171,16 @@ def with_class_weights(spec: ModelSpec, plan: TrainingPlan, samples: Sequence[Sa
     if not hasattr(build_representation(spec.representation), "class_weights"):
         raise InputError(f"The maps '{spec.representation.name}' have no weights of classes, which the plan asks for.")
     counts = [int(n) for n in _cells(samples, len(spec.classes)).sum(axis=0)]
+    if not any(counts):
+        return spec  # no labels of classes, so nothing says which are rare
     options = {**spec.representation.options, "class_weights": list(class_weights(counts))}
     return spec.with_changes(representation=Part(name=spec.representation.name, options=options))
+
+
+def with_class_weights_of_plan(spec: ModelSpec, samples: Sequence[Sample]) -> ModelSpec:
+    """A spec that weighs classes if its recipe's published training does, for trainings that follow no plan."""
+    plan = PLANS.get(spec.recipe, {}).get("published")
+    return spec if plan is None else with_class_weights(spec, plan, samples)
 
 
 def with_fitting_sides(spec: ModelSpec) -> ModelSpec:

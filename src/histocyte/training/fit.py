@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from histocyte.core.errors import InputError
+from histocyte.core.listener import SILENT, Listener
 from histocyte.model.build import build_representation
 from histocyte.model.segmenter import Segmenter
 from histocyte.model.spec import ModelSpec
@@ -54,6 +55,7 @@ def fit(
     progress: Callable[[int, Mapping[str, float]], None] | None = None,
     on_checkpoint: Callable[[], None] | None = None,
     stop: Callable[[], bool] | None = None,
+    listener: Listener = SILENT,
     facts: Mapping[str, Any] | None = None,
 ) -> Path:
     """Train, or go on with the run in the folder.
@@ -75,6 +77,7 @@ def fit(
         score: The score by which the best is kept.
         progress: Called after each step with the step and its losses.
         on_checkpoint: Called after each checkpoint.
+        listener: Told how it goes on.
         stop: Asked after each step, its validation done; where it is true the run ends there, with its state written.
         facts: What recipe.json says beside the model and the options.
 
@@ -90,17 +93,25 @@ def fit(
     if options.cached_crops and options.adapt != "frozen":
         raise InputError(f"Cached features are those of a frozen encoder; with adapt '{options.adapt}' it changes.")
     loop = _Loop(model, spec, run, options, fixed, losses, facts or {})
-    for step, batch, waited in loop.timed(sampler):
-        terms = loop.step(step, batch, waited)
-        if progress is not None:
-            progress(loop.done, terms)
-        if validate is not None and (loop.done % options.validate_every == 0 or loop.done == options.steps):
-            loop.validate(validate, score)
-        stopped = loop.ranks.any(stop is not None and stop(), loop.device)
-        if loop.checkpoint(last=stopped or loop.finished) and on_checkpoint is not None and loop.ranks.leads:
-            on_checkpoint()
-        if stopped or loop.finished:
-            break
+    loop.say_where(listener)
+    if loop.finished:
+        return loop.last
+    with listener.task("training", options.steps, done=loop.done) as task:
+        for step, batch, waited in loop.timed(sampler):
+            terms = loop.step(step, batch, waited)
+            rate = f"{loop.rate:.3g}" if loop.rate < 1000 else f"{loop.rate:,.0f}"
+            task.advance(note=f"loss {terms['loss']:.2f}, {rate} crops/s")
+            if progress is not None:
+                progress(loop.done, terms)
+            validated = validate is not None and (loop.done % options.validate_every == 0 or loop.done == options.steps)
+            if validate is not None and validated:
+                loop.validate(validate, score)
+            stopped = loop.ranks.any(stop is not None and stop(), loop.device)
+            kept = loop.checkpoint(last=stopped or loop.finished, validated=validated)
+            if kept and on_checkpoint is not None and loop.ranks.leads:
+                on_checkpoint()
+            if stopped or loop.finished:
+                break
     return loop.last
 
 
@@ -160,7 +171,7 @@ class _Loop:
 
     def _go_on(self) -> None:
         """Take up the state there is."""
-        self.done, self.best, self.overdue = 0, -math.inf, False
+        self.done, self.best, self.overdue, self.lost = 0, -math.inf, False, 0
         self.scores: list[float] = []
         if self.last.exists():
             state = load_state(self.last, self.model, self.average, self.optimiser, self.fixed)
@@ -169,12 +180,23 @@ class _Loop:
             self.scores = [float(s) for s in state.get("scores", [])]
         losses: list[float] = []
         if self.ranks.leads:
-            for table in (self.log, self.table):
-                table.cut(self.done)
+            self.lost = self.log.cut(self.done)
+            self.table.cut(self.done)
             losses = self.log.column("loss")[-500:]
         losses = self.ranks.tell(losses)
         self.watch = DivergenceWatch(self.options.divergence_factor, self.options.divergence_steps, losses)
         self.finished = self._has_ended()
+        self.kept_at = time.monotonic()
+
+    def say_where(self, listener: Listener) -> None:
+        """Where it goes on."""
+        lost = f" ({self.lost:,} done after the last checkpoint are done again)" if self.lost else ""
+        if self.finished and self.done:
+            listener.say(f"The training has ended at step {self.done:,}.")
+        elif self.done:
+            listener.say(f"Going on from step {self.done:,} of {self.options.steps:,}{lost}.")
+        elif self.lost:
+            listener.say(f"The run ended at step {self.lost:,}, before its first checkpoint: it begins again.")
 
     def _has_ended(self) -> bool:
         patience = self.options.patience
@@ -264,9 +286,11 @@ class _Loop:
                 save_weights(moving(self.average.model, self.fixed), self.run / "best.safetensors")
         self.finished = self._has_ended()
 
-    def checkpoint(self, *, last: bool) -> bool:
+    def checkpoint(self, *, last: bool, validated: bool) -> bool:
         """Write the state if it is due; not while the loss is suspiciously large, so that a good one stays."""
-        self.overdue |= self.done % self.options.checkpoint_every == 0
+        every, minutes = self.options.checkpoint_every, self.options.checkpoint_minutes
+        late = self.ranks.any(time.monotonic() - self.kept_at >= 60 * minutes, self.device)
+        self.overdue |= validated or late or (every > 0 and self.done % every == 0)
         if not last and (not self.overdue or self.watch.suspicious):
             return False
         self._check_weights()
@@ -278,6 +302,7 @@ class _Loop:
             far = {"step": self.done, "of": self.options.steps, "best": best, "crops_per_s": self.rate}
             write_json(self.run / "progress.json", far)
         self.ranks.wait()
+        self.kept_at = time.monotonic()
         return True
 
     def _check_weights(self) -> None:

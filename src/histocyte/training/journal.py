@@ -13,7 +13,7 @@ from typing import Any
 from histocyte.core.errors import DiskError, InputError
 from histocyte.files.atomic import write_atomically
 
-__all__ = ["Table", "read_json", "write_json"]
+__all__ = ["Table", "read_json", "steps_done", "write_json"]
 
 
 class Table:
@@ -53,20 +53,25 @@ class Table:
                 "the same command again."
             ) from error
 
-    def cut(self, done: int) -> None:
+    def cut(self, done: int) -> int:
         """Drop the rows after a step, and whole or half rows that are none.
+
+        Returns:
+            How many rows of later steps there were.
 
         Raises:
             DiskError: It cannot be written.
         """
         self._columns = self._header()
         if not self._columns:
-            return
-        kept = [row for row in self._rows() if int(row[0]) <= done]
+            return 0
+        rows = self._rows()
+        kept = [row for row in rows if int(row[0]) <= done]
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows([self._columns, *kept])
         with write_atomically(self.path) as file:
             file.write(text.getvalue().encode())
+        return len(rows) - len(kept)
 
     def column(self, name: str) -> list[float]:
         """Every value of a column, NaN where a row lacks it; none where there is no such column."""
@@ -108,6 +113,19 @@ def read_json(path: Path) -> dict[str, Any]:
         f"'{path}' is damaged ({reason}), so it cannot be told whether what is in its folder may be gone on with. Use "
         "another folder; a model.safetensors in this one stays of use."
     )
+
+
+def steps_done(run: Path) -> int:
+    """How far a run is, as its progress.json says.
+
+    Raises:
+        InputError: It is damaged.
+    """
+    path = run / "progress.json"
+    done = read_json(path).get("step") if path.exists() else 0
+    if not isinstance(done, int):
+        raise InputError(f"'{path}' is damaged: it does not say how many steps are done. Use another folder.")
+    return done
 
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:

@@ -16,7 +16,7 @@ from histocyte.training.precision import Precision
 __all__ = ["TrainingOptions", "check_same_recipe", "check_same_run"]
 
 _FREE = {
-    *("steps", "device", "precision", "validate_every", "checkpoint_every"),
+    *("steps", "device", "precision", "validate_every", "checkpoint_every", "checkpoint_minutes"),
     *("divergence_factor", "divergence_steps"),
 }
 """What may differ when a run goes on: a longer run may follow from a shorter one."""
@@ -51,7 +51,10 @@ class TrainingOptions:
     """Weight by loss term; the representation's own where empty."""
     seed: int = 0
     validate_every: int = 500
-    checkpoint_every: int = 100
+    checkpoint_every: int = 0
+    """After every so many steps the state is written, 0: never for that; and whenever the weights are validated, …"""
+    checkpoint_minutes: float = 5.0
+    """… and when the last was written so long ago: what a kill costs does not depend on how long a step takes."""
     device: str = "cpu"
     precision: Precision = "auto"
     optimiser: Literal["adamw", "adam", "sgd"] = "adamw"

@@ -68,7 +68,9 @@ def distil(
     ] = None,
     cache_limit: Annotated[float, typer.Option(min=0, max=1e6, help="GB that this may take.")] = 50.0,
     steps: Annotated[int, typer.Option(min=1, help="Batches to train for.")] = 4000,
-    batch: Annotated[int, typer.Option(min=1, help="Crops in a batch.")] = 16,
+    batch: Annotated[
+        int | None, typer.Option(min=1, help="Crops in a batch: 16 where not given, or as suits cores and memory.")
+    ] = None,
     crop_px: Annotated[
         int | None,
         typer.Option(min=32, max=4096, help="Side of a crop: 256 where not given, or less where images are smaller."),
@@ -108,11 +110,12 @@ def distil(
     from histocyte.apps.cli.distil_run import DistilRun, DistilSettings
     from histocyte.apps.cli.distil_teacher import Source
     from histocyte.apps.cli.labelled import say_notes, say_unpaired
-    from histocyte.apps.cli.output import print_json, say
+    from histocyte.apps.cli.listeners import people
+    from histocyte.apps.cli.output import print_json
     from histocyte.apps.cli.stopping import ending_with_a_word
     from histocyte.files.writable import check_folder
     from histocyte.model.licences import not_for_commerce
-    from histocyte.recipes.training import with_fitting_sides
+    from histocyte.recipes.training import with_class_weights_of_plan, with_fitting_sides
     from histocyte.training.distil_lessons import Way
     from histocyte.training.distil_losses import DistilOptions, Features, Reading
 
@@ -136,25 +139,29 @@ def distil(
         say_unpaired(data)
         say_notes([*read.training, *read.validation])
         settings = DistilSettings(cast(Way, way), share, crop_px or read.crop_px(spec), how, seed)
+        spec = with_class_weights_of_plan(spec, read.training)
         least_um = settings.crop_px * spec.mpp
         read.fill_up(least_um=least_um)
         say_notes(read.add_images(images or (), least_um=least_um, mpp=images_mpp))
         finest = min(spec.mpp, *(each.mpp for each in specs))
         read.add_slides(slide or (), mpp=finest, count=places, seed=seed, least_um=least_um)
-        run = DistilRun(out, sources, spec, encoder_weights, read, settings, device=device, threads=threads)
-        say(f"{read.describe()}. The student learns from {run.lessons.describe()}.")
+        listener = people()
+        run = DistilRun(
+            out, sources, spec, encoder_weights, read, settings, device=device, threads=threads, listener=listener
+        )
+        listener.say(f"{read.describe()}. The student learns from {run.lessons.describe()}.")
         for note in read.notes:
-            say(note)
+            listener.say(note)
         answers = run.ask(cache, most_bytes=round(cache_limit * 1e9))
         path = run.train(answers, steps=steps, batch=batch, validate_every=validate_every, learning_rate=learning_rate)
         card = run.result(path).card(cost=cost)
         if restricted := not_for_commerce(run.spec):
-            say(f"Not for commercial use, as what it learnt from is not: {', '.join(restricted)}.")
-        say(f"Wrote {path} ({path.stat().st_size / 1e6:.1f} MB) and {out / 'card.md'}.")
+            listener.say(f"Not for commercial use, as what it learnt from is not: {', '.join(restricted)}.")
+        listener.say(f"Wrote {path} ({path.stat().st_size / 1e6:.1f} MB) and {out / 'card.md'}.")
         if path.with_suffix(".onnx").exists():
-            say(f"Next: histocyte segment SLIDE --model {path.with_suffix('.onnx')}")
+            listener.say(f"Next: histocyte segment SLIDE --model {path.with_suffix('.onnx')}")
         else:
-            say(f"Next: histocyte models export {path}")
+            listener.say(f"Next: histocyte models export {path}")
         if as_json:
             print_json(card)
 
@@ -192,6 +199,8 @@ def student_spec(recipe: str, teacher: ModelSpec, encoder: str | None, options: 
     """
     import inspect
 
+    from pydantic import ValidationError
+
     from histocyte.core.errors import InputError
     from histocyte.recipes.fitting import refitted
     from histocyte.recipes.registry import RECIPES
@@ -212,7 +221,11 @@ def student_spec(recipe: str, teacher: ModelSpec, encoder: str | None, options: 
         raise InputError(f"The recipe '{recipe}' takes no {', '.join(unknown)}; it takes {takes}.")
     try:
         spec: ModelSpec = make(taxonomy=teacher.classes, **given)
-    except (TypeError, ValueError) as error:
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = "".join(f"{place}: " for place in first["loc"])
+        raise InputError(f"The recipe '{recipe}' cannot be made with {given}: {where}{first['msg']}.") from error
+    except (TypeError, ValueError, ArithmeticError, LookupError) as error:
         raise InputError(f"The recipe '{recipe}' cannot be made with {given}: {error}.") from error
     spec = spec.with_changes(name=name, tissues=())
     mine, theirs = spec.representation, refitted(teacher, spec.mpp).representation

@@ -14,8 +14,8 @@ from safetensors.torch import load_file
 from histocyte.apps.cli.distil_data import DistilData
 from histocyte.apps.cli.distil_teacher import Source
 from histocyte.apps.cli.model_cost import measure_cost
-from histocyte.apps.cli.output import say
 from histocyte.core.errors import HistocyteError, MissingExtraError
+from histocyte.core.listener import SILENT, Listener
 from histocyte.core.plain_text import as_utf8
 from histocyte.datasets.sample import Sample
 from histocyte.evaluation.compare import Comparison, compare_reports
@@ -33,9 +33,21 @@ from histocyte.pipeline import instances_on
 __all__ = ["DistilResult", "score"]
 
 
-def score(model: Model, samples: Sequence[Sample], class_names: Sequence[str], *, replicates: int) -> Report:
+def score(
+    model: Model,
+    samples: Sequence[Sample],
+    class_names: Sequence[str],
+    *,
+    replicates: int,
+    listener: Listener = SILENT,
+) -> Report:
     """A model's report on labelled images."""
-    return evaluate(lambda image, mpp: instances_on(image, model, mpp=mpp), samples, class_names, replicates=replicates)
+    with listener.task(f"scoring {model.spec.name}", len(samples), unit="images") as task:
+        return evaluate(
+            *(lambda image, mpp: instances_on(image, model, mpp=mpp), samples, class_names),
+            replicates=replicates,
+            on_image=lambda _: task.advance(),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +61,7 @@ class DistilResult:
         facts: What the card says of how it was taught.
         device: To run on.
         threads: On a CPU.
+        listener: Told how it goes on.
     """
 
     path: Path
@@ -57,6 +70,7 @@ class DistilResult:
     facts: Mapping[str, str]
     device: torch.device
     threads: int
+    listener: Listener = SILENT
 
     def card(self, *, cost: bool) -> dict[str, Any]:
         """Score all on the held-out images, measure them, and write card.md and card.json; gives the latter.
@@ -73,7 +87,7 @@ class DistilResult:
         for number, source in enumerate(self.teachers, 1):
             theirs = source.teacher.spec
             if theirs.classes.names != names:
-                say(f"{theirs.name} has other classes than the student: not compared.")
+                self.listener.say(f"{theirs.name} has other classes than the student: not compared.")
                 continue
             comparisons.append(
                 compare_reports(self._scored(f"teacher-{number}", source.load(str(self.device)), names)[0], stored)
@@ -90,7 +104,7 @@ class DistilResult:
 
     def _scored(self, name: str, model: Model, class_names: tuple[str, ...]) -> tuple[StoredReport, Report]:
         torch.set_num_threads(self.threads)  # loading a model leaves one
-        report = score(model, self.data.validation, class_names, replicates=1000)
+        report = score(model, self.data.validation, class_names, replicates=1000, listener=self.listener)
         file = self.path.parent / f"{name}.json"
         facts = {"model": model.spec.name, "model_sha256": model.sha256, "runtime": model.runtime.name}
         with write_atomically(file) as out:
@@ -114,11 +128,11 @@ class DistilResult:
     def _measured(self, name: str, runtime: str, device: str) -> dict[str, Any]:
         """Nothing where it fails: the card can do without."""
         image = self.data.validation[0]
-        say(f"Measuring {name} on {device} …")
+        self.listener.say(f"Measuring {name} on {device} …")
         try:
             return measure_cost(name, image.image, image.mpp, runtime=runtime, device=device)
         except HistocyteError as error:
-            say(str(error))
+            self.listener.say(str(error))
             return {}
 
     def _exported(self) -> bool:
@@ -129,6 +143,6 @@ class DistilResult:
         except MissingExtraError:
             return False
         except Exception as error:  # noqa: BLE001 (whatever stands in the way, hours of training have their card)
-            say(f"The student could not be exported to ONNX: {error}")
+            self.listener.say(f"The student could not be exported to ONNX: {error}")
             return False
         return True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -15,11 +15,12 @@ from torch import nn
 from histocyte.apps.cli.distil_data import DistilData
 from histocyte.apps.cli.distil_result import DistilResult, score
 from histocyte.apps.cli.distil_teacher import Source, ask_of
-from histocyte.apps.cli.output import progress_bar, say
 from histocyte.apps.cli.stopping import Stopping
+from histocyte.apps.cli.training_batch import batch_of_run, suitable_batch
 from histocyte.apps.cli.training_curves import Curves
 from histocyte.apps.cli.training_result import command_as_typed
 from histocyte.core.errors import InputError
+from histocyte.core.listener import SILENT, Listener
 from histocyte.datasets.augment import Augmentation, dihedral
 from histocyte.files.atomic import write_atomically
 from histocyte.files.lock import FolderLock
@@ -31,6 +32,7 @@ from histocyte.model.checkpoint import save_model
 from histocyte.model.licences import bound_by, licence_of
 from histocyte.model.segmenter import Segmenter
 from histocyte.model.spec import ModelSpec
+from histocyte.recipes.registry import way_to_adapt
 from histocyte.recipes.training import SHARES, augmentation, origin, start
 from histocyte.training.distil_cache import TeacherCache
 from histocyte.training.distil_crops import DistilSampler
@@ -43,6 +45,7 @@ from histocyte.training.distil_losses import (
     loss_weights,
 )
 from histocyte.training.fit import TrainingOptions, fit, prepare
+from histocyte.training.journal import steps_done
 from histocyte.training.state import load_moving
 
 __all__ = ["DistilRun", "DistilSettings"]
@@ -79,6 +82,7 @@ class DistilRun:
         settings: How.
         device: To run on.
         threads: On a CPU.
+        listener: Told how it goes on.
 
     Raises:
         InputError: Settings that do not go together, or a student that cannot be made or has no such weights.
@@ -96,6 +100,7 @@ class DistilRun:
         *,
         device: str,
         threads: int | None,
+        listener: Listener = SILENT,
     ) -> None:
         settings.options.check()
         if settings.crop_px % student.multiple:
@@ -104,10 +109,17 @@ class DistilRun:
                 f"Crops of {settings.crop_px} px do not fit this student, which takes steps of {student.multiple} px. "
                 f"Take a multiple of that: --crop-px {nearest}."
             )
+        self.listener = listener
         self.folder, self.sources, self.spec, self.data, self.settings = folder, teachers, student, data, settings
         self.teachers = [source.teacher for source in teachers]
         self.lessons: Lessons = lessons_of(student, [t.spec for t in self.teachers], way=settings.way)
         self.encoder_weights = encoder_weights
+        self.adapt = way_to_adapt(student)
+        if self.adapt != "full" and encoder_weights is None:
+            raise InputError(
+                f"The recipe '{student.recipe}' keeps its encoder as it begins ('{self.adapt}'), and without "
+                "--encoder-weights that is at random. Pass them (histocyte encoders list)."
+            )
         # What cannot be made is told before hours of asking; what is trained is made anew then, from a seed of its own.
         model = start(student, encoder_weights, seed=settings.seed)
         if encoder_weights is not None:
@@ -132,7 +144,9 @@ class DistilRun:
         cache = TeacherCache(folder or self.folder / "teachers", most_bytes=most_bytes)
         every, still = cache.bytes_needed(self.teachers, fields)
         rest = f"{still / 1e9:.2f} GB still to be made" if still else "all there"
-        say(f"What the teachers say of {len(fields):,} images takes {every / 1e9:.2f} GB in '{cache.folder}': {rest}.")
+        self.listener.say(
+            f"What the teachers say of {len(fields):,} images takes {every / 1e9:.2f} GB in '{cache.folder}': {rest}."
+        )
         cache.check_room(self.teachers, fields)
         for source, teacher in zip(self.sources, self.teachers, strict=True):
             missing = cache.missing(teacher, fields)
@@ -140,13 +154,13 @@ class DistilRun:
                 continue
             model = source.load(str(self.device))
             torch.set_num_threads(self.threads)  # loading a model leaves one
-            with progress_bar("images") as bar:
-                task = bar.add_task(f"asking {teacher.spec.name}", total=len(missing), note="")
-                ask = ask_of(model, teacher)
-                cache.fill(teacher, missing, ask, progress=lambda bar=bar, task=task: bar.advance(task))  # type: ignore[misc]
+            with self.listener.task(f"asking {teacher.spec.name}", len(missing), unit="images") as task:
+                cache.fill(teacher, missing, ask_of(model, teacher), progress=task.advance)
         return cache
 
-    def train(self, cache: TeacherCache, *, steps: int, batch: int, validate_every: int, learning_rate: float) -> Path:
+    def train(
+        self, cache: TeacherCache, *, steps: int, batch: int | None, validate_every: int, learning_rate: float
+    ) -> Path:
         """Train the student; gives its model file.
 
         Raises:
@@ -160,10 +174,11 @@ class DistilRun:
             add_projection(model, self.teachers[0].feature_shape[0])
         options = TrainingOptions(
             steps=steps,
-            batch=batch,
+            batch=batch or self._batch(),
             learning_rate=learning_rate,
             loss_weights=loss_weights(self.settings.options, self.lessons, self.representation),
             seed=self.settings.seed,
+            adapt=self.adapt,
             validate_every=validate_every,
             device=str(self.device),
         )
@@ -174,30 +189,33 @@ class DistilRun:
         drop_projection(model)
         return self._write(model.eval(), steps)
 
+    def _batch(self) -> int:
+        """Crops in a batch where nobody says: those of the run that goes on, or as suit the machine."""
+        before = batch_of_run(self.folder)
+        if before is not None:
+            return before
+        batch, why = suitable_batch(self.spec, self.settings.crop_px, str(self.device))
+        if why:
+            self.listener.say(why)
+        return batch
+
     def _fit(self, model: Segmenter, sampler: DistilSampler, options: TrainingOptions) -> None:
         fixed = prepare(model, options)
         losses = DistilLosses(model, self.representation, self.lessons, self.settings.options)
         curves = Curves(self.folder, self.spec.name)
-        reached = 0
-        with Stopping() as stopping, progress_bar("steps") as bar:
-            task = bar.add_task("distilling", total=options.steps, note="")
-
-            def show(step: int, terms: Mapping[str, float]) -> None:
-                nonlocal reached
-                reached = step
-                bar.update(task, completed=step, note=f"loss {terms['loss']:.2f}")
-
+        with Stopping() as stopping:
             fit(
                 *(model, self.spec, sampler, self.folder, options),
                 fixed=fixed,
                 losses=losses,
                 validate=self._validate,
-                progress=show,
                 on_checkpoint=curves.draw,
                 stop=stopping.asked,
+                listener=self.listener,
             )
         curves.draw(now=True)
         if stopping.asked():
+            reached = steps_done(self.folder)
             raise stopping.end(f"The state of step {reached:,} of {options.steps:,} is in '{self.folder}'")
         best = self.folder / "best.safetensors"
         load_moving(model, load_file(best), fixed, where=best)
@@ -247,7 +265,8 @@ class DistilRun:
         assert isinstance(network, Segmenter)
         runtime = TorchRuntime(network, device=str(self.device), threads=1, keep_threads=True)
         model = Model(self.spec, runtime, self.representation, "")
-        sources = score(model, self.data.validation, self.spec.classes.names, replicates=1).sources
+        samples, names = self.data.validation, self.spec.classes.names
+        sources = score(model, samples, names, replicates=1, listener=self.listener).sources
         scores = {f"{name}_{key}": s.scores[key].value for name, s in sources.items() for key in ("bpq", "f1")}
         return {"bpq": sum(s.scores["bpq"].value for s in sources.values()) / len(sources), **scores}
 
@@ -260,7 +279,7 @@ class DistilRun:
                 "command": command_as_typed(),
                 "steps": steps,
                 "seed": self.settings.seed,
-                "adapt": "full",
+                "adapt": self.adapt,
                 "distilled_from": [{"name": t.spec.name, "sha256": t.sha256, "views": t.views} for t in self.teachers],
                 "learnt_from": self.lessons.describe(),
                 "loss": asdict(self.settings.options),
@@ -283,4 +302,4 @@ class DistilRun:
             "images": self.data.describe(),
             "made by": command_as_typed(),
         }
-        return DistilResult(path, self.sources, self.data, facts, self.device, self.threads)
+        return DistilResult(path, self.sources, self.data, facts, self.device, self.threads, self.listener)

@@ -78,12 +78,16 @@ class Stopping:
 
 
 @contextmanager
-def ending_with_a_word() -> Iterator[None]:
-    """Where SIGTERM ends this process at once, it says how to go on and lets go of what is held, with exit code 143."""
+def ending_with_a_word(way_on: str | None = None) -> Iterator[None]:
+    """Where SIGTERM ends this process at once, it says how to go on and lets go of what is held, with exit code 143.
+
+    Args:
+        way_on: How, if not as everywhere.
+    """
 
     def end(number: int, _frame: FrameType | None) -> None:
         if speaks_for_all():
-            _tell(f"histocyte: ended by {signal.Signals(number).name}. {_AGAIN}")
+            _tell(f"histocyte: ended by {signal.Signals(number).name}. {way_on or _AGAIN}")
         raise SystemExit(128 + number)
 
     before = _handle((signal.SIGTERM,), end)

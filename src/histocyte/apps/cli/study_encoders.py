@@ -28,7 +28,12 @@ def encoders(
     steps: Annotated[int, typer.Option(min=1, help="Batches that each decoder is trained for.")] = 2000,
     batch: Annotated[int, typer.Option(min=1, help="Crops in a batch.")] = 8,
     crops: Annotated[int, typer.Option(min=1, help="Crops whose features are kept and trained on.")] = 512,
-    crop_px: Annotated[int, typer.Option(min=32, help="Side of a crop; a multiple of 32.")] = 256,
+    crop_px: Annotated[
+        int | None,
+        typer.Option(
+            min=32, help="Side of a crop, a multiple of 32: 256 where not given, less where images are smaller."
+        ),
+    ] = None,
     mpp: Annotated[float, typer.Option(help="µm/px at which encoders see the images.")] = 0.25,
     decoder: Annotated[
         str, typer.Option(help="full (as published, for a GPU) or small (for a CPU); the same for all.")
@@ -68,6 +73,8 @@ def encoders(
 
     for module in ("torch", "jinja2", "matplotlib"):
         require(module, extra="study")
+    from histocyte.apps.cli.listeners import people
+    from histocyte.apps.cli.stopping import ending_with_a_word
     from histocyte.apps.cli.study_encoders_run import EncoderStudy
     from histocyte.datasets.folder import card_for
     from histocyte.encoders.catalog import find_card
@@ -79,7 +86,7 @@ def encoders(
         steps=steps,
         batch=batch,
         crops=crops,
-        crop_px=crop_px,
+        crop_px=crop_px or 256,
         mpp=mpp,
         decoder=decoder,
         held_out=held_out,
@@ -98,6 +105,9 @@ def encoders(
     for folder in data:
         card_for(folder, mpp=data_mpp, option="--data-mpp")
     runs = plan_runs(choices, [t.strip() for t in taps.split(",")], numbers)
-    study = EncoderStudy(out, budget, data, data_mpp=data_mpp, device=device, threads=threads)
-    outcome = study.run(runs, reference=reference, keep_features=keep_features, hidden=as_json)
-    study.write(outcome, reference=reference, replicates=replicates, as_json=as_json)
+    with ending_with_a_word():
+        study = EncoderStudy(
+            out, budget, data, data_mpp=data_mpp, device=device, threads=threads, listener=people(), fixed=bool(crop_px)
+        )
+        outcome = study.run(runs, reference=reference, keep_features=keep_features)
+        study.write(outcome, reference=reference, replicates=replicates, as_json=as_json)

@@ -6,13 +6,15 @@ import json
 import shlex
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
 from histocyte.apps.cli.labelled import say_notes, say_unpaired
-from histocyte.apps.cli.output import print_json, print_table, progress_bar, say
+from histocyte.apps.cli.output import print_json, print_table
 from histocyte.core.errors import HistocyteError
+from histocyte.core.listener import SILENT, Listener, in_turn
 from histocyte.core.taxonomy import CONSEP
 from histocyte.core.version import __version__
 from histocyte.datasets.folder import load_folders
@@ -36,7 +38,7 @@ from histocyte.model.spec import ModelSpec
 from histocyte.pipeline import instances_on
 from histocyte.recipes.frozen_encoder import frozen_encoder
 from histocyte.recipes.training import SHARES, augmentation, start, with_fitting_sides
-from histocyte.training.crops import CropSampler
+from histocyte.training.crops import CropSampler, held_px
 
 __all__ = ["EncoderStudy", "study_parts", "study_spec"]
 
@@ -133,6 +135,8 @@ class EncoderStudy:
         data_mpp: Resolution of those that are not known by name, µm/px.
         device: To run on.
         threads: On a CPU.
+        listener: Told how it goes on.
+        fixed: Whether crops are as large as the budget says, though images are smaller.
     """
 
     def __init__(
@@ -144,7 +148,10 @@ class EncoderStudy:
         data_mpp: float | None,
         device: str,
         threads: int | None,
+        listener: Listener = SILENT,
+        fixed: bool = True,
     ) -> None:
+        self.listener = listener
         self.folder, self.budget, self.data, self.data_mpp = folder, budget, data, data_mpp
         self.device = str(pick_device(device))
         torch.set_num_threads(threads or available_cpus())
@@ -152,12 +159,15 @@ class EncoderStudy:
         say_unpaired(data)
         say_notes(samples)
         self.training, self.held_out = split(samples, budget)
+        if not fixed:
+            held = max(32, held_px(self.training, budget.mpp) // 32 * 32)
+            self.budget = budget = replace(budget, crop_px=min(budget.crop_px, held))
         self.settings = settings_of(budget, self.training, self.held_out)
         self.order: list[tuple[str, str]] = []
         self.taps: list[str] = []
         self.seeds: list[int] = []
 
-    def run(self, runs: Sequence[Run], *, reference: str | None, keep_features: bool, hidden: bool) -> Outcome:
+    def run(self, runs: Sequence[Run], *, reference: str | None, keep_features: bool) -> Outcome:
         """Do what is not done.
 
         Raises:
@@ -165,26 +175,26 @@ class EncoderStudy:
         """
         self.order = check_folder(self.folder, self.settings, runs, reference=reference)
         self.taps, self.seeds = list(dict.fromkeys(r.taps for r in runs)), list(dict.fromkeys(r.seed for r in runs))
-        if not hidden:
-            say(f"{len(self.training)} images to train on, {len(self.held_out)} held out; {len(runs)} runs.")
-        with progress_bar("runs", hidden=hidden) as bar:
-            task = bar.add_task("", total=len(runs), note="")
+        self.listener.say(f"{len(self.training)} images to train on, {len(self.held_out)} held out; {len(runs)} runs.")
+        now = ""
+        with self.listener.task("runs", len(runs), unit="runs") as task, in_turn(self.listener) as within:
 
             def told(run: Run, what: str, why: str) -> None:
+                nonlocal now
+                one = f"{run.choice.label}, {run.taps}, seed {run.seed}"
                 if what == "begins":
-                    bar.update(task, description=f"{run.choice.label}, {run.taps}, seed {run.seed}", note="")
+                    now = one
                     return
-                bar.advance(task)
-                if not hidden and what in ("done", "failed"):
-                    text = f"{what}: {run.choice.label}, {run.taps}, seed {run.seed}{': ' * bool(why)}{why}"
-                    say(text, to=bar.console)
+                task.advance()
+                if what in ("done", "failed"):
+                    self.listener.say(f"{what}: {one}{': ' * bool(why)}{why}")
 
             return run_study(
                 *(runs, study_parts(self.budget, self.device), self.budget, self.training, self.held_out),
                 *(CONSEP.names, self.folder),
                 device=self.device,
                 keep_features=keep_features,
-                progress=lambda what, done, total: bar.update(task, note=f"{what} {done}/{total}"),
+                progress=lambda what, done, total: within(f"{now}: {what}", done, total),
                 on_run=told,
             )
 
@@ -209,9 +219,13 @@ class EncoderStudy:
             self._print(table)
         if not as_json:
             for one, command in ready:
-                say(f"{one.label} waits for its weights ({one.memory_mb / 1000:.1f} GB of memory): {one.missing}")
-                say(f"  then: {command}")
-            say(f"Wrote {self.folder / 'study.html'}, study.json, table.csv, table.md and plots beside it.")
+                self.listener.say(
+                    f"{one.label} waits for its weights ({one.memory_mb / 1000:.1f} GB of memory): {one.missing}"
+                )
+                self.listener.say(f"  then: {command}")
+            self.listener.say(
+                f"Wrote {self.folder / 'study.html'}, study.json, table.csv, table.md and plots beside it."
+            )
         if not table.rows:
             raise HistocyteError("No run of this study could be done; the reasons are above and in study.json.")
 

@@ -41,8 +41,11 @@ def tokens(
     Example: histocyte study tokens hover-unet-consep data/consep -o tokens
     """
     from histocyte.apps.cli.labelled import say_notes, say_unpaired
-    from histocyte.apps.cli.output import print_json, print_table, progress_bar, say
+    from histocyte.apps.cli.listeners import people
+    from histocyte.apps.cli.output import print_json, print_table
+    from histocyte.apps.cli.stopping import ending_with_a_word
     from histocyte.core.errors import require
+    from histocyte.core.listener import in_turn
     from histocyte.datasets.folder import load_folders
     from histocyte.evaluation.study_tokens_report import (
         check_out,
@@ -62,17 +65,8 @@ def tokens(
     samples = load_folders(data, taxonomy=source.taxonomy, mpp=mpp)
     say_unpaired(data)
     say_notes(samples)
-    with progress_bar("", hidden=as_json) as bar:
-        task = bar.add_task("", total=None, note="")
-        current = ""
-
-        def step(what: str, done: int, total: int) -> None:
-            nonlocal current
-            if what != current:
-                current = what
-                bar.reset(task, description=what, total=total)
-            bar.update(task, completed=done, total=total)
-
+    listener = people()
+    with ending_with_a_word(), in_turn(listener) as step:
         study = run_token_study(source, samples, out, device=device, seed=seed, picture=umap, step=step)
     written = write_token_study(study, out)
     if as_json:
@@ -81,8 +75,8 @@ def tokens(
     heads, rows = table_of(study)
     print_table(f"{study.title}: value (95 % interval)", heads, rows)
     for note in notes_of(study):
-        say(note)
-    say(f"Written: {', '.join(str(path) for path in written)}")
+        listener.say(note)
+    listener.say(f"Written: {', '.join(str(path) for path in written)}")
 
 
 def _normalisation(text: str | None) -> tuple[float, float] | None:

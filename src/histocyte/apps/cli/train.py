@@ -82,7 +82,11 @@ def train(
         int | None, typer.Option(min=1, help="Batches to train for: 4000 where not given, or the plan's epochs.")
     ] = None,
     batch: Annotated[
-        int | None, typer.Option(min=1, help="Crops in a batch: 16 where not given, or the plan's.")
+        int | None,
+        typer.Option(
+            min=1,
+            help="Crops in a batch: the plan's where not given; without a plan 16, or as suits cores and memory.",
+        ),
     ] = None,
     learning_rate: Annotated[
         float | None,
@@ -166,6 +170,7 @@ def train(
     from histocyte.core.errors import InputError, require
 
     require("torch", extra="torch")
+    from histocyte.apps.cli.listeners import people
     from histocyte.apps.cli.stopping import ending_with_a_word
     from histocyte.apps.cli.training_options import Adaptation, parse_fold, refuse_beside_a_recipe
     from histocyte.apps.cli.training_run import TrainingRun
@@ -214,7 +219,7 @@ def train(
         share, wishes = validation or 0.2, {**fitting, "loss_weights": loss_weight or []}
     with ending_with_a_word():
         run = TrainingRun(
-            out, beginning, name or "my-model", ways, seed or 0, device, threads, plan or OURS, again, crop_px
+            out, beginning, name or "my-model", ways, seed or 0, device, threads, plan or OURS, again, crop_px, people()
         )
         run.load_data(data, share=share, mpp=mpp, fold=part, left_out=left_out)
         run.fit(**wishes)

@@ -61,7 +61,9 @@ def classifier(
     import time
 
     from histocyte.apps.cli.labelled import say_notes, say_unpaired
-    from histocyte.apps.cli.output import print_json, progress_bar, say_note
+    from histocyte.apps.cli.listeners import people
+    from histocyte.apps.cli.output import print_json, say_note
+    from histocyte.apps.cli.stopping import ending_with_a_word
     from histocyte.core.errors import InputError, require
 
     require("torch", extra="torch")
@@ -86,20 +88,21 @@ def classifier(
     parts = spec.history.split(usable, fraction=validation, seed=seed)
     score = [*parts.validation, *parts.left_out]
     learn = parts.training
-    learnt, held_out = _cells_of(loaded, learn, score, cache, quiet=as_json)
     options = HeadOptions(hidden=hidden, epochs=epochs, seed=seed)
-    with progress_bar("epochs", hidden=as_json) as bar:
-        task = bar.add_task("fitting", total=epochs, note="")
-        trained = train_classifier(
-            learnt,
-            images_to_stop_by(learn, seed=seed),
-            held_out,
-            taxonomy.names,
-            options=options,
-            own_names=spec.classes.names,
-            cells=cells,
-            on_epoch=lambda epoch: bar.update(task, completed=epoch),
-        )
+    once_more = "Run the same command again; with --cache FOLDER it would find the cells of no image twice."
+    with ending_with_a_word(None if cache else once_more):
+        learnt, held_out = _cells_of(loaded, learn, score, cache)
+        with people().task("fitting", epochs, unit="epochs") as task:
+            trained = train_classifier(
+                learnt,
+                images_to_stop_by(learn, seed=seed),
+                held_out,
+                taxonomy.names,
+                options=options,
+                own_names=spec.classes.names,
+                cells=cells,
+                on_epoch=lambda _: task.advance(),
+            )
     facts = {
         **trained.facts,
         "seconds": round(time.perf_counter() - began, 1),
@@ -116,12 +119,12 @@ def classifier(
 
 
 def _cells_of(
-    model: Model, learn: Sequence[Sample], score: Sequence[Sample], cache: Path | None, *, quiet: bool
+    model: Model, learn: Sequence[Sample], score: Sequence[Sample], cache: Path | None
 ) -> tuple[LabelledCells, LabelledCells]:
     import hashlib
     import json
 
-    from histocyte.apps.cli.output import progress_bar
+    from histocyte.apps.cli.listeners import people
     from histocyte.core.version import __version__
     from histocyte.evaluation.classifier_cells import collect_cells
     from histocyte.inference.embed import feature_runtime
@@ -130,15 +133,14 @@ def _cells_of(
     runtime = feature_runtime(model.runtime)
     facts = [1, __version__, model.sha256, runtime.features.name, runtime.device.split(" ")[0]]
     folder = None if cache is None else cache / hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
-    with progress_bar("images", hidden=quiet) as bar:
-        task = bar.add_task("finding cells", total=len(learn) + len(score), note="")
+    with people().task("finding cells", len(learn) + len(score), unit="images") as task:
         learnt, held_out = (
             collect_cells(
                 lambda image, mpp: instances_with_vectors(image, model, mpp=mpp),
                 samples,
                 folder=folder,
                 workers=runtime.parallel,
-                on_image=lambda _: bar.advance(task),
+                on_image=lambda _: task.advance(),
             )
             for samples in (learn, score)
         )

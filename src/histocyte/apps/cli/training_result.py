@@ -10,9 +10,9 @@ from typing import Any
 
 from torch import Tensor
 
-from histocyte.apps.cli.output import say
 from histocyte.apps.cli.training_data import TrainingData
 from histocyte.apps.cli.training_start import Start
+from histocyte.core.listener import Listener
 from histocyte.model.checkpoint import save_model
 from histocyte.model.delta import FOLDER_VARIABLE
 from histocyte.model.licences import bound_by, licence_of, not_for_commerce
@@ -47,25 +47,27 @@ def finished_spec(
     )
 
 
-def write_result(path: Path, spec: ModelSpec, beginning: Start, weights: Mapping[str, Tensor], *, delta: bool) -> None:
+def write_result(
+    path: Path, spec: ModelSpec, weights: Mapping[str, Tensor], *, delta: bool, listener: Listener
+) -> None:
     """Write the model file and say what to do with it, and what not.
 
     Args:
         path: Of the file.
         spec: As `finished_spec` gives it.
-        beginning: What the model began with.
         weights: All, or what was trained alone.
         delta: Whether it is that.
+        listener: Who is told.
 
     Raises:
         DiskError: It cannot be written.
     """
     save_model(path, spec, weights)
-    say(f"Wrote {path} ({path.stat().st_size / 1e6:.1f} MB). Next: histocyte segment SLIDE --model {path}")
+    listener.say(f"Wrote {path} ({path.stat().st_size / 1e6:.1f} MB). Next: histocyte segment SLIDE --model {path}")
     if restricted := not_for_commerce(spec):
-        say(f"Not for commercial use, as what it learnt from is not: {', '.join(restricted)}.")
+        listener.say(f"Not for commercial use, as what it learnt from is not: {', '.join(restricted)}.")
     if delta and spec.encoder_weights is not None:
-        say(
+        listener.say(
             f"It does not hold the encoder's published weights: keep {spec.encoder_weights.file} beside it, or in the "
             f"folder that {FOLDER_VARIABLE} names."
         )

@@ -14,14 +14,15 @@ from safetensors.torch import load_file
 from torch import nn
 
 from histocyte.apps.cli.labelled import say_notes, say_unpaired
-from histocyte.apps.cli.output import progress_bar, say
 from histocyte.apps.cli.stopping import Stopping
+from histocyte.apps.cli.training_batch import batch_of_run, suitable_batch
 from histocyte.apps.cli.training_curves import Curves
 from histocyte.apps.cli.training_data import TrainingData
 from histocyte.apps.cli.training_options import Adaptation, training_options
 from histocyte.apps.cli.training_result import finished_spec, write_result
 from histocyte.apps.cli.training_start import Start
 from histocyte.core.errors import InputError
+from histocyte.core.listener import SILENT, Listener, in_turn
 from histocyte.encoders.fingerprint import tensor_sha256
 from histocyte.evaluation.protocol import evaluate
 from histocyte.evaluation.report import Report
@@ -44,6 +45,7 @@ from histocyte.training.crops import BatchSource, CropSampler
 from histocyte.training.feature_cache import CachedSampler, FeatureCache
 from histocyte.training.fit import TrainingOptions, fit, prepare
 from histocyte.training.images import check_same_images
+from histocyte.training.journal import steps_done
 from histocyte.training.ranks import joined, launched
 from histocyte.training.state import load_moving
 from histocyte.training.terms import TISSUE_TERM
@@ -65,6 +67,7 @@ class TrainingRun:
         plan: How the recipe is trained, by name (`recipes.plans`).
         recipe: Read from a file: it is trained as that says, whatever its plan is now.
         crop_px: Side of a crop in place of the plan's, however large the images are.
+        listener: Told how it goes on.
 
     Raises:
         InputError: Ways that do not go together, or no such plan.
@@ -82,6 +85,7 @@ class TrainingRun:
         plan: str = OURS,
         recipe: ResolvedRecipe | None = None,
         crop_px: int | None = None,
+        listener: Listener = SILENT,
     ) -> None:
         ways.check(beginning)
         self.folder, self.beginning, self.seed, self.ways, self.recipe = folder, beginning, seed, ways, recipe
@@ -91,6 +95,7 @@ class TrainingRun:
         self.crops = recipe.crops if recipe is not None else OUR_CROPS if self.plan is None else self.plan.crops
         self.crop_px = crop_px
         self.ranks = launched()
+        self.listener = listener if self.ranks.leads else SILENT
         self.device = pick_device(device)
         if self.ranks.world > 1 and str(self.device) == "cuda":
             self.device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
@@ -114,9 +119,9 @@ class TrainingRun:
             say_unpaired(folders)
             say_notes([*self.data.training, *self.data.validation, *self.data.left_out])
             for note in self.data.notes:
-                say(note)
-            say(self.data.describe())
-            say(self.data.describe_classes(self.spec.classes.names))
+                self.listener.say(note)
+            self.listener.say(self.data.describe())
+            self.listener.say(self.data.describe_classes(self.spec.classes.names))
         if self.plan is not None:
             self._follow(self.plan)
 
@@ -124,7 +129,7 @@ class TrainingRun:
         """What a plan changes of the network: weights of classes, and a head for tissues where there are some."""
         self.spec = with_class_weights(self.spec, plan, self.data.training)
         if plan.frozen_epochs and not self.beginning.pretrained:
-            self._say(
+            self.listener.say(
                 f"The plan leaves the encoder as it is for {plan.frozen_epochs} epochs, and without --encoder-weights "
                 "that is at random."
             )
@@ -133,12 +138,10 @@ class TrainingRun:
             if any(s.tissue for s in self.data.training):
                 self.spec = self.spec.with_changes(tissues=tissues)
             else:
-                self._say("No image states its tissue (images.csv), so the plan's loss for tissues is left out.")
+                self.listener.say(
+                    "No image states its tissue (images.csv), so the plan's loss for tissues is left out."
+                )
         self.beginning = replace(self.beginning, spec=self.spec)
-
-    def _say(self, text: str) -> None:
-        if self.ranks.leads:
-            say(text)
 
     def _sampler(self, threads: int) -> CropSampler:
         share = self.ranks.rank, self.ranks.world
@@ -155,8 +158,8 @@ class TrainingRun:
         """Train, then write model.safetensors with the best weights and their scores.
 
         Args:
-            given: Options of `training_options`; what is not given is the plan's, or 4,000 steps of 16 crops, validated
-                every 500, at a learning rate of 0.001. None for a recipe that was read.
+            given: Options of `training_options`; what is not given is the plan's, or 4,000 steps of batches that
+                suit the machine, validated every 500, at a learning rate of 0.001. None for a recipe that was read.
 
         Raises:
             TrainingError: It cannot go on; the last good checkpoint is kept.
@@ -173,6 +176,7 @@ class TrainingRun:
         if self.recipe is not None:
             options = self.recipe.training
         else:
+            given["batch"] = given.get("batch") or self._batch(sampler.crop_px)
             options = training_options(self.spec, self.plan, sampler, self.ways, **given)
         options = replace(options, device=str(self.device))
         with joined(self.device) as self.ranks, FolderLock(self.folder) if self.ranks.leads else nullcontext():
@@ -184,13 +188,26 @@ class TrainingRun:
         planned = self.crops.crop_px if self.crop_px is None else self.crop_px
         step = self.spec.multiple
         if sampler.crop_px < planned // step * step:
-            self._say(
+            self.listener.say(
                 f"Crops are {sampler.crop_px} px wide in place of {planned}: at {self.spec.mpp:g} µm/px more than a "
                 "tenth of them would be wider than their images."
             )
         elif sampler.crop_px != planned:
-            self._say(f"Crops are {sampler.crop_px} px wide in place of {planned}: the network takes steps of {step}.")
+            self.listener.say(
+                f"Crops are {sampler.crop_px} px wide in place of {planned}: the network takes steps of {step}."
+            )
         self.crops = replace(self.crops, crop_px=sampler.crop_px)
+
+    def _batch(self, crop_px: int) -> int | None:
+        """Crops in a batch where nobody says: those of the run that goes on, of the plan, or as suit the machine."""
+        before = batch_of_run(self.folder)
+        if before is not None or self.plan is not None or self.ways.cache is not None:
+            return before
+        frozen = self.ways.how == "frozen"
+        batch, why = suitable_batch(self.spec, crop_px, str(self.device), frozen=frozen, processes=self.ranks.world)
+        if why:
+            self.listener.say(why)
+        return batch
 
     def _resolved(self, options: TrainingOptions) -> ResolvedRecipe:
         return ResolvedRecipe(
@@ -205,7 +222,7 @@ class TrainingRun:
         )
 
     def _fit(self, model: Segmenter, crops: CropSampler, options: TrainingOptions) -> None:
-        steps, published = options.steps, {}
+        published: dict[str, str] = {}
         if self._leaves_out:
             published = {name: tensor_sha256(tensor) for name, tensor in model.encoder.state_dict().items()}
         sampler: BatchSource = crops
@@ -213,32 +230,25 @@ class TrainingRun:
             sampler = self._cached(model, crops, self.ways.cache, options)
         fixed = prepare(model, options)
         curves = Curves(self.folder, self.spec.name)
-        reached = 0
-        with Stopping() as stopping, progress_bar("steps", hidden=not self.ranks.leads) as bar:
-            task = bar.add_task("training", total=steps, note="")
-
-            def show(step: int, terms: Mapping[str, float]) -> None:
-                nonlocal reached
-                reached = step
-                bar.update(task, completed=step, note=f"loss {terms['loss']:.2f}")
-
+        with Stopping() as stopping:
             fit(
                 *(model, self.spec, sampler, self.folder, options),
                 fixed=fixed,
                 validate=self._validate,
-                progress=show,
                 on_checkpoint=curves.draw,
                 stop=stopping.asked,
+                listener=self.listener,
                 facts=self._resolved(options).further(),
             )
         if not self.ranks.leads:
             return
         curves.draw(now=True)
+        reached = steps_done(self.folder)
         if stopping.asked():
-            raise stopping.end(f"The state of step {reached:,} of {steps:,} is in '{self.folder}'")
+            raise stopping.end(f"The state of step {reached:,} of {options.steps:,} is in '{self.folder}'")
         best = self.folder / "best.safetensors"
         load_moving(model, load_file(best), fixed, where=best)
-        self._finish(model, reached or steps, published if self._leaves_out else None)
+        self._finish(model, reached, published if self._leaves_out else None)
 
     @property
     def _leaves_out(self) -> bool:
@@ -265,12 +275,11 @@ class TrainingRun:
             needed = cache.bytes_needed(count)
             still = f"{needed / 1e9:.2f} GB still to be made" if needed else "all there"
             size = count * cache.crop_bytes / 1e9
-            self._say(f"Features of {count:,} crops take {size:.2f} GB in '{folder}': {still}.")
+            self.listener.say(f"Features of {count:,} crops take {size:.2f} GB in '{folder}': {still}.")
             if (times := options.steps * options.batch / count) >= 2:
-                self._say(f"Each crop will be seen about {times:,.0f} times; more of them: --cache-passes.")
-            with progress_bar("crops", hidden=not needed) as bar:
-                task = bar.add_task("features", total=count, note="")
-                filled = cache.fill(count, progress=lambda done, total: bar.update(task, completed=done, total=total))
+                self.listener.say(f"Each crop will be seen about {times:,.0f} times; more of them: --cache-passes.")
+            with in_turn(self.listener, unit="crops") as told:
+                filled = cache.fill(count, progress=lambda done, total: told("features", done, total))
         if self.ranks.leads:
             self.ranks.wait()
         filled.share = crops.share
@@ -280,10 +289,13 @@ class TrainingRun:
         assert isinstance(network, Segmenter)
         runtime = TorchRuntime(network, device=str(self.device), threads=1, keep_threads=True)
         model = Model(self.spec, runtime, build_representation(self.spec.representation), "")
-        names = self.spec.classes.names
-        return evaluate(
-            lambda image, mpp: instances_on(image, model, mpp=mpp), self.data.validation, names, replicates=replicates
-        )
+        names, images = self.spec.classes.names, self.data.validation
+        with self.listener.task("scoring", len(images), unit="images") as task:
+            return evaluate(
+                *(lambda image, mpp: instances_on(image, model, mpp=mpp), images, names),
+                replicates=replicates,
+                on_image=lambda _: task.advance(),
+            )
 
     def _validate(self, network: nn.Module) -> dict[str, float]:
         """Mean bPQ over the held-out images of the sets that part touching nuclei, and each set's own scores."""
@@ -299,4 +311,4 @@ class TrainingRun:
         spec = finished_spec(self.spec, self.beginning, self.data, scores=scores, how=how)
         weights = model.state_dict() if delta is None else delta
         path = self.folder / "model.safetensors"
-        write_result(path, spec, self.beginning, weights, delta=delta is not None)
+        write_result(path, spec, weights, delta=delta is not None, listener=self.listener)
