@@ -194,8 +194,11 @@ def _on_white(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """(H, W, 4) straight alpha → (H, W, 3) on white."""
     alpha = rgba[..., 3]
     rgb = np.ascontiguousarray(rgba[..., :3])
-    clear = alpha < 255
+    clear = alpha == 0  # most of what a scanner left out, and quick to fill
     if clear.any():
-        weight = alpha[clear][:, None].astype(np.uint16)
-        rgb[clear] = (rgb[clear] * weight + 255 * (255 - weight) + 127) // 255
+        rgb[clear] = 255
+    edge = (alpha < 255) & ~clear
+    if edge.any():
+        weight = alpha[edge][:, None].astype(np.uint16)
+        rgb[edge] = (rgb[edge] * weight + 255 * (255 - weight) + 127) // 255
     return rgb

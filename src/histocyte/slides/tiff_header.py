@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import tifffile
 
-from histocyte.core.errors import SlideError
+from histocyte.core.errors import HistocyteError, SlideError
+from histocyte.files.foreign import foreign_parser
 from histocyte.slides.depth import used_bits
 from histocyte.slides.protocol import RefusedError
 
@@ -57,11 +59,12 @@ def note_of_the_rest(file: tifffile.TiffFile, read: tifffile.TiffPageSeries) -> 
 
 
 def note_of_others(path: Path, sizes: Collection[tuple[int, int]]) -> tuple[str, ...]:
-    """The same for a reader that takes what has one of these widths and heights."""
-    with tifffile.TiffFile(path) as file:
+    """The same for a reader that takes what has one of these widths and heights; nothing of a file that is too odd."""
+    with suppress(HistocyteError), foreign_parser(SlideError), tifffile.TiffFile(path) as file:
         known = [series for series in file.series if _size(series) in sizes]
         whole = [series for series in known if _axes(series) in _PLAIN]
         return _note((whole or known or file.series)[0], [s for s in file.series if s not in whole])
+    return ()
 
 
 def _note(read: tifffile.TiffPageSeries, others: list[tifffile.TiffPageSeries]) -> tuple[str, ...]:
