@@ -17,6 +17,7 @@ from histocyte.slides.open import open_slide
 from histocyte.slides.openslide_reader import OpenSlideBackend
 from histocyte.slides.reader import PyramidReader
 from histocyte.slides.tiff_reader import TiffBackend
+from histocyte.testing.pyramid import write_pyramid
 from histocyte.testing.vendor_files import write_leica
 
 RNG = np.random.default_rng(0)
@@ -296,3 +297,101 @@ def test_a_file_that_is_no_brightfield_image_is_not_read_by_another_reader(tmp_p
     assert OpenSlideBackend(path).levels[0].size == (256, 256)  # of the first channel alone
     with pytest.raises(SlideError, match="CYX 5×256×256"):
         open_slide(path, mpp=0.25)
+
+
+@pytest.mark.parametrize(
+    ("tag", "value", "message"),
+    [
+        ("ImageWidth", 0, "an image of 0 × 290 px"),
+        ("ImageLength", 0, "an image of 417 × 0 px"),
+        ("ImageWidth", 2**31, "which no slide has"),
+        ("TileWidth", 0, "tiles of 417 × 0 px"),
+        ("TileLength", 2**31 - 1, "more than 1 GiB each"),  # OpenSlide would end the program
+        ("SamplesPerPixel", 0, "damaged|without a grey or RGB"),
+    ],
+)
+def test_impossible_numbers_are_one_line_that_names_the_file(
+    tmp_path: Path, tag: str, value: int, message: str
+) -> None:
+    path = tmp_path / "x.tif"
+    tifffile.imwrite(path, SMOOTH, photometric="rgb", tile=(128, 128))
+    with tifffile.TiffFile(path, mode="r+") as file:
+        changed = file.pages[0].tags[tag]
+        changed.overwrite(value, dtype="I" if value > 2**16 else None)
+    with pytest.raises(SlideError, match=rf"^\S*x\.tif cannot be opened .*({message})[^\n]*$"):
+        open_slide(path, mpp=0.25)
+
+
+def test_a_tile_larger_than_the_file_is_damage_there(tmp_path: Path) -> None:
+    path = tmp_path / "x.tif"
+    tifffile.imwrite(path, SMOOTH, photometric="rgb", tile=(128, 128))
+    with tifffile.TiffFile(path, mode="r+") as file:
+        counts = file.pages[0].tags["TileByteCounts"]
+        counts.overwrite((*counts.value[:-1], 2**32 - 1), dtype="I")
+    with pytest.raises(SlideError, match="a piece of 4,294,967,295 bytes, more than the file has"):
+        OpenSlideBackend(path)  # which would end the program
+    with pytest.raises(SlideError, match=r"x 384–417, y 256–290 px cannot be read"):
+        open_slide(path, mpp=0.25).read(Box(384, 256, 40, 40), mpp=0.25)
+
+
+def test_a_resolution_in_words_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "x.tif"
+    tifffile.imwrite(path, SMOOTH, photometric="rgb", resolution=(4, 4), resolutionunit=3)
+    with tifffile.TiffFile(path, mode="r+") as file:
+        file.pages[0].tags["XResolution"].overwrite("fine", dtype="s")
+    assert TiffBackend(path).stated_mpp is None
+    with pytest.raises(ResolutionError, match="does not state its resolution"):
+        open_slide(path)
+
+
+def test_entities_in_ome_xml_are_not_expanded(tmp_path: Path) -> None:
+    path = tmp_path / "x.ome.tif"
+    tens = "".join(f'<!ENTITY e{i + 1} "{f"&e{i};" * 10}">' for i in range(9))
+    text = f'<?xml version="1.0"?><!DOCTYPE OME [<!ENTITY e0 "lol">{tens}]><OME>&e9;</OME>'
+    tifffile.imwrite(path, SMOOTH, photometric="rgb", description=text, metadata=None)
+    assert _one_line(path) in ("", "image")
+
+
+def _one_line(path: Path) -> str:
+    """What comes of opening and reading: "image", or nothing more than an error of one line."""
+    try:
+        with open_slide(path, mpp=0.25) as slide:
+            slide.read(Box(0, 0, 64, 64), mpp=0.25)
+    except (SlideError, ResolutionError) as error:
+        return "" if "\n" not in str(error) else str(error)
+    return "image"
+
+
+def test_a_jpeg_tile_that_states_another_size_is_not_made(tmp_path: Path) -> None:
+    path = tmp_path / "x.tif"
+    write_pyramid(path, SMOOTH, 0.25)
+    data = bytearray(path.read_bytes())
+    frame = data.index(b"\xff\xc0")
+    data[frame + 5 : frame + 9] = b"\xff\xff\xff\xff"
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match="tiles of 65,535 × 65,535 px, more than 1 GiB each"):
+        TiffBackend(path).read_level(0, Box(0, 0, 9, 9))
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".ome.tif", ".svs", ".scn"])
+def test_altered_heads_end_in_one_line_or_an_image(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"x{suffix}"
+    if suffix == ".scn":
+        write_leica(path, SMOOTH, corner=(100, 70), mpp=(0.25, 0.25))
+    elif suffix == ".ome.tif":
+        _write_pyramid(path)
+    else:
+        text = "Aperio Image Library v1\r\n417x290 (128x128) RGB|AppMag = 40|MPP = 0.25" if suffix == ".svs" else None
+        tifffile.imwrite(path, SMOOTH, photometric="rgb", tile=(128, 128), description=text, metadata=None)
+    whole = path.read_bytes()
+    with tifffile.TiffFile(path) as file:
+        tags = [(tag.offset, tag.valueoffset) for page in file.pages for tag in page.tags.values()]
+    chance = np.random.default_rng(len(suffix))
+    extremes = np.array([0, 1, 255, 2**16, 2**31 - 1, 2**32 - 1], "<u4")
+    for _ in range(60):
+        altered = bytearray(whole)
+        entry, value = tags[chance.integers(len(tags))]
+        place = [value, entry + 4, entry + 2, entry][chance.integers(4)]
+        altered[place : place + 4] = chance.choice(extremes).tobytes()[: 4 if place != entry + 2 else 2]
+        path.write_bytes(altered if chance.random() < 0.8 else altered[: chance.integers(len(altered))])
+        assert _one_line(path) in ("", "image")

@@ -20,12 +20,12 @@ _OTHER_SYNTAXES = frozenset({"1.2.840.10008.1.2", "1.2.840.10008.1.2.2", "1.2.84
 none of them."""
 
 _SYNTAX, _IMAGE_TYPE, _CLASS, _SERIES = 0x00020010, 0x00080008, 0x00080016, 0x0020000E
-_COLUMNS, _ROWS = 0x00480006, 0x00480007
+_COLUMNS, _ROWS, _TILE_COLUMNS, _TILE_ROWS = 0x00480006, 0x00480007, 0x00280011, 0x00280010
 _SHARED, _MEASURES, _SPACING = 0x52009229, 0x00289110, 0x00280030
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _UNDEFINED = 0xFFFFFFFF
 _LONG_TYPES = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"})
-_WANTED = frozenset({_SYNTAX, _IMAGE_TYPE, _CLASS, _SERIES, _COLUMNS, _ROWS, _SPACING})
+_WANTED = frozenset({_SYNTAX, _IMAGE_TYPE, _CLASS, _SERIES, _COLUMNS, _ROWS, _SPACING, _TILE_COLUMNS, _TILE_ROWS})
 
 _MOST_BYTES, _MOST_ELEMENTS, _MOST_DEPTH = 4096, 20_000, 16
 """Of a value that is read, and of what is walked over: no head of a slide comes near them."""
@@ -41,6 +41,7 @@ class Instance:
         is_level: Whether it is a level of a slide, and not its label, an overview, or no image of a slide at all.
         size: Width and height of the whole level, px; None if it does not say.
         spacing_mm: Size of a pixel across and down; None if it does not say.
+        tile: Width and height of a tile, px; None if it does not say.
     """
 
     path: Path
@@ -48,6 +49,7 @@ class Instance:
     is_level: bool
     size: tuple[int, int] | None = None
     spacing_mm: tuple[float, float] | None = None
+    tile: tuple[int, int] | None = None
 
 
 def dicom_files(folder: Path) -> list[Path]:
@@ -81,8 +83,9 @@ def read_instance(path: Path) -> Instance | None:
             path,
             _text(found.get(_SERIES)),
             _text(found.get(_CLASS)) == _SLIDE_IMAGE and "VOLUME" in _text(found.get(_IMAGE_TYPE)).split("\\"),
-            _size(found),
+            _pair(found, "<I", _COLUMNS, _ROWS),
             _spacing(found),
+            _pair(found, "<H", _TILE_COLUMNS, _TILE_ROWS),
         )
     except (OSError, ValueError, struct.error, EOFError):
         return None
@@ -176,9 +179,9 @@ def _text(value: bytes | None) -> str:
     return (value or b"").decode("ascii", "replace").strip(" \0")
 
 
-def _size(found: dict[int, bytes]) -> tuple[int, int] | None:
+def _pair(found: dict[int, bytes], form: str, one: int, other: int) -> tuple[int, int] | None:
     try:
-        return struct.unpack("<I", found[_COLUMNS])[0], struct.unpack("<I", found[_ROWS])[0]
+        return struct.unpack(form, found[one])[0], struct.unpack(form, found[other])[0]
     except (KeyError, struct.error):
         return None
 

@@ -15,7 +15,7 @@ from histocyte.core.geometry import Box
 from histocyte.slides.dicom import Instance, dicom_files, read_instance, slide_series
 from histocyte.slides.fingerprint import fingerprint_files
 from histocyte.slides.protocol import StoredLevel
-from histocyte.slides.tiff_header import note_of_others
+from histocyte.slides.tiff_header import check_sizes, note_of_others, tile_fault
 
 __all__ = ["OpenSlideBackend", "companions_of"]
 
@@ -40,6 +40,7 @@ class OpenSlideBackend:
 
     def __init__(self, path: Path) -> None:
         self._file, self._instances, self.notes = _dicom_slide(path)
+        _check_before_opening(self._file, self._instances)
         self._lock = threading.Lock()
         self._slide: openslide.OpenSlide | None = None
         slide = self._opened()
@@ -102,6 +103,14 @@ class OpenSlideBackend:
                     self._slide = None
             raise
         return _on_white(rgba)
+
+
+def _check_before_opening(file: Path, instances: list[Instance]) -> None:
+    """OpenSlide asks for memory as a file tells it to, and ends the whole program where there is none."""
+    check_sizes(file)
+    for instance in instances:
+        if instance.tile is not None and (fault := tile_fault(*instance.tile)):
+            raise SlideError(f"damaged: {instance.path.name} states {fault}")
 
 
 def _dicom_slide(path: Path) -> tuple[Path, list[Instance], tuple[str, ...]]:

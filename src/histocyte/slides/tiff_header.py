@@ -5,17 +5,27 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import tifffile
 
 from histocyte.core.errors import HistocyteError, SlideError
-from histocyte.files.foreign import foreign_parser
+from histocyte.files.foreign import foreign_parser, size_fault
 from histocyte.slides.depth import used_bits
 from histocyte.slides.protocol import RefusedError
 
-__all__ = ["keyframe_of", "largest_image", "note_of_others", "note_of_the_rest", "stated_bits", "stated_mpp"]
+__all__ = [
+    "check_sizes",
+    "keyframe_of",
+    "largest_image",
+    "note_of_others",
+    "note_of_the_rest",
+    "stated_bits",
+    "stated_mpp",
+    "tile_fault",
+]
 
 _UM_PER_UNIT = {
     "µm": 1.0,
@@ -30,8 +40,47 @@ _UM_PER_UNIT = {
 }
 _PLAIN = frozenset({("YX", 1), ("YXS", 2), ("YXS", 3), ("YXS", 4), ("SYX", 3), ("CYX", 3)})
 """Axes of grey and RGB images, and their channels."""
+_MAGIC = frozenset({b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"})
+_MOST_PAGES = 1000
+_MOST_PIECE_BYTES = 1 << 30
+"""Of a tile or compressed strip: it is decoded as a whole."""
 _NO_SLIDE = re.compile(r"label|macro|thumb|overview|barcode|\bmap\b", re.IGNORECASE)
 """Names of pictures that scanners put beside the slide."""
+
+
+def check_sizes(path: Path) -> None:
+    """See that no page of a TIFF states a size that is impossible; do nothing with a file that is no TIFF.
+
+    OpenSlide asks for memory as a file tells it to, and ends the whole program where there is none.
+
+    Raises:
+        SlideError: One does, or its head cannot be read.
+    """
+    with path.open("rb") as start:
+        if start.read(4) not in _MAGIC:
+            return
+    with foreign_parser(lambda why: SlideError(f"damaged: {why}")), tifffile.TiffFile(path) as file:
+        for number, page in enumerate(islice(file.pages, _MOST_PAGES)):
+            if isinstance(page, tifffile.TiffPage) and (fault := _fault(page, file.filehandle.size)):
+                raise SlideError(f"damaged: page {number} states {fault}")
+
+
+def tile_fault(width: int, height: int, bytes_a_pixel: int = 4) -> str | None:
+    """What is wrong with the size of the pieces that an image is cut into, or None."""
+    if width < 1 or height < 1:
+        return f"tiles of {width:,} × {height:,} px"
+    if width * height * bytes_a_pixel > _MOST_PIECE_BYTES:
+        return f"tiles of {width:,} × {height:,} px, more than 1 GiB each"
+    return None
+
+
+def _fault(page: tifffile.TiffPage, file_bytes: int) -> str | None:
+    if fault := size_fault(page.imagewidth, page.imagelength):
+        return fault
+    if page.is_tiled and (fault := tile_fault(page.tilewidth, page.tilelength)):
+        return fault
+    most = max(page.databytecounts, default=0)
+    return f"a piece of {most:,} bytes, more than the file has" if most > file_bytes else None
 
 
 def largest_image(file: tifffile.TiffFile) -> tifffile.TiffPageSeries:

@@ -17,17 +17,23 @@ from numpy.typing import NDArray
 
 from histocyte.core.errors import SlideError, require
 from histocyte.core.geometry import Box
-from histocyte.files.foreign import foreign_parser, reason_of
+from histocyte.files.foreign import foreign_parser, reason_of, size_fault
 from histocyte.slides.depth import depth_note, used_bits
 from histocyte.slides.fingerprint import fingerprint_files
 from histocyte.slides.protocol import StoredLevel
 from histocyte.slides.tiff_colours import Colours, colours_of, look_at
-from histocyte.slides.tiff_header import keyframe_of, largest_image, note_of_the_rest, stated_bits, stated_mpp
+from histocyte.slides.tiff_header import (
+    keyframe_of,
+    largest_image,
+    note_of_the_rest,
+    stated_bits,
+    stated_mpp,
+    tile_fault,
+)
 
 __all__ = ["TiffBackend"]
 
 _CACHE_BYTES = 64 << 20
-_MAX_SEGMENT_BYTES = 1 << 30
 _ROWS_AT_ONCE = 256
 _JPEG, _RAW = 7, 1
 _RGB = 2
@@ -206,6 +212,8 @@ def _levels(series: tifffile.TiffPageSeries, file: tifffile.TiffFile) -> tuple[t
 
 def _planes(page: tifffile.TiffPage | tifffile.TiffFrame) -> list[_Plane]:
     key = keyframe_of(page)
+    if fault := size_fault(key.imagewidth, key.imagelength):
+        raise SlideError(fault)
     colours = colours_of(key)
     separate = key.planarconfig == 2 and key.samplesperpixel > 1
     stored = 1 if separate else key.samplesperpixel
@@ -214,8 +222,8 @@ def _planes(page: tifffile.TiffPage | tifffile.TiffFrame) -> list[_Plane]:
         return [_raw_plane(key, colours, offsets[0])]
     height, width = (key.tilelength, key.tilewidth) if key.is_tiled else (key.rowsperstrip, key.imagewidth)
     height = min(height, key.imagelength) if not key.is_tiled else height
-    if height * width * stored * (key.bitspersample // 8) > _MAX_SEGMENT_BYTES:
-        raise SlideError("one compressed piece of more than 1 GiB: convert it to a tiled pyramidal TIFF")
+    if fault := tile_fault(width, height, stored * (key.bitspersample // 8)):
+        raise SlideError(f"{fault}: convert it to a tiled pyramidal TIFF")
     decode = _decoder(key)
     grid = -(-key.imagelength // height) * -(-key.imagewidth // width)
     planes = key.samplesperpixel if separate else 1
@@ -294,9 +302,36 @@ def _decode_jpeg(data: bytes, tables: bytes | None, *, is_rgb: bool) -> NDArray[
     adobe = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00" + (b"\x00" if is_rgb else b"\x01")
     head = tables.removesuffix(b"\xff\xd9") if tables else data[:2]
     stream = np.frombuffer(head + adobe + data[2:], np.uint8)
+    if fault := tile_fault(*_jpeg_size(data)):
+        raise ValueError(fault)
     pixels = cv2.imdecode(stream, cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
     if pixels is None:
         raise ValueError("a JPEG tile that cannot be decoded")
     if pixels.ndim == 2:
         return np.asarray(pixels[..., None], np.uint8)
     return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def _jpeg_size(data: bytes) -> tuple[int, int]:
+    """Width and height that a JPEG file states, before anything is made of that size; 0 × 0 where it states none."""
+    place = 2
+    while place + 9 <= len(data) and data[place] == 0xFF:
+        marker = data[place + 1]
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # tables and an extension among the frames
+            return int.from_bytes(data[place + 7 : place + 9]), int.from_bytes(data[place + 5 : place + 7])
+        place += 2 + int.from_bytes(data[place + 2 : place + 4])
+    return 0, 0
+
+
+def _rgb_or_grey(pixels: NDArray[np.uint8] | NDArray[np.uint16], extra: tuple[int, ...]) -> NDArray[np.uint8]:
+    """(H, W, S) of 8 or 16 bits → (H, W, 1 or 3) of 8; alpha (extra sample 1 or 2) goes onto white."""
+    values = (pixels >> 8).astype(np.uint8) if pixels.dtype.itemsize == 2 else pixels.astype(np.uint8, copy=False)
+    colours = 3 if values.shape[2] >= 3 else 1
+    if values.shape[2] == colours:
+        return values
+    colour, alpha = values[..., :colours], values[..., colours : colours + 1]
+    if not extra or extra[0] not in (1, 2):
+        return np.ascontiguousarray(colour)
+    weight = alpha.astype(np.uint16)
+    shown = colour if extra[0] == 1 else (colour * weight + 127) // 255
+    return np.minimum(255, shown + (255 - weight)).astype(np.uint8)
