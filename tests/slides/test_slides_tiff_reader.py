@@ -318,7 +318,7 @@ def test_impossible_numbers_are_one_line_that_names_the_file(
     with tifffile.TiffFile(path, mode="r+") as file:
         changed = file.pages[0].tags[tag]
         changed.overwrite(value, dtype="I" if value > 2**16 else None)
-    with pytest.raises(SlideError, match=rf"^\S*x\.tif cannot be opened .*({message})[^\n]*$"):
+    with pytest.raises(SlideError, match=rf"^\S*x\.tif cannot be (opened|read).*({message})[^\n]*$"):
         open_slide(path, mpp=0.25)
 
 

@@ -67,11 +67,9 @@ def open_slide(path: str | Path, *, mpp: float | None = None) -> SlideReader:
         try:
             return PyramidReader(partial(_BACKENDS[name], path), name=slide_name(path), path=path, mpp=mpp)
         except SlideError as error:
-            if isinstance(error, RefusedError) and not reasons:
+            if isinstance(error, RefusedError):  # what others said of it does not count
                 raise SlideError(f"{path} cannot be read: {error}.") from error
             reasons.append(f"{name}: {error}")
-            if isinstance(error, RefusedError):
-                break
         except MissingExtraError as error:
             missing = error
     if missing is not None:

@@ -321,17 +321,3 @@ def _jpeg_size(data: bytes) -> tuple[int, int]:
             return int.from_bytes(data[place + 7 : place + 9]), int.from_bytes(data[place + 5 : place + 7])
         place += 2 + int.from_bytes(data[place + 2 : place + 4])
     return 0, 0
-
-
-def _rgb_or_grey(pixels: NDArray[np.uint8] | NDArray[np.uint16], extra: tuple[int, ...]) -> NDArray[np.uint8]:
-    """(H, W, S) of 8 or 16 bits → (H, W, 1 or 3) of 8; alpha (extra sample 1 or 2) goes onto white."""
-    values = (pixels >> 8).astype(np.uint8) if pixels.dtype.itemsize == 2 else pixels.astype(np.uint8, copy=False)
-    colours = 3 if values.shape[2] >= 3 else 1
-    if values.shape[2] == colours:
-        return values
-    colour, alpha = values[..., :colours], values[..., colours : colours + 1]
-    if not extra or extra[0] not in (1, 2):
-        return np.ascontiguousarray(colour)
-    weight = alpha.astype(np.uint16)
-    shown = colour if extra[0] == 1 else (colour * weight + 127) // 255
-    return np.minimum(255, shown + (255 - weight)).astype(np.uint8)
