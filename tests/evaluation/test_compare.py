@@ -184,3 +184,18 @@ def test_command_line(tmp_path, monkeypatch):
     table = CliRunner().invoke(APP, arguments)
     assert "A = [red]m0, B = [red]m1; 8 images" in table.stdout
     assert "epithelial: F1" in table.stdout
+
+
+def test_a_comparison_says_who_has_learnt_from_the_images(tmp_path):
+    rows = [image(k, 40) for k in range(4)]
+    path = tmp_path / "taught.json"
+    known = {"learnt": [{"source": "set", "name": n, "by": "content"} for n in ("1", "3", "not compared")]}
+    path.write_bytes(orjson.dumps({**report_of(rows, ()).to_json(), "model": "taught", "known_images": known}))
+    result = compare_reports(stored(rows, ()), read_report(path), replicates=20)
+    assert "taught has learnt from 2 of these 4 images, which favours it" in result.sources["set"].notes[0]
+    assert not any(
+        "learnt" in note for note in compare_reports(stored(rows, ()), stored(rows, ())).sources["set"].notes
+    )
+    path.write_bytes(orjson.dumps({**report_of(rows, ()).to_json(), "known_images": {"learnt": [3]}}))
+    with pytest.raises(InputError, match="'source' is missing"):
+        read_report(path)

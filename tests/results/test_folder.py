@@ -22,9 +22,13 @@ import tifffile
 from histocyte.core.errors import DiskError, InputError, ResolutionError, SlideError
 from histocyte.core.instances import Labels
 from histocyte.core.taxonomy import CONSEP
+from histocyte.datasets.sample import Sample
 from histocyte.evaluation.counts import count_cells
+from histocyte.evaluation.score_history import known_to_its_model
+from histocyte.evaluation.score_pairs import true_images
 from histocyte.export.geoparquet import read_cells
 from histocyte.inference.load import Model
+from histocyte.model.history import History, Standing
 from histocyte.pipeline import Settings
 from histocyte.results import Options, segment_to_folder
 from histocyte.testing.perfect import paint_truth
@@ -163,6 +167,28 @@ def test_finding_nothing_is_explained(perfect_model: Model, tmp_path: Path) -> N
     assert any("No cell was found" in note and "0.25 µm/px" in note for note in record["notes"])
     assert len(read_cells(record["outputs"]["parquet"])) == 0
     assert cv2.imread(record["outputs"]["overview"]) is not None
+
+
+def test_a_result_says_that_the_model_has_learnt_from_the_image_and_so_does_its_score(
+    picture: Path, perfect_model: Model, tmp_path: Path
+) -> None:
+    pixels = np.ascontiguousarray(cv2.imread(str(picture))[..., ::-1])
+    nothing = np.zeros(pixels.shape[:2], np.int32)
+    taught = History.of([Sample("any name", pixels, nothing, None, 0.25, "any set", "a")])
+    model = replace(perfect_model, spec=perfect_model.spec.with_changes(history=taught))
+    part = tmp_path / "part.jpg"
+    cv2.imwrite(str(part), np.ascontiguousarray(pixels[100:360, 60:320, ::-1][::-1]))
+    record = segment_to_folder(part, tmp_path / "out", model, OPTIONS)
+    assert record["known_to_model"] == "learnt"
+    assert any("has learnt from this image or a part of it" in note for note in record["notes"])
+    (tmp_path / "truth").mkdir()
+    np.savez(tmp_path / "truth" / "part.npz", inst=packed_ellipses((260, 260), 9, seed=1).instances)
+    (truth,) = true_images(tmp_path / "truth")
+    assert known_to_its_model(tmp_path / "out" / "part", truth, 0.25) == Standing.LEARNT
+    assert known_to_its_model(tmp_path / "out" / "part" / "cells.parquet", truth, 0.25) == Standing.LEARNT
+    other = segment_to_folder(part, tmp_path / "new", perfect_model, OPTIONS)
+    assert other["known_to_model"] == ""
+    assert known_to_its_model(tmp_path / "new" / "part", truth, 0.25) == Standing.NEW
 
 
 def test_a_wrong_resolution_shows_in_the_notes(picture: Path, perfect_model: Model, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ p-values of one kind and data set: over all its scores, over those of its classe
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -168,9 +168,23 @@ def compare_reports(first: StoredReport, second: StoredReport, *, replicates: in
     sources = {}
     for source in dict.fromkeys(source for source, _ in common):
         pairs = [_agreeing(one[key], other[key]) for key in common if key[0] == source]
-        sources[source] = _compare_source(source, pairs, first.class_names if same_classes else (), replicates, seed)
+        found = _compare_source(source, pairs, first.class_names if same_classes else (), replicates, seed)
+        sources[source] = replace(found, notes=(*_learnt(first, second, pairs), *found.notes))
     unpaired = tuple(key for key in one if key not in other), tuple(key for key in other if key not in one)
     return Comparison((first.title, second.title), sources, unpaired, replicates, seed)
+
+
+def _learnt(
+    first: StoredReport, second: StoredReport, pairs: Sequence[tuple[ImageScores, ImageScores]]
+) -> Iterator[str]:
+    """That a model has learnt from images that it is compared on, in a sentence each."""
+    for report in (first, second):
+        seen = sum((one.info.source, one.info.name) in report.learnt for one, _ in pairs)
+        if seen:
+            yield (
+                f"{report.title} has learnt from {seen} of these {len(pairs)} images, which favours it: compare what "
+                "neither has seen (evaluate --split unseen)."
+            )
 
 
 def _some(keys: Mapping[tuple[str, str], object]) -> str:

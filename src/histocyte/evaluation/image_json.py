@@ -40,6 +40,7 @@ class StoredReport:
         class_names: The K classes.
         images: One row an image.
         mode: How centroids were paired.
+        learnt: Data set and name of those of the images that the model has learnt from, as far as the report says.
     """
 
     path: Path
@@ -47,6 +48,7 @@ class StoredReport:
     class_names: tuple[str, ...]
     images: tuple[ImageScores, ...]
     mode: MatchMode
+    learnt: frozenset[tuple[str, str]] = frozenset()
 
 
 def image_to_json(row: ImageScores) -> dict[str, object]:
@@ -128,12 +130,21 @@ def read_report(path: str | Path) -> StoredReport:
         _check(len(rows) > 0, "it has no images")
         keys = [(row.info.source, row.info.name) for row in rows]
         _check(len(set(keys)) == len(keys), "an image stands in it twice")
+        learnt = _learnt(data)
     except _BrokenError as error:
         raise InputError(f"'{path}' cannot be used: {error}. Write it anew with this version of histocyte.") from error
     title = next((t for t in (data.get("model"), data.get("predictions")) if isinstance(t, str) and t), path.stem)
     if isinstance(data.get("classifier"), str) and data["classifier"]:
         title = f"{title}, classes of {Path(data['classifier']).name}"
-    return StoredReport(path, title, names, tuple(rows), mode)
+    return StoredReport(path, title, names, tuple(rows), mode, learnt)
+
+
+def _learnt(data: Mapping[str, Any]) -> frozenset[tuple[str, str]]:
+    """Images that the model has learnt from; none in reports of earlier versions, which do not say."""
+    if "known_images" not in data:
+        return frozenset()
+    known = _list(_entry(data, "known_images"), "learnt")
+    return frozenset((_text(_entry(k, "source"), "source"), _text(_entry(k, "name"), "name")) for k in known)
 
 
 def image_from_json(data: object, *, n_classes: int) -> ImageScores:

@@ -68,6 +68,9 @@ class RunRecord(SlideFacts):
         outputs: What a file holds → its name in the folder, which it may have moved with.
         output_bytes: The same → its size, as far as it is known.
         notes: What may be wrong with the result, in sentences.
+        model: Name of the model.
+        known_to_model: "learnt", "held_out" or "left_out" where an image is one that the model was made with; empty
+            where it is none, or too large to be.
     """
 
     histocyte: str
@@ -81,6 +84,8 @@ class RunRecord(SlideFacts):
     outputs: dict[str, str]
     output_bytes: dict[str, int] = Field(default_factory=dict)
     notes: list[str]
+    model: str = ""
+    known_to_model: str = ""
 
     @classmethod
     def of(cls, facts: Mapping[str, object]) -> RunRecord:

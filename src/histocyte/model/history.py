@@ -17,6 +17,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from histocyte.core.errors import InputError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from histocyte.datasets.image_print import PrintIndex
     from histocyte.datasets.sample import Sample
 
@@ -275,6 +278,17 @@ class History(BaseModel):
             one if one.standing or not groups[s.source, s.group] else Known(groups[s.source, s.group], "group")
             for s, one in zip(samples, known, strict=True)
         ]
+
+    def know_image(self, image: NDArray[np.uint8], mpp: float) -> Standing:
+        """What the model has had to do with an image, by what it shows alone.
+
+        Args:
+            image: (H, W, 3) RGB.
+            mpp: µm per px.
+        """
+        texts, standings = self._prints()
+        found = _index(texts).find(image, mpp) if texts else ()
+        return max((standings[n] for n in found), default=Standing.NEW)
 
     def unseen(self, samples: Sequence[Sample], *, test: bool = False) -> list[Sample]:
         """The images that the model has not learnt from.

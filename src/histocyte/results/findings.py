@@ -9,15 +9,31 @@ from typing import Any
 
 import numpy as np
 
-from histocyte.core.geometry import area_text
+from histocyte.core.geometry import Box, area_text
 from histocyte.inference.choice import nearest_in_resolution
 from histocyte.inference.load import Model
 from histocyte.slides.protocol import SlideReader
 
-__all__ = ["findings", "peak_memory_mb", "seconds_by_stage"]
+__all__ = ["findings", "known_to_model", "peak_memory_mb", "seconds_by_stage"]
 
 USUAL_NUCLEUS_UM2 = (12.0, 150.0)
 """A median nucleus outside this speaks for a wrongly stated resolution: a lymphocyte has about 30 µm²."""
+
+
+LARGEST_IMAGE_PX = 4096
+"""Models learn from images of up to such a side; larger ones are slides, and not looked up."""
+
+
+def known_to_model(reader: SlideReader, model: Model) -> str:
+    """Whether the model has learnt from an image, by what it shows: "learnt", "held_out", "left_out", or empty."""
+    width, height = reader.size
+    if max(width, height) > LARGEST_IMAGE_PX:
+        return ""
+    history = model.spec.history
+    if model.classifier is not None:
+        history = history.after([(model.classifier.where, model.classifier.spec.history)])
+    standing = history.know_image(reader.read(Box(0, 0, width, height), mpp=reader.mpp), reader.mpp)
+    return standing.name.lower() if standing else ""
 
 
 def findings(
@@ -25,6 +41,10 @@ def findings(
 ) -> list[str]:
     """What a user should know of this result: why nothing was found, or why it may be wrong."""
     notes, stats = [], list(stats)
+    if record.get("known_to_model") == "learnt":
+        notes.append(
+            "The model has learnt from this image or a part of it: what it finds here says nothing of how good it is."
+        )
     upsampled = reader.mpp / model.spec.mpp
     if upsampled > 1.1:
         other = nearest_in_resolution(reader.mpp, model.spec)

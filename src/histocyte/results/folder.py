@@ -20,7 +20,7 @@ from histocyte.formats.geojson.regions import read_roi
 from histocyte.inference.load import Model
 from histocyte.inference.plan import Plan, Settings, check_resolution
 from histocyte.pipeline import finish_blocks
-from histocyte.results.findings import findings, peak_memory_mb, seconds_by_stage
+from histocyte.results.findings import findings, known_to_model, peak_memory_mb, seconds_by_stage
 from histocyte.results.outputs import FORMATS, drawn_regions, write_outputs
 from histocyte.results.record import earlier_record, finished, plain_signature, publish_record
 from histocyte.slides.open import open_slide
@@ -112,6 +112,7 @@ def segment_to_folder(
                 *(folder, plan, journal, tissue.region, named, options.formats), listener=listener, stop=stop
             )
             stats = [journal.read(i).stats for i in sorted(journal.done())]
+            record["known_to_model"] = known_to_model(reader, model)
             record |= {
                 "histocyte": __version__,
                 "slide": shown(slide),

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from histocyte.evaluation.gallery import Gallery
     from histocyte.evaluation.report import Report
     from histocyte.evaluation.score_files import FileScores
@@ -56,7 +58,9 @@ def score(
     if corner is not None and len(images) != 1:
         raise typer.BadParameter(f"--origin {origin} is for one crop, and '{truth}' has {len(images)} files.")
     files = pair_files(predictions, images, truth)
-    report, rows = _score(list(zip(files, images, strict=True)), classes, no_classes, mpp, corner, gallery, as_json)
+    pairs = list(zip(files, images, strict=True))
+    report, rows = _score(pairs, classes, no_classes, mpp, corner, gallery, as_json)
+    known = _known(pairs, mpp)
     if csv is not None:
         report.write_csv(csv)
     if html is not None:
@@ -67,16 +71,33 @@ def score(
         write_html(report, html, title=title, facts=facts, gallery=gallery)
     if as_json:
         about = {"predictions": str(predictions), "truth": str(truth), "files": [row.to_json() for row in rows]}
-        print_json({**about, **report.to_json()})
+        print_json({**about, "known_images": known, **report.to_json()})
         return
     columns = ("data set", "score", "value", "95 % interval", "images")
     print_table(f"{predictions.name}", columns, [tuple(row) for row in report.table()])
     for note in report.interval_notes():
         say_note(note)
+    if learnt := len(known["learnt"]):
+        say_note(
+            f"The model that found these cells has learnt from {learnt} of the {len(images)} images, so scores on them "
+            "say nothing of how good it is."
+        )
     if notes := _notes(rows):
         from histocyte.apps.cli.output import say
 
         say(notes)
+
+
+def _known(pairs: Sequence[tuple[Path, TrueImage]], mpp: float | None) -> dict[str, list[dict[str, str]]]:
+    """The images that the model had to do with, by what that was, as far as results say."""
+    from histocyte.evaluation.score_history import known_to_its_model
+
+    found: dict[str, list[dict[str, str]]] = {"learnt": [], "held_out": [], "left_out": []}
+    for path, image in pairs:
+        info = image.info(mpp)
+        if standing := known_to_its_model(path, image, info.mpp):
+            found[standing.name.lower()].append({"source": info.source, "name": info.name, "by": "content"})
+    return found
 
 
 def _corner(origin: str | None) -> tuple[int, int] | None:
