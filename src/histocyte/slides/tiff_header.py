@@ -87,8 +87,11 @@ def largest_image(file: tifffile.TiffFile) -> tifffile.TiffPageSeries:
     """The largest grey or RGB image.
 
     Raises:
-        RefusedError: There is none.
+        RefusedError: The images are of other kinds.
+        SlideError: There is no image, as in a file that was cut off.
     """
+    if not file.series:
+        raise SlideError("a TIFF whose images are not there: it was cut off")
     images = [series for series in file.series if _axes(series) in _PLAIN]
     if not images:
         there = "; ".join(f"{s.axes} {'×'.join(map(str, s.shape))}" for s in file.series[:3])
