@@ -79,8 +79,8 @@ class Taxonomy:
         try:
             listed = data["classes"]
             assert isinstance(listed, list | tuple)
-            classes = tuple(CellClass(str(c["name"]), _colour(c["colour"])) for c in listed)
-            name = str(data["name"])
+            classes = tuple(CellClass(_text(c["name"]), _colour(c["colour"])) for c in listed)
+            name = _text(data["name"])
         except (KeyError, TypeError, ValueError, IndexError, AssertionError) as error:
             raise InputError(
                 f"Not a taxonomy: {error!r}. Needed: name, classes [{{name, colour [r, g, b]}}]."
@@ -90,6 +90,17 @@ class Taxonomy:
         if twice := [n for n, count in Counter(c.name for c in classes).items() if count > 1 or not n.strip()]:
             raise InputError(f"Each class needs a name of its own, and '{twice[0]}' is none.")
         return cls(name, classes)
+
+
+def _text(value: object) -> str:
+    """A name as it is.
+
+    Raises:
+        TypeError: It is something else than a text.
+    """
+    if not isinstance(value, str):
+        raise TypeError(f"no name: {value!r:.60}")
+    return value
 
 
 def _colour(value: Sequence[Any]) -> tuple[int, int, int]:

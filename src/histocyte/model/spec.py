@@ -26,6 +26,9 @@ _Side = Annotated[int, Field(ge=1, le=2**14)]
 """Of squares that a network is given, px."""
 
 
+_LARGEST_OPTION = 2**31
+
+
 class Part(BaseModel):
     """One part of a model by its registered name, with the options its factory is called with."""
 
@@ -33,6 +36,21 @@ class Part(BaseModel):
 
     name: str
     options: Mapping[str, Any] = Field(default_factory=dict)
+
+    @field_validator("options")
+    @classmethod
+    def _of_possible_numbers(cls, value: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What an option means, its part knows; sizes beyond all reason would fill the memory first."""
+        todo: list[Any] = [value]
+        while todo:
+            one = todo.pop()
+            if isinstance(one, Mapping):
+                todo += one.values()
+            elif isinstance(one, list | tuple):
+                todo += one
+            elif isinstance(one, int | float) and not abs(one) <= _LARGEST_OPTION:  # nor is NaN
+                raise ValueError(f"an option cannot be {one!r:.20}")
+        return value
 
 
 def _bare_name(name: str) -> str:

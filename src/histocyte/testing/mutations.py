@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import random
 from collections.abc import Callable, Iterable, Mapping
@@ -61,11 +62,11 @@ def mutated_json(value: Any, draw: random.Random) -> Any:
     for _ in range(draw.randint(1, 3)):
         places = list(_places(changed))
         if not places:
-            return draw.choice(_ODD_VALUES)
+            return copy.deepcopy(draw.choice(_ODD_VALUES))
         holder, key = draw.choice(places)
         kind = draw.random()
         if kind < 0.7:
-            holder[key] = draw.choice(_ODD_VALUES)
+            holder[key] = copy.deepcopy(draw.choice(_ODD_VALUES))
         elif kind < 0.8:
             del holder[key]
         elif kind < 0.9 and isinstance(holder, dict):
