@@ -6,7 +6,6 @@ import warnings
 from contextlib import suppress
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
@@ -16,6 +15,7 @@ from histocyte.core.geometry import Box
 from histocyte.files.foreign import MOST_PICTURE_PIXELS, foreign_parser, size_fault
 from histocyte.slides.depth import depth_note, in_8_bits, used_bits
 from histocyte.slides.fingerprint import fingerprint_files
+from histocyte.slides.png import check_png, png_kind, png_of_16_bits
 from histocyte.slides.protocol import RefusedError, StoredLevel
 
 __all__ = ["IMAGE_SUFFIXES", "ImageBackend"]
@@ -61,9 +61,10 @@ def _decode(path: Path) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
         try:
             with Image.open(path, formats=_FORMATS) as image:
                 notes = _checked(image)
-                if image.format != "PNG" or _bits_of_png(path) < 16:
+                if image.format == "PNG":
+                    check_png(path)
+                if image.format != "PNG" or png_kind(path)[0] < 16:
                     return _rgb(image), notes
-                image.load()  # says what is damaged, which OpenCV fills with grey
         except UnidentifiedImageError:
             raise SlideError(f"none of {', '.join(_FORMATS)}, whatever its name") from None
         except Image.DecompressionBombError:
@@ -116,17 +117,9 @@ def _rgb(image: Image.Image) -> NDArray[np.uint8]:
 _ALL_CLEAR = "every pixel is fully transparent, so that it shows nothing: save it without its alpha channel"
 
 
-def _bits_of_png(path: Path) -> int:
-    with path.open("rb") as file:
-        return file.read(25)[24]
-
-
 def _of_16_bits(path: Path) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
-    """(H, W, 3) of a PNG of 16 bits, of which Pillow would keep the upper 8, and what to say of them."""
-    stored = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
-    if stored is None or stored.dtype != np.uint16:
-        raise RefusedError("16 bits that cannot be read: save it with 8")
-    stored = stored[..., None] if stored.ndim == 2 else stored
+    """(H, W, 3) of a PNG of 16 bits, and what to say of them."""
+    stored = png_of_16_bits(path)
     colours = 3 if stored.shape[2] >= 3 else 1
     clear = stored.shape[2] > colours
     if clear and not stored[..., colours].any():
@@ -136,7 +129,7 @@ def _of_16_bits(path: Path) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
     out = np.empty((*stored.shape[:2], 3), np.uint8)
     for y in range(0, len(out), _ROWS_AT_ONCE):
         band = stored[y : y + _ROWS_AT_ONCE]
-        shown = in_8_bits(band[..., :colours][..., ::-1], bits)
+        shown = in_8_bits(band[..., :colours], bits)
         if clear:
             weight = (band[..., colours:] >> 8).astype(np.uint16)
             shown = ((shown * weight + 255 * (255 - weight) + 127) // 255).astype(np.uint8)

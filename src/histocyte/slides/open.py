@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 
 import openslide
-import tifffile
 
 from histocyte.core.errors import MissingExtraError, SlideError
 from histocyte.files.foreign import broken_link
@@ -19,6 +18,7 @@ from histocyte.slides.image_reader import IMAGE_SUFFIXES, ImageBackend
 from histocyte.slides.openslide_reader import OpenSlideBackend
 from histocyte.slides.protocol import Backend, RefusedError, SlideReader
 from histocyte.slides.reader import PyramidReader
+from histocyte.slides.tiff_header import open_tiff
 from histocyte.slides.tiff_reader import TiffBackend
 
 __all__ = ["SLIDE_SUFFIXES", "no_such", "open_slide", "slide_name"]
@@ -30,8 +30,8 @@ _SCAN_SUFFIXES = _TIFF_SUFFIXES | _VENDOR_SUFFIXES | {".dcm"}
 SLIDE_SUFFIXES = _SCAN_SUFFIXES | IMAGE_SUFFIXES
 """Endings (lower case) of the files that count as slides in a folder."""
 
-_PLAIN_TIFF = "generic-tiff"
-"""What OpenSlide calls one that no vendor wrote."""
+_NO_VENDORS = ("generic-tiff", None)
+"""What OpenSlide calls a TIFF that no vendor wrote."""
 
 _RGB = (2, 6)
 """RGB and YCbCr among TIFF's photometric interpretations."""
@@ -109,7 +109,7 @@ def _order(path: Path) -> tuple[str, ...]:
 
 
 def _is_ome(path: Path) -> bool:
-    with suppress(Exception), tifffile.TiffFile(path) as file:  # whatever is wrong is said by who opens it
+    with suppress(Exception), open_tiff(path) as file:  # whatever is wrong is said by who opens it
         return bool(file.is_ome)
     return False
 
@@ -120,8 +120,8 @@ def _is_beyond_openslide(path: Path) -> bool:
     Of 16 bits OpenSlide keeps the upper 8, so that a picture of 12 is black; where all is transparent, it shows white.
     """
     with suppress(Exception):
-        if openslide.OpenSlide.detect_format(path) == _PLAIN_TIFF:
-            with tifffile.TiffFile(path) as file:
+        if openslide.OpenSlide.detect_format(path) in _NO_VENDORS:
+            with open_tiff(path) as file:
                 page = file.pages.first
                 return page.bitspersample > 8 or bool(page.extrasamples) or page.photometric not in _RGB
     return False

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
-from contextlib import suppress
+import struct
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ __all__ = [
     "largest_image",
     "note_of_others",
     "note_of_the_rest",
+    "open_tiff",
     "stated_bits",
     "stated_mpp",
     "tile_fault",
@@ -41,9 +43,11 @@ _UM_PER_UNIT = {
 _PLAIN = frozenset({("YX", 1), ("YXS", 2), ("YXS", 3), ("YXS", 4), ("SYX", 3), ("CYX", 3)})
 """Axes of grey and RGB images, and their channels."""
 _MAGIC = frozenset({b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"})
-_MOST_PAGES = 1000
+_MOST_CHECKED_PAGES = 1000
 _MOST_PIECE_BYTES = 1 << 30
 """Of a tile or compressed strip: it is decoded as a whole."""
+_BIG_TIFF = 43
+_MOST_PAGES = 1 << 16
 _NO_SLIDE = re.compile(r"label|macro|thumb|overview|barcode|\bmap\b", re.IGNORECASE)
 """Names of pictures that scanners put beside the slide."""
 
@@ -59,8 +63,8 @@ def check_sizes(path: Path) -> None:
     with path.open("rb") as start:
         if start.read(4) not in _MAGIC:
             return
-    with foreign_parser(lambda why: SlideError(f"damaged: {why}")), tifffile.TiffFile(path) as file:
-        for number, page in enumerate(islice(file.pages, _MOST_PAGES)):
+    with foreign_parser(lambda why: SlideError(f"damaged: {why}")), open_tiff(path) as file:
+        for number, page in enumerate(islice(file.pages, _MOST_CHECKED_PAGES)):
             if isinstance(page, tifffile.TiffPage) and (fault := _fault(page, file.filehandle.size)):
                 raise SlideError(f"damaged: page {number} states {fault}")
 
@@ -81,6 +85,44 @@ def _fault(page: tifffile.TiffPage, file_bytes: int) -> str | None:
         return fault
     most = max(page.databytecounts, default=0)
     return f"a piece of {most:,} bytes, more than the file has" if most > file_bytes else None
+
+
+@contextmanager
+def open_tiff(path: Path) -> Iterator[tifffile.TiffFile]:
+    """A TIFF whose list of pages comes to an end.
+
+    Raises:
+        Exception: It does not, or the file is none. Call it within `files.foreign.foreign_parser`.
+    """
+    _check_pages(path)
+    with tifffile.TiffFile(path) as file:
+        yield file
+
+
+def _check_pages(path: Path) -> None:
+    """Follow the list of pages, which in a damaged file may lead back to a page before; tifffile follows it forever.
+
+    Raises:
+        ValueError: It does, or has more than any image. What else is wrong with it is for tifffile to say.
+    """
+    with path.open("rb") as file, suppress(struct.error, OSError):
+        head = file.read(8)
+        order = {b"II": "<", b"MM": ">"}.get(head[:2])
+        if order is None:
+            return
+        large = struct.unpack(f"{order}H", head[2:4])[0] == _BIG_TIFF
+        count_form, offset_form, tag_bytes = ("Q", "Q", 20) if large else ("H", "I", 12)
+        count_bytes, offset_bytes = struct.calcsize(f"<{count_form}"), struct.calcsize(f"<{offset_form}")
+        (offset,) = struct.unpack(f"{order}{offset_form}", file.read(8) if large else head[4:])
+        seen: set[int] = set()
+        while offset:
+            if offset in seen or len(seen) == _MOST_PAGES:
+                raise ValueError("its list of pages does not end")
+            seen.add(offset)
+            file.seek(offset)
+            (tags,) = struct.unpack(f"{order}{count_form}", file.read(count_bytes))
+            file.seek(offset + count_bytes + tags * tag_bytes)
+            (offset,) = struct.unpack(f"{order}{offset_form}", file.read(offset_bytes))
 
 
 def largest_image(file: tifffile.TiffFile) -> tifffile.TiffPageSeries:
@@ -112,7 +154,7 @@ def note_of_the_rest(file: tifffile.TiffFile, read: tifffile.TiffPageSeries) -> 
 
 def note_of_others(path: Path, sizes: Collection[tuple[int, int]]) -> tuple[str, ...]:
     """The same for a reader that takes what has one of these widths and heights; nothing of a file that is too odd."""
-    with suppress(HistocyteError), foreign_parser(SlideError), tifffile.TiffFile(path) as file:
+    with suppress(HistocyteError), foreign_parser(SlideError), open_tiff(path) as file:
         known = [series for series in file.series if _size(series) in sizes]
         whole = [series for series in known if _axes(series) in _PLAIN]
         return _note((whole or known or file.series)[0], [s for s in file.series if s not in whole])

@@ -26,6 +26,7 @@ from histocyte.slides.tiff_header import (
     keyframe_of,
     largest_image,
     note_of_the_rest,
+    open_tiff,
     stated_bits,
     stated_mpp,
     tile_fault,
@@ -46,7 +47,7 @@ class TiffBackend:
         self._path = path
         with foreign_parser(lambda why: SlideError(f"damaged TIFF: {why}")):
             try:
-                with tifffile.TiffFile(path) as file:
+                with open_tiff(path) as file:
                     series = largest_image(file)
                     levels = _levels(series, file)
                     self.stated_mpp = stated_mpp(file, series)

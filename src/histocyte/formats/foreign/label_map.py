@@ -11,9 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
-import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
@@ -22,11 +20,10 @@ from histocyte.core.errors import InputError
 from histocyte.datasets.label_arrays import LabelArray, check_shape, label_array, read_array, read_label_arrays
 from histocyte.files.foreign import foreign_parser
 from histocyte.formats.foreign.contents import CellFile, Drawn
+from histocyte.slides.png import GREY, GREY_WITH_ALPHA, PALETTE, check_png, png_kind, png_of_16_bits
+from histocyte.slides.tiff_header import open_tiff
 
 __all__ = ["LabelMap", "read_image", "read_mat", "read_npy", "read_npz", "read_tiff"]
-
-_GREY, _PALETTE, _GREY_WITH_ALPHA = 0, 3, 4
-"""Colour types of PNG."""
 
 _MAT_ARRAYS = ("inst_map", "inst_type", "inst_uid", "type_map")
 
@@ -79,35 +76,19 @@ def read_image(path: Path) -> CellFile:
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        check_png(path)
+        bits, colour = png_kind(path)
         with Image.open(path, formats=("PNG",)) as image:
             if (n_frames := getattr(image, "n_frames", 1)) > 1:
                 raise InputError(f"'{path}' holds {n_frames} pictures; needed is one label map.")
-            kind = _kind_of_png(path)
-            if kind not in {_GREY, _GREY_WITH_ALPHA, _PALETTE}:
+            if colour not in {GREY, GREY_WITH_ALPHA, PALETTE}:
                 raise InputError(
                     f"'{path}' is a picture in colour ({image.mode}); needed is a label map: an id for each cell."
                 )
-            labels = np.asarray(image)
-    if kind == _GREY_WITH_ALPHA:
-        labels = _opaque_grey(labels[..., -1], path)
-    return _from_map(label_array(labels, path), None, path)
-
-
-def _kind_of_png(path: Path) -> int:
-    """The colour type in the header; Pillow takes grey with alpha of 16 bits for colour."""
-    with path.open("rb") as file:
-        return file.read(26)[25]
-
-
-def _opaque_grey(alpha: NDArray[np.uint8], path: Path) -> NDArray[Any]:
-    """The grey of a picture that Pillow has read with its (H, W) alpha: of 16 bits Pillow keeps but eight."""
-    pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if pixels is None:
-        raise InputError(f"'{path}' cannot be read as an image.")
-    grey = np.asarray(pixels if pixels.ndim == 2 else pixels[..., 0])
-    if (grey[alpha < 255] > 0).any():
+            labels = png_of_16_bits(path) if bits == 16 else np.asarray(image)
+    if colour == GREY_WITH_ALPHA and (labels[..., 0][labels[..., 1] == 0] > 0).any():
         raise InputError(f"'{path}' has ids where it is transparent. Save the label map without an alpha channel.")
-    return grey
+    return _from_map(label_array(labels[..., 0] if labels.ndim == 3 else labels, path), None, path)
 
 
 def read_tiff(path: Path) -> CellFile:
@@ -119,7 +100,7 @@ def read_tiff(path: Path) -> CellFile:
     """
     with (
         foreign_parser(lambda why: InputError(f"'{path}' cannot be read as a TIFF ({why}).")),
-        tifffile.TiffFile(path) as file,
+        open_tiff(path) as file,
     ):
         if len(file.series) != 1:
             there = f"{len(file.series)} images; needed is one label map" if file.series else "no page"
