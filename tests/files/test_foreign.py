@@ -63,6 +63,9 @@ def test_what_unpacks_to_more_than_allowed_is_refused(tmp_path: Path) -> None:
         assert unpacked(source, most_bytes=10 << 20) == bytes(10 << 20)
         with pytest.raises(ValueError, match="more than 9 MiB"):
             unpacked(source, most_bytes=9 << 20)
+    bomb = gzip.compress(bytes(70 << 20))
+    with pytest.raises(ValueError, match="more than 64 MiB once it is unpacked"):
+        unpacked(bomb, most_bytes=1 << 31)
     with pytest.raises(HistocyteError, match="end-of-stream"), foreign_parser(InputError):
         unpacked(packed[:-9], most_bytes=10 << 20)
 

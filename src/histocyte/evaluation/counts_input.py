@@ -17,6 +17,7 @@ from histocyte.core.errors import InputError
 from histocyte.core.geometry import check_mpp, stated_origin, to_viewer
 from histocyte.core.taxonomy import Taxonomy
 from histocyte.export.manifest import RUN_FILE, SlideFacts, read_manifest
+from histocyte.files.foreign import foreign_parser
 from histocyte.formats.geojson.cell_objects import cells_of
 from histocyte.formats.geojson.objects import read_objects
 from histocyte.formats.geojson.regions import read_polygons
@@ -175,7 +176,11 @@ def _stem(file: Path) -> str:
 
 
 def _read_parquet(file: Path) -> _Table:
-    try:
+    with foreign_parser(
+        lambda why: InputError(
+            f"'{file}' is not a table of cells by histocyte ({why}). Pass a cells.parquet of 'histocyte segment'."
+        )
+    ):
         # Not read_table: it would take a name=value in the folder's path for a column.
         with pq.ParquetFile(file) as opened:
             about = json.loads(opened.metadata.metadata[b"histocyte"])
@@ -185,10 +190,6 @@ def _read_parquet(file: Path) -> _Table:
         xy = np.column_stack([columns["x"].to_numpy(), columns["y"].to_numpy()]).astype(np.float64)
         xy = to_viewer(xy, stated_origin(about))
         return _Table(xy, kinds, names, True, float(about["mpp"]))
-    except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"'{file}' is not a table of cells by histocyte ({error}). Pass a cells.parquet of 'histocyte segment'."
-        ) from error
 
 
 def _codes(column: pa.ChunkedArray, names: tuple[str, ...]) -> NDArray[np.int64]:

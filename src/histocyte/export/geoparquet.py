@@ -19,14 +19,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import shapely
 from numpy.typing import NDArray
 
 from histocyte.core.cells import Cells
@@ -37,6 +36,7 @@ from histocyte.core.version import __version__
 from histocyte.export.cell_writer import CellWriter
 from histocyte.export.wkb import from_wkb, to_wkb
 from histocyte.files.atomic import write_atomically
+from histocyte.files.foreign import foreign_parser
 
 __all__ = ["GeoParquetWriter", "iter_cells", "read_cells", "write_parquet"]
 
@@ -157,18 +157,13 @@ def iter_cells(path: Path | str, *, batch: int = _ROW_GROUP) -> Iterator[Cells]:
         InputError: Not such a file.
     """
     path = Path(path)
-    try:
-        with pq.ParquetFile(path) as file:
-            about = json.loads(file.metadata.metadata[b"histocyte"])
-            empty = _empty(about)
-            for rows in file.iter_batches(batch):
-                yield _cells(rows, empty)
-    except FileNotFoundError as error:
-        raise InputError(f"There is no file {path}.") from error
-    except (OSError, pa.ArrowException, KeyError, TypeError, ValueError, shapely.errors.ShapelyError) as error:
-        raise InputError(
-            f"{path} is not a table of cells by histocyte ({error}). Pass a cells.parquet of 'histocyte segment'."
-        ) from error
+    if not path.exists():
+        raise InputError(f"There is no file {path}.")
+    with _guarded(path), pq.ParquetFile(path) as file:
+        about = json.loads(file.metadata.metadata[b"histocyte"])
+        empty = _empty(about)
+        for rows in file.iter_batches(batch):
+            yield _cells(rows, empty)
 
 
 def read_cells(path: Path | str) -> Cells:
@@ -180,7 +175,16 @@ def read_cells(path: Path | str) -> Cells:
     parts = list(iter_cells(path))
     if parts:
         return Cells.concatenate(parts)
-    return _empty(json.loads(pq.read_metadata(path).metadata[b"histocyte"]))
+    with _guarded(path):
+        return _empty(json.loads(pq.read_metadata(path).metadata[b"histocyte"]))
+
+
+def _guarded(path: Path | str) -> AbstractContextManager[None]:
+    return foreign_parser(
+        lambda why: InputError(
+            f"{path} is not a table of cells by histocyte ({why}). Pass a cells.parquet of 'histocyte segment'."
+        )
+    )
 
 
 def _empty(about: Mapping[str, Any]) -> Cells:

@@ -37,6 +37,7 @@ MOST_PICTURE_PIXELS = 178_956_970
 """Of an image that is held in memory as a whole: 13,377 × 13,377 px, the 512 MiB of RGB from which Pillow refuses."""
 
 _MOST_REASON_CHARACTERS = 200
+_UNPACKED_BYTES, _PACKING = 64 << 20, 200
 
 # It tells of every oddity of a header by itself, on standard error; what matters of that is in the errors and notes.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
@@ -134,6 +135,8 @@ def refuse_broken_link(path: Path) -> None:
 def unpacked(source: Path | bytes | IO[bytes], *, most_bytes: int) -> bytes:
     """The content of a file that may be gzipped, whatever its name.
 
+    No file of cells is packed to less than a two-hundredth: what unpacks to more was made to fill the memory.
+
     Args:
         source: The file, what it holds, or an open binary file at its start.
         most_bytes: How much it may unpack to.
@@ -148,8 +151,12 @@ def unpacked(source: Path | bytes | IO[bytes], *, most_bytes: int) -> bytes:
     file = io.BytesIO(source) if isinstance(source, bytes) else source
     packed = file.read(2) == b"\x1f\x8b"
     file.seek(0)
+    if packed:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        most_bytes = min(most_bytes, max(_UNPACKED_BYTES, _PACKING * size))
     content = gzip.GzipFile(fileobj=file).read(most_bytes + 1) if packed else file.read(most_bytes + 1)
     if len(content) > most_bytes:
-        size = f"{most_bytes >> 30} GiB" if most_bytes >= 1 << 30 else f"{most_bytes >> 20} MiB"
-        raise ValueError(f"it holds more than {size}")
+        stated = f"{most_bytes >> 30} GiB" if most_bytes >= 1 << 30 else f"{most_bytes >> 20} MiB"
+        raise ValueError(f"it holds more than {stated}{' once it is unpacked' if packed else ''}")
     return content

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import gc
-import gzip
 import json
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any
 import orjson
 
 from histocyte.core.errors import InputError
+from histocyte.files.foreign import foreign_parser, reason_of, unpacked
 
 __all__ = ["load_json", "without_collection"]
 
@@ -45,21 +44,13 @@ def load_json(path: Path) -> Any:
     Raises:
         InputError: It cannot be read, is too large or no JSON.
     """
-    try:
-        with path.open("rb") as file:
-            packed = file.read(2) == b"\x1f\x8b"
-        with gzip.open(path) if packed else path.open("rb") as content:
-            text = content.read(MAX_BYTES + 1)
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"'{path}' cannot be read: {getattr(error, 'strerror', None) or error}.") from error
-    if len(text) > MAX_BYTES:
-        raise InputError(f"'{path}' is larger than {MAX_BYTES >> 30} GiB. Export a part of the slide.")
+    with foreign_parser(lambda why: InputError(f"'{path}' cannot be read: {why}.")):
+        text = unpacked(path, most_bytes=MAX_BYTES)
     text = text.removeprefix(b"\xef\xbb\xbf")
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError as error:
         # The slower reader also knows NaN, other encodings of Unicode, and halves of characters.
-        try:
+        said = reason_of(error)
+        with foreign_parser(lambda _: InputError(f"'{path}' is no valid JSON ({said}). Export it anew.")):
             return json.loads(text, parse_constant=lambda _: None)
-        except (ValueError, RecursionError):
-            raise InputError(f"'{path}' is no valid JSON ({error}). Export it anew.") from error

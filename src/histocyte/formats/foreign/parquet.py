@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from histocyte.core.errors import InputError
 from histocyte.core.geometry import stated_origin, to_viewer
+from histocyte.files.foreign import foreign_parser
 from histocyte.formats.foreign.contents import CellFile
 from histocyte.formats.foreign.polygons import Polygons
 
@@ -29,7 +30,7 @@ def read_parquet_cells(path: Path) -> CellFile:
     Raises:
         InputError: Not such a table.
     """
-    try:
+    with foreign_parser(lambda why: InputError(f"'{path}' is not a table of cells ({why}). Pass a cells.parquet.")):
         with pq.ParquetFile(path) as file:
             about = json.loads((file.metadata.metadata or {}).get(b"histocyte", b"{}"))
             here = file.schema_arrow.names
@@ -50,16 +51,6 @@ def read_parquet_cells(path: Path) -> CellFile:
             _numbers(table, "score"),
             float(about["mpp"]) if "mpp" in about else None,
         )
-    except (
-        OSError,
-        pa.ArrowException,
-        KeyError,
-        TypeError,
-        ValueError,
-        AttributeError,
-        shapely.errors.ShapelyError,
-    ) as error:
-        raise InputError(f"'{path}' is not a table of cells ({error}). Pass a cells.parquet.") from error
 
 
 def _types(table: pa.Table, names: list[str] | None) -> tuple[NDArray[np.int64], list[str]]:
