@@ -142,8 +142,8 @@ def test_a_fold_is_held_out_again(data: Path, tmp_path: Path) -> None:
     once_more = again(data, tmp_path / "again", out / "recipe.json")
     assert (out / "data.json").read_text() == (once_more / "data.json").read_text()
     assert same(out, once_more)
-    odd = changed(out / "recipe.json", tmp_path / "odd.json", lambda f: f["model"].update(multiple=10))
-    with pytest.raises(InputError, match="works in steps of 16 px and the recipe 'hover_unet' in steps of 10"):
+    odd = changed(out / "recipe.json", tmp_path / "odd.json", lambda f: f["model"].update(multiple=8))
+    with pytest.raises(InputError, match="works in steps of 16 px and the recipe 'hover_unet' in steps of 8"):
         again(data, tmp_path / "odd", odd)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ WEIGHTS_FILES = (
 )
 """What the hub's repositories call their weights, in the order in which they are tried."""
 
+_BARE_NAME = re.compile(r"[\w.-][\w. -]{0,200}")
+"""A file's name, which leads nowhere else."""
 _OFFLINE = "Without a network, download it elsewhere and give the file or folder itself."
 
 
@@ -113,10 +116,10 @@ def shards(path: Path) -> list[Path]:
     if not path.name.endswith(".index.json"):
         return [path]
     try:
-        listed = {str(name) for name in json.loads(path.read_text(encoding="utf-8"))["weight_map"].values()}
+        listed = set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values())
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ModelError(f"'{path}' is no index of sharded weights ({first_fault(error)}).") from error
-    if elsewhere := [name for name in sorted(listed) if not name or Path(name).name != name or "\0" in name]:
+    if elsewhere := [name for name in listed if not isinstance(name, str) or not _BARE_NAME.fullmatch(name)]:
         raise ModelError(f"'{path}' lists shards that are no files beside it: {elsewhere[0]!r:.80}.")
     return [path.parent / name for name in sorted(listed)]
 

@@ -75,9 +75,9 @@ def but_is(path: Path) -> str:
 
 
 def _what_zip(path: Path) -> str:
-    if not zipfile.is_zipfile(path):
-        return "a cut-off zip archive, as PyTorch writes them: copy or download it anew"
     try:
+        if not zipfile.is_zipfile(path):
+            return "a cut-off zip archive, as PyTorch writes them: copy or download it anew"
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
