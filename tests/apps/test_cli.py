@@ -13,9 +13,12 @@ import numpy as np
 import pytest
 
 from histocyte.apps.cli import demo as demo_command
+from histocyte.core.cells import Cells
 from histocyte.core.errors import InputError
+from histocyte.core.instances import Labels
+from histocyte.core.taxonomy import CONSEP
 from histocyte.testing.pyramid import write_pyramid
-from histocyte.testing.synthetic import paint_tissue
+from histocyte.testing.synthetic import SyntheticSlide, paint_tissue
 
 
 def histocyte(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -112,8 +115,36 @@ def test_demo_scores_itself_against_the_truth(tmp_path: Path) -> None:
     answer = histocyte("demo", "-o", str(tmp_path), "--json")
     assert answer.returncode == 0, answer.stderr
     record = json.loads(answer.stdout)
-    assert record["score"]["detection_f1"] > 0.8
+    score = record["score"]
+    assert score["detection_f1"] > 0.8
+    classes = score["classes"]
+    assert sum(c["painted"] for c in classes.values()) == score["truth"]
+    assert sum(c["found"] for c in classes.values()) == round(score["recall"] * score["truth"])
+    right = sum(c["called"][name] for name, c in classes.items())
+    assert score["class_accuracy"] == right / sum(c["found"] for c in classes.values())
     assert (tmp_path / "synthetic" / "overview.png").exists()
+
+
+def test_the_demo_says_which_classes_the_found_nuclei_got() -> None:
+    labels = np.zeros((60, 60), np.int32)
+    for i, x in enumerate((5, 20, 35, 50), 1):
+        labels[10:16, x - 3 : x + 3] = i
+    truth = SyntheticSlide(np.zeros((60, 60, 3), np.uint8), Labels(labels, np.array([0, 4, 4, 3, 2], np.uint8)), 0.25)
+    # Spindle, spindle called epithelial, epithelial, and the inflammatory one is missed; one more is false.
+    xy = np.array([[50.0, 50.0], [5, 13], [20, 13], [35, 13]])
+    p = np.eye(4, dtype=np.float32)[[0, 3, 2, 2]]
+    contour = np.concatenate([xy + offset for offset in (-1.0, 1.0)]).reshape(2, 4, 2).transpose(1, 0, 2).reshape(-1, 2)
+    found = Cells(xy, contour, np.arange(5) * 2, np.ones(4, np.float32), p, np.ones(4, np.float32), CONSEP, 0.25)
+    score = demo_command._scored(truth, found)
+    assert (score["truth"], score["recall"], score["precision"]) == (4, 0.75, 0.75)
+    assert score["class_accuracy"] == 2 / 3
+    assert score["classes"]["spindle"] == {
+        "painted": 2, "found": 2, "called": {"other": 0, "inflammatory": 0, "epithelial": 1, "spindle": 1}
+    }  # fmt: skip
+    assert score["classes"]["inflammatory"]["found"] == 0
+    assert demo_command._classes_in_words(score) == (
+        "Of those found 67 % have the painted class: epithelial 1 of 1, spindle 1 of 2 (1 called epithelial)."
+    )
 
 
 def test_the_real_slide_of_the_demo_is_pinned(tmp_path: Path, shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from histocyte.core.cells import Cells
     from histocyte.testing.synthetic import SyntheticSlide
 
 __all__ = ["demo"]
@@ -30,7 +36,7 @@ def demo(
     """See it work: a slide, its cells, a picture and a QuPath file, without any data or network.
 
     Paints a small slide of synthetic H&E tissue whose every nucleus is known, segments it with the default model, and
-    scores the result against the truth.
+    scores the result against the truth: which nuclei were found, and with which class.
 
     Example: histocyte demo -o demo
     """
@@ -50,7 +56,9 @@ def demo(
         slide, truth = _paint(out / "synthetic.tiff", seed)
     record = segment_one(slide, out, load(), Options(force=True), quiet=as_json)
     if truth is not None:
-        record["score"] = _score(truth, Path(record["outputs"]["parquet"]))
+        from histocyte.export.geoparquet import read_cells
+
+        record["score"] = _scored(truth, read_cells(Path(record["outputs"]["parquet"])))
     if as_json:
         print_json(record)
         return
@@ -58,9 +66,10 @@ def demo(
         score = record["score"]
         say(
             f"Against the truth: {score['truth']:,} nuclei painted, {record['cells']:,} found; detection F1 "
-            f"{score['detection_f1']:.2f} (precision {score['precision']:.2f}, recall {score['recall']:.2f}). "
-            "Painted tissue is a demonstration: what the model does on real tissue is on its card."
+            f"{score['detection_f1']:.2f} (precision {score['precision']:.2f}, recall {score['recall']:.2f})."
         )
+        say(_classes_in_words(score))
+        say("Painted tissue is a demonstration: what the model does on real tissue is on its card.")
     outputs = record["outputs"]
     say(f"\nPicture:  {outputs['overview']}")
     say(f"QuPath:   open {slide} in QuPath and drag {outputs['geojson']} onto it")
@@ -77,12 +86,11 @@ def _paint(path: Path, seed: int) -> tuple[Path, SyntheticSlide]:
     return path, slide
 
 
-def _score(truth: SyntheticSlide, cells: Path) -> dict[str, Any]:
-    from histocyte.export.geoparquet import read_cells
+def _scored(truth: SyntheticSlide, found: Cells) -> dict[str, Any]:
+    """Detection and classes of the cells against the painted ones."""
     from histocyte.metrics.detection import centroids, detection_radius_px, match_centroids
 
-    found = read_cells(cells)
-    _, true_xy = centroids(truth.labels.instances)
+    ids, true_xy = centroids(truth.labels.instances)
     match = match_centroids(true_xy, found.xy, radius_px=detection_radius_px(truth.mpp), mode="max_cardinality")
     hits = len(match.truth)
     precision, recall = hits / max(1, len(found)), hits / max(1, len(true_xy))
@@ -91,7 +99,58 @@ def _score(truth: SyntheticSlide, cells: Path) -> dict[str, Any]:
         "precision": precision,
         "recall": recall,
         "detection_f1": 2 * hits / max(1, len(found) + len(true_xy)),
+        **_score_classes(truth, found, ids[match.truth], match.found),
     }
+
+
+def _score_classes(
+    truth: SyntheticSlide, found: Cells, ids: NDArray[np.integer], rows: NDArray[np.integer]
+) -> dict[str, Any]:
+    """Which class the nuclei that were found got.
+
+    Args:
+        truth: The painted slide.
+        found: All found cells.
+        ids: (M,) instance of each true nucleus that was found.
+        rows: (M,) the cell that it was found as.
+
+    Returns:
+        `class_accuracy`, share of the found with the painted class; `classes`, for each painted class `painted` and
+        `found` nuclei and `called`, how many of the found got each class.
+    """
+    import numpy as np
+
+    from histocyte.core.taxonomy import CONSEP
+
+    types = truth.labels.types
+    assert types is not None
+    painted = np.bincount(types[1:], minlength=len(CONSEP) + 1)
+    told = found.probabilities[rows].argmax(axis=1)
+    names = found.taxonomy.names
+    classes = {}
+    for number, name in enumerate(CONSEP.names, 1):
+        called = np.bincount(told[types[ids] == number], minlength=len(names))
+        classes[name] = {
+            "painted": int(painted[number]),
+            "found": int(called.sum()),
+            "called": dict(zip(names, called.tolist(), strict=True)),
+        }
+    right = sum(c["called"].get(name, 0) for name, c in classes.items())
+    return {"class_accuracy": right / max(1, len(rows)), "classes": classes}
+
+
+def _classes_in_words(score: Mapping[str, Any]) -> str:
+    """How many of each class got it, and what most of the others of that class were called."""
+    parts = []
+    for name, c in score["classes"].items():
+        if c["found"]:
+            right = c["called"].get(name, 0)
+            wrong = {other: n for other, n in c["called"].items() if other != name}
+            worst = max(wrong, key=lambda other: wrong[other], default="")
+            astray = f" ({wrong[worst]:,} called {worst})" if worst and wrong[worst] else ""
+            parts.append(f"{name} {right:,} of {c['found']:,}{astray}")
+    share = f"{100 * score['class_accuracy']:.0f} %"
+    return f"Of those found {share} have the painted class: {', '.join(parts)}."
 
 
 def _fetch(path: Path, url: str = REAL_SLIDE) -> Path:
