@@ -163,9 +163,9 @@ def train(
 
     Examples:
         histocyte train data/monuseg data/consep -o runs/mine --encoder-weights resnet18.safetensors
-        histocyte train my_images -o runs/ours --start-from hover-unet-consep --learning-rate 3e-4 --steps 1000
-        histocyte train data/pannuke -o runs/cellvit --recipe cellvit --encoder-weights vit256 --plan published
-        histocyte train data/pannuke -o runs/again --recipe runs/cellvit/recipe.json
+        histocyte train data/mine --mpp 0.25 -o runs/ours --start-from hover-unet-consep --steps 1000
+        histocyte train data/mine --mpp 0.25 -o runs/cellvit --recipe cellvit --encoder-weights vit256 --plan published
+        histocyte train data/mine --mpp 0.25 -o runs/again --recipe runs/cellvit/recipe.json
     """
     from histocyte.core.errors import InputError, require
 
