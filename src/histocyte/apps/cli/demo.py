@@ -127,7 +127,7 @@ def _score_classes(
     painted = np.bincount(types[1:], minlength=len(CONSEP) + 1)
     told = found.probabilities[rows].argmax(axis=1)
     names = found.taxonomy.names
-    classes = {}
+    classes: dict[str, dict[str, Any]] = {}
     for number, name in enumerate(CONSEP.names, 1):
         called = np.bincount(told[types[ids] == number], minlength=len(names))
         classes[name] = {
