@@ -220,3 +220,15 @@ def test_colours_that_cannot_be_shown_are_named(tmp_path: Path) -> None:
         tifffile.imwrite(tmp_path / "x.tif", stored, **options)
         with pytest.raises(SlideError, match=says):
             read_picture(tmp_path / "x.tif")
+
+
+@pytest.mark.parametrize("tiled", [False, True])
+def test_a_tiff_that_asks_to_be_turned_is_not_and_that_is_said(tmp_path: Path, tiled: bool) -> None:
+    """OpenSlide would turn each of its tiles."""
+    tile = {"tile": (16, 32)} if tiled else {}
+    tifffile.imwrite(
+        tmp_path / "x.tif", PIXELS, photometric="rgb", extratags=[("Orientation", "H", 1, 6, True)], **tile
+    )
+    picture = read_picture(tmp_path / "x.tif")
+    np.testing.assert_array_equal(picture.pixels, PIXELS)
+    assert "(TIFF orientation 6); it is read as it is stored" in picture.notes[0]

@@ -13,10 +13,10 @@ from PIL import Image, UnidentifiedImageError
 from histocyte.core.errors import SlideError
 from histocyte.core.geometry import Box
 from histocyte.files.foreign import MOST_PICTURE_PIXELS, foreign_parser, size_fault
-from histocyte.slides.depth import depth_note, in_8_bits, used_bits
 from histocyte.slides.fingerprint import fingerprint_files
 from histocyte.slides.png import check_png, png_kind, png_of_16_bits
 from histocyte.slides.protocol import RefusedError, StoredLevel
+from histocyte.slides.stored import depth_note, in_8_bits, turn_note, used_bits
 
 __all__ = ["IMAGE_SUFFIXES", "ImageBackend"]
 
@@ -89,9 +89,7 @@ def _checked(image: Image.Image) -> tuple[str, ...]:
     turned = 1
     with suppress(Exception):  # what of a camera's remarks is broken does the pixels no harm
         turned = int(image.getexif().get(_ORIENTATION, 1))
-    if turned == 1:
-        return ()
-    return (f"It asks viewers to turn it (EXIF orientation {turned}); it is read as it is stored, unturned.",)
+    return turn_note(turned, "EXIF")
 
 
 def _rgb(image: Image.Image) -> NDArray[np.uint8]:

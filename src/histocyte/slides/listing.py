@@ -63,7 +63,7 @@ def find_slides(
         search = _Search(recursive, None if results is None else Path(results).resolve())
         slides = list(search.expand(path))
         if not slides:
-            raise InputError(_nothing_in(path, search.passed_over, recursive))
+            raise InputError(_nothing_in(path, sorted(search.passed_over, key=_natural), recursive))
         for slide in slides:
             found.setdefault(_identity(slide), slide)
         for other in search.passed_over:

@@ -18,7 +18,7 @@ from histocyte.slides.image_reader import IMAGE_SUFFIXES, ImageBackend
 from histocyte.slides.openslide_reader import OpenSlideBackend
 from histocyte.slides.protocol import Backend, RefusedError, SlideReader
 from histocyte.slides.reader import PyramidReader
-from histocyte.slides.tiff_header import open_tiff
+from histocyte.slides.tiff_header import open_tiff, orientation_of
 from histocyte.slides.tiff_reader import TiffBackend
 
 __all__ = ["SLIDE_SUFFIXES", "no_such", "open_slide", "slide_name"]
@@ -117,13 +117,15 @@ def _is_ome(path: Path) -> bool:
 def _is_beyond_openslide(path: Path) -> bool:
     """Whether it is a TIFF that no vendor wrote, and none of RGB of 8 bits.
 
-    Of 16 bits OpenSlide keeps the upper 8, so that a picture of 12 is black; where all is transparent, it shows white.
+    Of 16 bits OpenSlide keeps the upper 8, so that a picture of 12 is black; where all is transparent, it shows white;
+    and of a picture that is to be turned, it turns each tile.
     """
     with suppress(Exception):
         if openslide.OpenSlide.detect_format(path) in _NO_VENDORS:
             with open_tiff(path) as file:
                 page = file.pages.first
-                return page.bitspersample > 8 or bool(page.extrasamples) or page.photometric not in _RGB
+                plain = page.bitspersample == 8 and not page.extrasamples and page.photometric in _RGB
+                return not plain or orientation_of(page) != 1
     return False
 
 

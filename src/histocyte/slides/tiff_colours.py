@@ -10,8 +10,8 @@ import tifffile
 from numpy.typing import NDArray
 
 from histocyte.core.errors import SlideError
-from histocyte.slides.depth import in_8_bits, used_bits
 from histocyte.slides.protocol import RefusedError
+from histocyte.slides.stored import in_8_bits, used_bits
 
 __all__ = ["Colours", "colours_of", "look_at"]
 

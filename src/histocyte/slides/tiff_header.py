@@ -14,8 +14,8 @@ import tifffile
 
 from histocyte.core.errors import HistocyteError, SlideError
 from histocyte.files.foreign import foreign_parser, size_fault
-from histocyte.slides.depth import used_bits
 from histocyte.slides.protocol import RefusedError
+from histocyte.slides.stored import used_bits
 
 __all__ = [
     "check_sizes",
@@ -23,6 +23,7 @@ __all__ = [
     "largest_image",
     "note_of_others",
     "note_of_the_rest",
+    "orientation_of",
     "open_tiff",
     "stated_bits",
     "stated_mpp",
@@ -230,6 +231,12 @@ def stated_bits(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> int
         case int(highest) | (int(highest), *_) if 0 < highest < 1 << 14:
             return used_bits(highest)
     return None
+
+
+def orientation_of(page: tifffile.TiffPage) -> int:
+    """How viewers are to turn a page, 1 not at all."""
+    tag = page.tags.get("Orientation")
+    return int(tag.value) if tag is not None and tag.value in range(1, 9) else 1
 
 
 def _rational(page: tifffile.TiffPage, name: str) -> float | None:

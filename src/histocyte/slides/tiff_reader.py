@@ -18,15 +18,16 @@ from numpy.typing import NDArray
 from histocyte.core.errors import SlideError, require
 from histocyte.core.geometry import Box
 from histocyte.files.foreign import foreign_parser, reason_of, size_fault
-from histocyte.slides.depth import depth_note, used_bits
 from histocyte.slides.fingerprint import fingerprint_files
 from histocyte.slides.protocol import StoredLevel
+from histocyte.slides.stored import depth_note, turn_note, used_bits
 from histocyte.slides.tiff_colours import Colours, colours_of, look_at
 from histocyte.slides.tiff_header import (
     keyframe_of,
     largest_image,
     note_of_the_rest,
     open_tiff,
+    orientation_of,
     stated_bits,
     stated_mpp,
     tile_fault,
@@ -52,6 +53,7 @@ class TiffBackend:
                     levels = _levels(series, file)
                     self.stated_mpp = stated_mpp(file, series)
                     self.notes = note_of_the_rest(file, series)
+                    self.notes += turn_note(orientation_of(keyframe_of(series.pages[0])), "TIFF")
                     bits = stated_bits(file, series)
             except tifffile.TiffFileError as error:
                 raise SlideError(f"not a TIFF ({reason_of(error)})") from error

@@ -19,6 +19,7 @@ from histocyte.datasets.unlabelled import UnlabelledImage, list_unlabelled
 from histocyte.model.history import History, LearntSet
 from histocyte.model.spec import ModelSpec
 from histocyte.recipes.training import fitting_crop_px
+from histocyte.slides.open import open_slide
 from histocyte.training.crops import held_px
 from histocyte.training.distil_fields import Field, image_field, labelled_field, slide_fields
 
@@ -128,6 +129,8 @@ class DistilData:
             InputError: There is no tissue on it.
         """
         for slide in slides:
+            with open_slide(slide) as reader:
+                self.notes += [f"'{slide}': {note}" for note in reader.notes]
             for each in slide_fields(slide, mpp=mpp, count=count, seed=seed, least_um=least_um):
                 self._add(each)
 

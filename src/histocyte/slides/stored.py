@@ -1,11 +1,11 @@
-"""Pixels of more than 8 bits: how many of the 16 that a file stores are used, and the same picture in 8."""
+"""Pixels as files store them: how many of 16 bits are used, and what a file asks of those who show it."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["depth_note", "in_8_bits", "used_bits"]
+__all__ = ["depth_note", "in_8_bits", "turn_note", "used_bits"]
 
 _DEPTHS = (8, 10, 12, 14, 16)
 """Of cameras and scanners, bits."""
@@ -43,3 +43,17 @@ def depth_note(bits: int, highest: int | None) -> tuple[str, ...]:
         return ()
     why = "as the file states" if highest is None else f"as its highest value is {highest:,}"
     return (f"Its pixels are taken for {bits} bits in 16, {why}.",)
+
+
+def turn_note(orientation: int, kind: str) -> tuple[str, ...]:
+    """What to say of a file that asks viewers to turn or mirror its picture.
+
+    Labels and outlines are of the pixels as they are stored.
+
+    Args:
+        orientation: 1 as it is stored, 2 to 8 otherwise.
+        kind: Where it says so.
+    """
+    if orientation == 1:
+        return ()
+    return (f"It asks viewers to turn it ({kind} orientation {orientation}); it is read as it is stored, unturned.",)
