@@ -9,7 +9,7 @@ from typing import Any
 
 import huggingface_hub
 import pytest
-from huggingface_hub import errors
+from huggingface_hub import constants, errors
 
 
 class Hub:
@@ -65,7 +65,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
     """The hub, its cache empty, and the user without a token."""
     found = Hub(tmp_path / "hub")
     found.cache.mkdir()
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(found.cache))
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(found.cache))
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", found.download)
     monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", found.head)
     monkeypatch.setattr(huggingface_hub, "get_token", lambda: None)
