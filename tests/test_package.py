@@ -64,6 +64,11 @@ def test_the_public_names_are_listed_before_they_are_used() -> None:
     assert {"Cells", "load", "open_slide", "read_cells", "segment", "segment_to_folder", "__version__"} <= set(listed)
 
 
+def test_no_program_of_others_reports_home() -> None:
+    code = "import histocyte, os; print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    assert python(code).strip() == "1"
+
+
 def test_loading_the_command_line_loads_nothing_slow() -> None:
     loaded = python("import sys, histocyte.apps.cli.main; print(*sys.modules)").split()
     assert not SLOW_TO_IMPORT & set(loaded)

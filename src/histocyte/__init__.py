@@ -8,9 +8,12 @@
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 from histocyte.core.version import __version__
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # ONNX Runtime reports its use to its makers; nothing of ours does
 
 if TYPE_CHECKING:
     from histocyte.core.cells import Cells
