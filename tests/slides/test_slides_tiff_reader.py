@@ -291,11 +291,11 @@ def test_pages_and_planes_that_are_left_out_are_named(tmp_path: Path, tiled: boo
 
 
 def test_a_file_that_is_no_brightfield_image_is_not_read_by_another_reader(tmp_path: Path) -> None:
-    channels = np.zeros((5, 256, 256), np.uint8)
+    planes = np.zeros((5, 256, 256, 3), np.uint8)
     path = tmp_path / "x.ome.tif"
-    tifffile.imwrite(path, channels, tile=(128, 128), metadata={"axes": "CYX"})
-    assert OpenSlideBackend(path).levels[0].size == (256, 256)  # of the first channel alone
-    with pytest.raises(SlideError, match="CYX 5×256×256"):
+    tifffile.imwrite(path, planes, tile=(128, 128), photometric="rgb", metadata={"axes": "ZYXS"})
+    assert OpenSlideBackend(path).levels[0].size == (256, 256)  # of the first plane alone
+    with pytest.raises(SlideError, match="x.ome.tif cannot be read.*ZYXS 5×256×256×3"):
         open_slide(path, mpp=0.25)
 
 
@@ -332,6 +332,15 @@ def test_a_tile_larger_than_the_file_is_damage_there(tmp_path: Path) -> None:
         OpenSlideBackend(path)  # which would end the program
     with pytest.raises(SlideError, match=r"x 384–417, y 256–290 px cannot be read"):
         open_slide(path, mpp=0.25).read(Box(384, 256, 40, 40), mpp=0.25)
+
+
+def test_words_of_the_file_break_no_message(tmp_path: Path) -> None:
+    path = tmp_path / "x.tif"
+    tifffile.imwrite(path, SMOOTH, photometric="rgb", rowsperstrip=8, compression="zlib", predictor=True)
+    with tifffile.TiffFile(path, mode="r+") as file:
+        file.pages[0].tags["Predictor"].overwrite("two\nlines", dtype="s")
+    with pytest.raises(SlideError, match=r"^[^\n]*two lines[^\n]*$"):
+        open_slide(path, mpp=0.25)
 
 
 def test_a_resolution_in_words_is_none(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import openslide
 
 from histocyte.core.errors import MissingExtraError, SlideError
-from histocyte.files.foreign import broken_link
+from histocyte.files.foreign import broken_link, reason_of
 from histocyte.files.names import safe_name
 from histocyte.slides.image_reader import IMAGE_SUFFIXES, ImageBackend
 from histocyte.slides.openslide_reader import OpenSlideBackend
@@ -69,7 +69,7 @@ def open_slide(path: str | Path, *, mpp: float | None = None) -> SlideReader:
         except SlideError as error:
             if isinstance(error, RefusedError):  # what others said of it does not count
                 raise SlideError(f"{path} cannot be read: {error}.") from error
-            reasons.append(f"{name}: {error}")
+            reasons.append(f"{name}: {reason_of(error)}")
         except MissingExtraError as error:
             missing = error
     if missing is not None:
