@@ -45,6 +45,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         labels = packed_ellipses((96, 96), 12, seed=number)
         cv2.imwrite(str(folder / f"i{number}.png"), paint_truth(labels, CONSEP)[..., ::-1])
         np.savez(folder / f"i{number}.npz", inst=labels.instances, type=labels.types)
+    (folder / "classes.json").write_text(json.dumps(dict(enumerate(CONSEP.names, 1))))
     return folder
 
 
