@@ -57,7 +57,7 @@ def read_class_list(path: Path, name: str) -> Taxonomy:
     form = '{"1": "tumour", "2": "stroma"}'
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"'{path}' cannot be read ({error}). Needed: {form}.") from error
     if isinstance(data, dict) and "classes" in data:
         return Taxonomy.from_json(data)

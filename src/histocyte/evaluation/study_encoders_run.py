@@ -26,6 +26,7 @@ from histocyte.evaluation.study_encoders_weights import (
     weights_sha256,
 )
 from histocyte.files.atomic import write_atomically
+from histocyte.training.journal import read_json
 
 if TYPE_CHECKING:
     from histocyte.model.segmenter import Segmenter
@@ -101,8 +102,10 @@ def check_folder(
     settings = json.loads(json.dumps(settings))
     order: list[tuple[str, str]] = []
     if path.exists():
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        theirs = stored["settings"]
+        stored = read_json(path)
+        theirs, there = stored.get("settings"), _order(stored.get("order"))
+        if not isinstance(theirs, dict) or there is None:
+            raise InputError(f"'{path}' is damaged: it names no settings or no runs. Use another folder.")
         other = [
             key if isinstance(value, dict) or "sha256" in key else f"{key} {theirs.get(key)} there, {value} now"
             for key, value in settings.items()
@@ -112,13 +115,25 @@ def check_folder(
             raise InputError(
                 f"'{folder}' holds a study with other settings ({', '.join(other)}). Use them, or another folder."
             )
-        order = [(label, taps) for label, taps in stored["order"]]
+        order = there
     order = list(dict.fromkeys([*order, *((run.choice.label, run.taps) for run in runs)]))
     labels = list(dict.fromkeys(label for label, _ in order))
     if reference is not None and reference not in labels:
         raise InputError(f"No encoder here is the reference '{reference}'. There is: {', '.join(labels)}.")
     _write_json(path, {"settings": settings, "order": order})
     return order
+
+
+def _order(stored: object) -> list[tuple[str, str]] | None:
+    """Label and taps of a study's runs as they are stored; None where they are no such thing."""
+    if not isinstance(stored, list):
+        return None
+    pairs = [pair for pair in stored if isinstance(pair, list) and len(pair) == 2 and all(_is_text(t) for t in pair)]
+    return [(label, taps) for label, taps in pairs] if len(pairs) == len(stored) else None
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
 
 
 def run_study(
@@ -248,10 +263,9 @@ class _OneRun:
         return _Reordered(filled, self.run.seed), cache.crop_bytes
 
     def _fit(self, network: Segmenter, sampler: _Reordered) -> None:
-        from safetensors.torch import load_file
 
         from histocyte.training.fit import TrainingOptions, fit, prepare
-        from histocyte.training.state import load_moving
+        from histocyte.training.state import load_moving, load_weights
 
         budget = self.budget
         options = TrainingOptions(
@@ -274,7 +288,7 @@ class _OneRun:
             validate=lambda _: {"bpq": 0.0},
             progress=lambda step, _: self.progress("steps", step, budget.steps),
         )
-        load_moving(network, load_file(place / "best.safetensors"), fixed, where=place / "best.safetensors")
+        load_moving(network, load_weights(place / "best.safetensors"), fixed, where=place / "best.safetensors")
 
     def _score(
         self, network: Segmenter, held_out: Sequence[Sample], class_names: Sequence[str]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from histocyte.evaluation.study_encoders_run import Failure
 from histocyte.evaluation.study_encoders_scores import ALL, SCORES, HeldOut, less, mean_of, over_sets
 from histocyte.evaluation.study_encoders_weights import Ready
 from histocyte.files.csv_file import csv_text
+from histocyte.training.journal import read_json
 
 __all__ = ["SEEDS", "Row", "Table", "as_text", "read_results", "table_of"]
 
@@ -28,6 +28,14 @@ SEEDS = (
     "of seeds with their least and most bPQ."
 )
 """What a reader of the table must not overlook."""
+
+
+_FACTS: Mapping[str, type | tuple[type, ...]] = {
+    **dict.fromkeys(("label", "name", "taps", "tapped_what", "licence", "weights_sha256"), str),
+    **dict.fromkeys(("seed", "encoder_parameters", "decoder_parameters", "feature_bytes_per_crop"), int),
+    **{"tapped": list, "images": list, "seconds": dict, "crops_per_s": (int, float), "random": bool},
+}
+"""What a run's result.json has to say, and in which form."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,10 +173,23 @@ class Table:
 
 
 def read_results(folder: Path, order: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
-    """Results of the study's finished runs, in order."""
-    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("runs/*/result.json"))]
+    """Results of the study's finished runs, in order.
+
+    Raises:
+        InputError: One of them is damaged.
+    """
     place = {key: number for number, key in enumerate(order)}
-    known = [r for r in found if (r["label"], r["taps"]) in place]
+    known: list[dict[str, Any]] = []
+    for path in sorted(folder.glob("runs/*/result.json")):
+        found = read_json(path)
+        wrong = next((key for key, kind in _FACTS.items() if not isinstance(found.get(key), kind)), None)
+        wrong = wrong or (None if found["images"] else "images")
+        if wrong is not None:
+            raise InputError(
+                f"'{path}' is damaged ('{wrong}'). Delete '{path.parent}', and the same command does that run again."
+            )
+        if (found["label"], found["taps"]) in place:
+            known.append(found)
     return sorted(known, key=lambda r: (place[r["label"], r["taps"]], r["seed"]))
 
 

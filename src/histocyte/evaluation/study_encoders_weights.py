@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from histocyte.encoders.availability import check
 from histocyte.encoders.card import EncoderCard
 from histocyte.evaluation.study_encoders import Choice
 from histocyte.model.checkpoint import read_spec
+from histocyte.training.journal import read_json
 
 __all__ = ["Ready", "check_same_weights", "check_unseen", "lacking_weights", "weights_sha256"]
 
@@ -85,8 +85,7 @@ def check_same_weights(result: Path, choice: Choice) -> None:
     Raises:
         InputError: It is one.
     """
-    stored = json.loads(result.read_text(encoding="utf-8"))
-    if stored["weights_sha256"] != weights_sha256(choice):
+    if read_json(result).get("weights_sha256") != weights_sha256(choice):
         raise InputError(
             f"'{result.parent}' holds the result of another weights file of this name. Delete that folder, or give "
             "the file another name."

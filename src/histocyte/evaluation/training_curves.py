@@ -60,9 +60,23 @@ def write_curves(run: Path, *, title: str) -> tuple[Path, Path]:
 
     Raises:
         MissingExtraError: matplotlib is not installed.
-        InputError: The run has no log.
+        InputError: The run has no log, or one that is damaged.
         DiskError: A file cannot be written.
     """
+    try:
+        page, png = _drawn(run, title)
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, csv.Error) as error:
+        said = " ".join(str(error).split())
+        raise InputError(f"What '{run}' says of its training is damaged ({said}); it gives no curves.") from error
+    files = run / "curves.png", run / "curves.html"
+    for path, content in zip(files, (png, as_utf8(page)), strict=True):
+        with write_atomically(path) as file:
+            file.write(content)
+    return files
+
+
+def _drawn(run: Path, title: str) -> tuple[str, bytes]:
+    """The page, and the picture by itself."""
     log, validation = _columns(run / "log.csv"), _columns(run / "validation.csv")
     if not len(log.get("step", ())):
         raise InputError(f"'{run}' holds no log of a training; its first step writes one.")
@@ -79,11 +93,7 @@ def write_curves(run: Path, *, title: str) -> tuple[Path, Path]:
         svg=base64.b64encode(plot.svg).decode(),
         caption=html.escape(plot.caption),
     )
-    files = run / "curves.png", run / "curves.html"
-    for path, content in zip(files, (png.getvalue(), as_utf8(page)), strict=True):
-        with write_atomically(path) as file:
-            file.write(content)
-    return files
+    return page, png.getvalue()
 
 
 def _plot(log: Columns, validation: Columns, png: io.BytesIO) -> Plot:
@@ -208,5 +218,5 @@ def _facts(run: Path, log: Columns, validation: Columns) -> Sequence[tuple[str, 
 def _read(path: Path) -> dict[str, Any]:
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return {}

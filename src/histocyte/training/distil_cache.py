@@ -44,6 +44,10 @@ _OPEN_FILES = 64
 """Kept open at a time; systems allow some hundreds."""
 
 
+_AXES = {"logits": 3, "labels": 2, "types": 1}
+"""Of what every answer holds."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What a teacher says of an image, at its own resolution.
@@ -201,7 +205,7 @@ class TeacherCache:
         file = self._file(path)
         if file is None:
             raise DiskError(f"'{path}', a teacher's answer, is gone or damaged. Run the same command again.")
-        return Answers(teacher, file)
+        return Answers(teacher, file, path)
 
     def _path(self, teacher: Teacher, field: Field) -> Path:
         return self.folder / f"{teacher.key(field)}.safetensors"
@@ -213,7 +217,10 @@ class TeacherCache:
             return self._open[path]
         try:
             file = safe_open(path, framework="np")
+            whole = all(len(file.get_slice(name).get_shape()) == axes for name, axes in _AXES.items())
         except (SafetensorError, OSError):
+            return None
+        if not whole:
             return None
         self._open[path] = file
         if len(self._open) > _OPEN_FILES:
@@ -224,8 +231,9 @@ class TeacherCache:
 class Answers:
     """What one teacher said of one image, on disk."""
 
-    def __init__(self, teacher: Teacher, file: Any) -> None:
-        self._teacher, self._file = teacher, file
+    def __init__(self, teacher: Teacher, file: Any, path: Path) -> None:
+        self._teacher, self._file, self._path = teacher, file, path
+        self._classes = len(teacher.spec.classes)
 
     def fields_by_kind(self, window: Window, out_px: int) -> Mapping[str, NDArray[np.float32]]:
         """(C, out, out) logits of a window by kind of map (`representations.kinds`); px of the teacher's resolution."""
@@ -238,7 +246,12 @@ class Answers:
         part = self._file.get_slice("labels")
         height, width = part.get_shape()
         labels = cut_nearest(lambda r, c: part[r, c], (height, width), window, out_px)
-        return labels.astype(np.int32), self._file.get_tensor("types")
+        types = self._file.get_tensor("types")
+        if labels.min(initial=0) < 0 or labels.max(initial=0) >= len(types) or types.max(initial=0) > self._classes:
+            raise DiskError(
+                f"'{self._path}', a teacher's answer, is damaged. Delete it and run the same command again."
+            )
+        return labels.astype(np.int32), types.astype(np.uint8)
 
     def features(self, window: Window, out: int) -> NDArray[np.float32]:
         """(D, out, out) features of a window, px of the teacher's resolution."""

@@ -51,7 +51,13 @@ def record_environment(path: Path, facts: dict[str, Any], *, step: int) -> None:
     if path.exists():
         try:
             stays = [s for s in json.loads(path.read_text(encoding="utf-8"))["sessions"] if s["from_step"] < step]
-        except (ValueError, KeyError, TypeError):  # not ours, or of a crash: it says nothing that is still true
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+            RecursionError,
+        ):
             stays = []
     if stays and {k: v for k, v in stays[-1].items() if k != "from_step"} == facts:
         return

@@ -16,6 +16,10 @@ from histocyte.files.atomic import write_atomically
 __all__ = ["Table", "read_json", "steps_done", "write_json"]
 
 
+_MOST_DIGITS = 15
+"""Of the number of a step."""
+
+
 class Table:
     """A CSV file that grows by a row at a time; its first column is the step.
 
@@ -82,18 +86,31 @@ class Table:
         return [_number(row[place]) for row in self._rows()]
 
     def _header(self) -> list[str]:
-        if not self.path.exists():
-            return []
-        with self.path.open(newline="", encoding="utf-8") as file:
-            return next(csv.reader(file), [])
+        rows = self._parsed(self._text().partition("\n")[0])
+        return rows[0] if rows else []
 
     def _rows(self) -> list[list[str]]:
-        with self.path.open(newline="", encoding="utf-8") as file:
-            text = file.read()
+        text = self._text()
         # A last row without its end may lack digits, not only columns.
         whole = text[: text.rfind("\n") + 1]
-        columns, *rows = csv.reader(io.StringIO(whole)) if whole else [[]]
-        return [row for row in rows if len(row) == len(columns) and row[0].isdecimal()]
+        columns, *rows = self._parsed(whole) or [[]]
+        return [r for r in rows if len(r) == len(columns) and r[0].isdecimal() and len(r[0]) <= _MOST_DIGITS]
+
+    def _text(self) -> str:
+        try:
+            return self.path.read_text(encoding="utf-8") if self.path.exists() else ""
+        except (OSError, UnicodeDecodeError) as error:
+            raise self._damaged(error) from error
+
+    def _parsed(self, text: str) -> list[list[str]]:
+        try:
+            return list(csv.reader(io.StringIO(text)))
+        except csv.Error as error:
+            raise self._damaged(error) from error
+
+    def _damaged(self, error: Exception) -> InputError:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        return InputError(f"'{self.path}' is damaged ({reason}). Delete it; what it says of the steps so far is lost.")
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from histocyte.core.errors import DiskError, ModelError
@@ -19,7 +19,7 @@ from histocyte.files.atomic import publish
 from histocyte.training.adapt import Fixed
 from histocyte.training.ema import WeightAverage
 
-__all__ = ["load_moving", "load_state", "moving", "save_state", "save_weights"]
+__all__ = ["load_moving", "load_state", "load_weights", "moving", "save_state", "save_weights"]
 
 _NOTHING = Fixed()
 
@@ -59,6 +59,19 @@ def save_weights(weights: Mapping[str, torch.Tensor], path: Path) -> None:
         DiskError: The file cannot be written; the one before it is kept.
     """
     _write(path, weights)
+
+
+def load_weights(path: Path) -> dict[str, torch.Tensor]:
+    """What `save_weights` wrote.
+
+    Raises:
+        ModelError: It is not there, or damaged.
+    """
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise ModelError(f"'{path}' holds no weights that can be read ({reason}). Use another folder.") from error
 
 
 def _write(path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from safetensors.torch import load_file
 from torch import nn
 
 from histocyte.apps.cli.distil_data import DistilData
@@ -45,8 +44,8 @@ from histocyte.training.distil_losses import (
     loss_weights,
 )
 from histocyte.training.fit import TrainingOptions, fit, prepare
-from histocyte.training.journal import steps_done
-from histocyte.training.state import load_moving
+from histocyte.training.journal import read_json, steps_done
+from histocyte.training.state import load_moving, load_weights
 
 __all__ = ["DistilRun", "DistilSettings"]
 
@@ -218,7 +217,7 @@ class DistilRun:
             reached = steps_done(self.folder)
             raise stopping.end(f"The state of step {reached:,} of {options.steps:,} is in '{self.folder}'")
         best = self.folder / "best.safetensors"
-        load_moving(model, load_file(best), fixed, where=best)
+        load_moving(model, load_weights(best), fixed, where=best)
 
     def _sampler(self, cache: TeacherCache, grid: int) -> DistilSampler:
         colour = Augmentation([step for step in augmentation().steps if step[1] is not dihedral])
@@ -252,7 +251,7 @@ class DistilRun:
         }
         mine = cast(dict[str, Any], json.loads(json.dumps(mine)))
         if path.exists():
-            theirs = json.loads(path.read_text(encoding="utf-8"))
+            theirs = read_json(path)
             other = [key for key, value in mine.items() if theirs.get(key) != value]
             if other:
                 raise InputError(

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from safetensors.torch import load_file
 from torch import nn
 
 from histocyte.apps.cli.labelled import say_notes, say_unpaired
@@ -47,7 +46,7 @@ from histocyte.training.fit import TrainingOptions, fit, prepare
 from histocyte.training.images import check_same_images
 from histocyte.training.journal import steps_done
 from histocyte.training.ranks import joined, launched
-from histocyte.training.state import load_moving
+from histocyte.training.state import load_moving, load_weights
 from histocyte.training.terms import TISSUE_TERM
 
 __all__ = ["TrainingRun"]
@@ -247,7 +246,7 @@ class TrainingRun:
         if stopping.asked():
             raise stopping.end(f"The state of step {reached:,} of {options.steps:,} is in '{self.folder}'")
         best = self.folder / "best.safetensors"
-        load_moving(model, load_file(best), fixed, where=best)
+        load_moving(model, load_weights(best), fixed, where=best)
         self._finish(model, reached, published if self._leaves_out else None)
 
     @property
