@@ -41,7 +41,7 @@ from histocyte.recipes.registry import RECIPES
 
 Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
-STUDENTS = ("lightweight_student", "hover_small", "stardist", "cellpose")
+STUDENTS = ("lightweight_student", "hover_fpn", "hover_small", "stardist", "cellpose")
 """Recipes whose own encoder is a small one, or that are given one here."""
 SMALL_ENCODERS = {"stardist": "mobilenetv2_100", "cellpose": "resnet18"}
 TORCH = "torch, f32"
