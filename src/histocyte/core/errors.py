@@ -22,9 +22,11 @@ __all__ = [
     "ResolutionError",
     "SlideError",
     "UnknownNameError",
-    "first_fault",
+    "reason_of",
     "require",
 ]
+
+_MOST_REASON_CHARACTERS = 200
 
 
 class HistocyteError(Exception):
@@ -81,22 +83,29 @@ class UnknownNameError(InputError):
         super().__init__(f"No {kind} called '{name}'.{guess} There is: {listing}.{' ' + hint if hint else ''}")
 
 
-def first_fault(error: BaseException) -> str:
-    """The first line of what a library says of some data; of pydantic's findings the first one, with its place.
+def reason_of(error: BaseException) -> str:
+    r"""What an exception of others says, as one line of bounded length; of several findings the first, with its place.
 
-    Never more than a few words of the data itself.
+    >>> reason_of(ValueError("two\nlines")), reason_of(KeyError()), reason_of(MemoryError())
+    ('two lines', 'KeyError', 'it asks for more memory than there is')
     """
+    if isinstance(error, MemoryError):
+        return "it asks for more memory than there is"
     if isinstance(error, RecursionError):
-        return "it is nested too deep"
+        return "it is nested too deeply"
     findings = getattr(error, "errors", None)
-    if callable(findings):
-        first = findings()[0]
+    if callable(findings) and isinstance(found := findings(), list) and found:
+        first = found[0]
         place = ".".join(str(p) for p in first["loc"]) or "the whole"
         value = first.get("input")
         got = f", got {value!r}" if isinstance(value, int | float) else ""
-        return f"{place}: {first['msg'].removeprefix('Value error, ').rstrip('.')}{got}"
-    lines = str(error).strip().splitlines()
-    return lines[0].strip().rstrip(".:")[:200] if lines else type(error).__name__
+        said = f"{place}: {first['msg'].removeprefix('Value error, ').rstrip('.')}{got}"
+    else:
+        said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    line = " ".join(said.split()).rstrip(".:")
+    if len(line) > _MOST_REASON_CHARACTERS:
+        line = line[:_MOST_REASON_CHARACTERS] + "…"
+    return line or type(error).__name__
 
 
 def require(module: str, *, extra: str) -> ModuleType:

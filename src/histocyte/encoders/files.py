@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from histocyte.core.errors import InputError, ModelError, first_fault
+from histocyte.core.errors import InputError, ModelError
 from histocyte.encoders.hub import shards
 from histocyte.encoders.pytorch_file import named_tensors, read_pytorch, unwrapped
+from histocyte.files.foreign import foreign_parser
 from histocyte.files.kind import but_is
 
 __all__ = ["read_tensors"]
@@ -37,11 +37,10 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def _safetensors(path: Path) -> dict[str, Tensor]:
-    try:
+    with foreign_parser(
+        lambda why: ModelError(f"'{path}' is no safetensors file, or it is damaged{but_is(path) or f' ({why})'}.")
+    ):
         return load_file(path)
-    except (SafetensorError, ValueError, TypeError, KeyError) as error:
-        reason = but_is(path) or f" ({first_fault(error)})"
-        raise ModelError(f"'{path}' is no safetensors file, or it is damaged{reason}.") from error
 
 
 def _pytorch(path: Path) -> dict[str, Tensor]:

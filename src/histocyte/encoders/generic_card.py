@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from histocyte.core.errors import HistocyteError, InputError, ModelError, first_fault
+from histocyte.core.errors import InputError, ModelError
 from histocyte.encoders.card import IMAGENET, EncoderCard, EncoderFacts
 from histocyte.encoders.hub import read_json
 from histocyte.encoders.timm_import import import_timm
 from histocyte.encoders.timm_options import PLAIN
+from histocyte.files.foreign import foreign_parser
 
 __all__ = ["card_of_config", "card_of_timm", "normalisation_of_timm"]
 
@@ -78,14 +79,10 @@ def card_of_config(where: str, *, revision: str = "main") -> EncoderCard:
     config = read_json(where, "config.json", revision=revision)
     if config is None:
         raise InputError(f"'{where}' has no config.json that would say how its encoder is built.")
-    try:
+    with foreign_parser(
+        lambda why: InputError(f"The config.json of '{where}' describes no encoder that can be built ({why}).")
+    ):
         return _card_of(where, config, revision)
-    except HistocyteError:
-        raise
-    except Exception as error:  # what a config may hold that is none, no list says
-        raise InputError(
-            f"The config.json of '{where}' describes no encoder that can be built ({first_fault(error)})."
-        ) from error
 
 
 def _card_of(where: str, config: Mapping[str, Any], revision: str) -> EncoderCard:

@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from histocyte.core.errors import InputError, ModelError, first_fault
+from histocyte.core.errors import InputError, ModelError, reason_of
 from histocyte.encoders.card import EncoderCard
 from histocyte.files.kind import but_is
 
@@ -118,7 +118,7 @@ def shards(path: Path) -> list[Path]:
     try:
         listed = set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values())
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ModelError(f"'{path}' is no index of sharded weights ({first_fault(error)}).") from error
+        raise ModelError(f"'{path}' is no index of sharded weights ({reason_of(error)}).") from error
     if elsewhere := [name for name in listed if not isinstance(name, str) or not _BARE_NAME.fullmatch(name)]:
         raise ModelError(f"'{path}' lists shards that are no files beside it: {elsewhere[0]!r:.80}.")
     return [path.parent / name for name in sorted(listed)]
@@ -205,7 +205,7 @@ def read_json(where: str, name: str, *, revision: str = "main") -> dict[str, Any
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError, OSError) as error:
-        raise InputError(f"'{name}' of '{where}' is no JSON{but_is(path)} ({first_fault(error)}).") from error
+        raise InputError(f"'{name}' of '{where}' is no JSON{but_is(path)} ({reason_of(error)}).") from error
     if not isinstance(found, dict):
         raise InputError(f"'{name}' of '{where}' is no JSON object.")
     return found

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from histocyte.core.errors import HistocyteError, InputError, MissingExtraError, require
+from histocyte.core.errors import HistocyteError, InputError, MissingExtraError, reason_of, require
 
 __all__ = [
     "MOST_PICTURE_PIXELS",
@@ -36,7 +36,6 @@ MOST_SIDE_PX = 10_000_000
 MOST_PICTURE_PIXELS = 178_956_970
 """Of an image that is held in memory as a whole: 13,377 × 13,377 px, the 512 MiB of RGB from which Pillow refuses."""
 
-_MOST_REASON_CHARACTERS = 200
 _UNPACKED_BYTES, _PACKING = 64 << 20, 200
 
 # It tells of every oddity of a header by itself, on standard error; what matters of that is in the errors and notes.
@@ -76,23 +75,6 @@ def _require_codecs(error: Callable[[str], HistocyteError]) -> None:
         require("imagecodecs", extra="tiff")
     except MissingExtraError as missing:
         raise MissingExtraError(f"{error('its compression needs one more package')} {missing}") from missing
-
-
-def reason_of(error: Exception) -> str:
-    r"""What an exception of others says, as one line of bounded length.
-
-    >>> reason_of(ValueError("two\nlines")), reason_of(KeyError()), reason_of(MemoryError())
-    ('two lines', 'KeyError', 'it asks for more memory than there is')
-    """
-    if isinstance(error, MemoryError):
-        return "it asks for more memory than there is"
-    if isinstance(error, RecursionError):
-        return "it is nested too deeply"
-    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    line = " ".join(said.split()).rstrip(".")
-    if len(line) > _MOST_REASON_CHARACTERS:
-        line = line[:_MOST_REASON_CHARACTERS] + "…"
-    return line or type(error).__name__
 
 
 def size_fault(width: int, height: int, *, most_pixels: int | None = None) -> str | None:

@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as tensors_in
 from safetensors.numpy import save as packed
 
-from histocyte.core.errors import HistocyteError, InputError, ModelError, first_fault
+from histocyte.core.errors import HistocyteError, InputError, ModelError, reason_of
 from histocyte.core.plain_text import plain
 from histocyte.core.taxonomy import Taxonomy
 from histocyte.core.version import __version__
@@ -190,7 +190,7 @@ def load_classifier(path: str | Path) -> CellClassifier:
         head = _head(tensors_in(content), spec, len(Taxonomy.from_json(spec.taxonomy)))
     except (SafetensorError, HistocyteError, ValueError, KeyError, TypeError, RecursionError, OverflowError) as error:
         raise ModelError(
-            f"The classifier '{path}' is damaged ({first_fault(error)}). Make it again: histocyte train classifier."
+            f"The classifier '{path}' is damaged ({reason_of(error)}). Make it again: histocyte train classifier."
         ) from error
     return CellClassifier(spec, head, hashlib.sha256(content).hexdigest(), str(path))
 

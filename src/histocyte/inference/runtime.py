@@ -10,7 +10,8 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from histocyte.core.errors import HistocyteError, ModelError, first_fault
+from histocyte.core.errors import ModelError
+from histocyte.files.foreign import foreign_parser
 
 __all__ = ["DEFAULT_PRECISION", "Precision", "Runtime", "as_maps", "running"]
 
@@ -45,15 +46,13 @@ def running(program: str, path: Path) -> Iterator[None]:
     Raises:
         ModelError: Whatever was raised within.
     """
-    try:
+    with foreign_parser(
+        lambda why: ModelError(
+            f"{program} cannot run '{path}' ({why}). The file is damaged, or this version does not know it: copy it "
+            "anew, or export it again with `histocyte models export`."
+        )
+    ):
         yield
-    except HistocyteError:
-        raise
-    except Exception as error:  # each program has errors of its own
-        raise ModelError(
-            f"{program} cannot run '{path}' ({first_fault(error)}). The file is damaged, or this version does not know "
-            "it: copy it anew, or export it again with `histocyte models export`."
-        ) from error
 
 
 def as_maps(found: ArrayLike, images: NDArray[np.uint8], *, channels: int | None, path: Path) -> NDArray[np.float32]:

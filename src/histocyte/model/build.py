@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
 
-from histocyte.core.errors import HistocyteError, InputError, ModelError, first_fault
+from histocyte.core.errors import InputError, ModelError
 from histocyte.core.registry import Registry
+from histocyte.files.foreign import foreign_parser
 from histocyte.model.spec import ModelSpec, Part
 from histocyte.representations.protocol import Representation
 
@@ -133,11 +134,8 @@ def build_segmenter(spec: ModelSpec) -> Segmenter:
 
 
 def _call(factory: Callable[..., Any], part: Part, *given: object) -> Any:
-    try:
+    # Numbers out of range come back as anything, from torch's and timm's depths too.
+    with foreign_parser(
+        lambda why: ModelError(f"The part '{part.name}' does not take the options {dict(part.options)!r:.300}: {why}.")
+    ):
         return factory(*given, **part.options)
-    except HistocyteError:
-        raise
-    except Exception as error:  # numbers out of range come back as anything, from torch's and timm's depths too
-        raise ModelError(
-            f"The part '{part.name}' does not take the options {dict(part.options)!r:.300}: {first_fault(error)}."
-        ) from error

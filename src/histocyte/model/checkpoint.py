@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError
 
-from histocyte.core.errors import DiskError, InputError, ModelError, first_fault
+from histocyte.core.errors import DiskError, InputError, ModelError
+from histocyte.files.foreign import foreign_parser
 from histocyte.files.kind import but_is
 from histocyte.files.safetensors_header import safetensors_metadata
 from histocyte.model.build import build_segmenter, check_spec
@@ -97,12 +98,10 @@ def load_model(path: str | Path, encoder_weights: str | Path | None = None) -> t
     path = Path(path)
     spec = read_spec(path)
     model = build_segmenter(spec)
-    try:
+    with foreign_parser(
+        lambda why: ModelError(f"'{path}' is damaged or cut off ({why}). Copy it anew, or make it again.")
+    ):
         weights = load_file(path)
-    except (SafetensorError, ValueError, TypeError, KeyError) as error:
-        raise ModelError(
-            f"'{path}' is damaged or cut off ({first_fault(error)}). Copy it anew, or make it again."
-        ) from error
     check_finite(weights, where=str(path))
     try:
         if spec.encoder_weights is not None and not spec.encoder_weights.included:

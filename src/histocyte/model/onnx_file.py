@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from histocyte.core.errors import ModelError, first_fault, require
+from histocyte.core.errors import ModelError, require
 from histocyte.files.atomic import write_atomically
+from histocyte.files.foreign import foreign_parser
 from histocyte.model.checkpoint import SPEC_KEY
 from histocyte.model.onnx_metadata import check_numbers, read_onnx_spec
 from histocyte.model.spec import ModelSpec
@@ -67,10 +68,8 @@ def read_onnx(path: Path) -> tuple[ModelSpec, Any]:
     onnx = require("onnx", extra="export")
     spec = read_onnx_spec(path)
     check_numbers(path)
-    try:
+    with foreign_parser(lambda why: ModelError(f"'{path}' is damaged ({why}). Copy it anew, or export it again.")):
         model = onnx.load(str(path))
-    except Exception as error:  # protobuf has errors of its own
-        raise ModelError(f"'{path}' is damaged ({first_fault(error)}). Copy it anew, or export it again.") from error
     _widen_weights(model, onnx)
     return spec, model
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from histocyte.core.errors import InputError, ModelError, first_fault
+from histocyte.core.errors import InputError, ModelError, reason_of
 from histocyte.core.geometry import MPP_MAX, MPP_MIN
 from histocyte.core.plain_text import plain
 from histocyte.core.taxonomy import Taxonomy
@@ -195,7 +195,7 @@ class ModelSpec(BaseModel):
         try:
             return cls.model_validate_json(text)
         except (ValueError, TypeError, RecursionError) as error:  # also of text that is no Unicode, or no text at all
-            raise ModelError(f"'{where}' holds no valid histocyte model spec: {first_fault(error)}.") from error
+            raise ModelError(f"'{where}' holds no valid histocyte model spec: {reason_of(error)}.") from error
 
     def with_changes(self, **changes: object) -> ModelSpec:
         """A copy with some fields replaced, checked again.
@@ -206,4 +206,4 @@ class ModelSpec(BaseModel):
         try:
             return ModelSpec.model_validate({**self.model_dump(), **changes})
         except ValidationError as error:
-            raise ModelError(f"The model '{self.name}' cannot be changed so: {first_fault(error)}.") from error
+            raise ModelError(f"The model '{self.name}' cannot be changed so: {reason_of(error)}.") from error
