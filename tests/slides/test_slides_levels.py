@@ -22,6 +22,7 @@ TILE = (512, 512)
         ((2401, 2999), (1200, 1499), None, 2),  # the last pixel dropped
         ((2401, 2999), (1201, 1500), None, 2),  # or kept
         (FULL, (800, 1000), TILE, 3),
+        ((24_000, 30_000), (11_997, 15_003), None, 2),  # a few pixels less and more
         (FULL, (1536, 1536), TILE, 2),  # 1200 × 1500 filled up
         (FULL, (1024, 1024), TILE, 4),  # by 3 as well, which no scanner does
         ((40_000, 40_000), (78, 78), None, 512),  # nearer to 513, which no scanner does
@@ -29,6 +30,7 @@ TILE = (512, 512)
         (FULL, (512, 512), TILE, None),  # by 8, 16, 32, ...
         (FULL, (1200, 1000), None, None),  # the sides disagree
         (FULL, (1280, 1500), None, None),
+        ((24_000, 30_000), (12_006, 14_994), None, None),
         ((1000, 700), (1280, 1280), (256, 256), None),
         ((2**31 - 1, 2**31 - 1), (700, 512), TILE, None),
     ],

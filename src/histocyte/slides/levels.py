@@ -10,7 +10,10 @@ __all__ = ["downsample_of"]
 
 _ROUNDED = 0.02
 """Files round pixel spacings: a stated downsample so near to a whole number, relatively, is that number."""
+_FEW_PX = 4
+"""What a level may be cut by at its far end: some scanners leave out tiles' overlaps, others the last columns."""
 _MANY = 8
+"""Whole factors looked at where no power of two explains a size."""
 
 
 def downsample_of(full: tuple[int, int], level: StoredLevel) -> float | None:
@@ -33,14 +36,20 @@ def downsample_of(full: tuple[int, int], level: StoredLevel) -> float | None:
         return 1.0
     ratio = (full[0] / level.size[0] + full[1] / level.size[1]) / 2
     near_ratio = range(max(2, int(ratio * 0.9)), min(int(ratio * 1.1), int(ratio) + 64) + 2)
-    exact = [f for f in near_ratio if all(abs(a / f - b) <= 1 for a, b in zip(full, level.size, strict=True))]
+    exact = [f for f in near_ratio if _is_reduced(full, level.size, f)]
     if exact:
         return float(min(exact, key=lambda f: (not _is_power_of_two(f), abs(f - ratio))))
     padded = _padded_factors(full, level)
     if padded:
         return float(padded[0]) if len(padded) == 1 else None
-    agrees = all(abs(a / ratio - b) <= 1 for a, b in zip(full, level.size, strict=True))
-    return ratio if agrees and ratio >= 1 else None
+    return ratio if ratio >= 1 and _is_reduced(full, level.size, ratio) else None
+
+
+def _is_reduced(full: tuple[int, int], size: tuple[int, int], factor: float) -> bool:
+    """Whether a level is as large as level 0 reduced so, but for the last pixel, or a few of hundreds."""
+    return all(
+        abs(whole / factor - side) <= max(1, min(_FEW_PX, side // 100)) for whole, side in zip(full, size, strict=True)
+    )
 
 
 def _padded_factors(full: tuple[int, int], level: StoredLevel) -> list[int]:
