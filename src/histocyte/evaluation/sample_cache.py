@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import zipfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +38,6 @@ def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
 
 def read_arrays(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]] | None:
     """The arrays of a file; None where it is not there, cut off, or lacks one, so that they are computed again."""
-    try:
-        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
-            return {name: file[name] for name in names}
-    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile):
-        return None
+    with suppress(Exception), path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
+        return {name: file[name] for name in names}
+    return None
