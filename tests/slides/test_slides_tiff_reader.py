@@ -332,6 +332,12 @@ def test_a_tile_larger_than_the_file_is_damage_there(tmp_path: Path) -> None:
         OpenSlideBackend(path)  # which would end the program
     with pytest.raises(SlideError, match=r"x 384–417, y 256–290 px cannot be read"):
         open_slide(path, mpp=0.25).read(Box(384, 256, 40, 40), mpp=0.25)
+    tifffile.imwrite(path, SMOOTH, photometric="rgb", bigtiff=True, tile=(128, 128))
+    with tifffile.TiffFile(path, mode="r+") as file:
+        counts = file.pages[0].tags["TileByteCounts"]
+        counts.overwrite((*counts.value[:-1], 2**60), dtype="Q")
+    with pytest.raises(SlideError, match=r"x 384–417, y 256–290 px cannot be read \(the file ends \d+ bytes early\)"):
+        open_slide(path, mpp=0.25).read(Box(384, 256, 40, 40), mpp=0.25)
 
 
 def test_words_of_the_file_break_no_message(tmp_path: Path) -> None:

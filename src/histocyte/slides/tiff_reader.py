@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
@@ -156,10 +157,11 @@ class _Plane:
 
 def _stored(file: BinaryIO, plane: _Plane, index: int) -> NDArray[np.uint8] | NDArray[np.uint16]:
     """One decoded tile or strip; the last row's may be cut off at the image's edge."""
+    lacking = plane.offsets[index] + plane.counts[index] - os.fstat(file.fileno()).st_size
+    if lacking > 0:  # memory is asked for as the file says, before there is anything to read
+        raise EOFError(f"the file ends {lacking} bytes early")
     file.seek(plane.offsets[index])
     data = file.read(plane.counts[index])
-    if len(data) < plane.counts[index]:
-        raise EOFError(f"the file ends {plane.counts[index] - len(data)} bytes early")
     pixels = plane.decode(data, index)
     row, column = divmod(index, -(-plane.width // plane.segment_width))
     rows = min(plane.segment_height, plane.height - row * plane.segment_height)
