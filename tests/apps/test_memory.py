@@ -46,3 +46,33 @@ def test_what_the_user_set_stays() -> None:
     changed, freed = freed_mb(MALLOC_MMAP_THRESHOLD_="33554432")
     assert changed == "False"
     assert freed < 5
+
+
+HEAPS = """
+import ctypes, threading
+from histocyte.apps.cli.memory import return_freed_memory
+return_freed_memory()
+libc, together = ctypes.CDLL(None), threading.Barrier(8)
+libc.malloc.restype = libc.fdopen.restype = ctypes.c_void_p
+
+def work():
+    together.wait()
+    libc.malloc(100_000)
+    together.wait()
+
+threads = [threading.Thread(target=work) for _ in range(8)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+out = ctypes.c_void_p(libc.fdopen(1, b"w"))
+libc.malloc_info(0, out)
+libc.fflush(out)
+"""
+
+
+@needs_glibc
+@pytest.mark.parametrize(("environment", "most"), [({}, 2), ({"MALLOC_ARENA_MAX": "5"}, 5)])
+def test_threads_share_few_heaps(environment: dict[str, str], most: int) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", HEAPS], check=True, capture_output=True, text=True, env={**os.environ, **environment}
+    )
+    assert ended.stdout.count("<heap nr=") == most

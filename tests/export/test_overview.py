@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Iterator
 
 import numpy as np
@@ -181,3 +182,15 @@ def test_broken_lines_fit_and_lose_nothing(text: str) -> None:
     assert "".join(lines).replace(" ", "") == text.replace(" ", "")
     assert all(lines) or not text
     assert len(wrapped(text, 28, 100, most=2)) <= 2
+
+
+@pytest.mark.parametrize("scale", [0.02, 0.1])
+def test_drawing_holds_little_more_than_pictures(scale: float) -> None:
+    rng = np.random.default_rng(0)
+    cells = _squares(rng.uniform(0, 1400 / scale, (300, 2)).tolist(), rng.integers(0, 4, 300).tolist())
+    picture = _grey(1440, 1440)
+    tracemalloc.start()
+    draw_cells(picture, [cells], CONSEP, scale)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 10 * picture.nbytes

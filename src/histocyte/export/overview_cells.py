@@ -157,14 +157,22 @@ def _density_map(picture: NDArray[np.uint8], tables: Iterator[Cells], colours: N
     top = float(np.percentile(total[total > 1e-3], 98)) if (total > 1e-3).any() else 1.0
     alpha = 215 * np.clip(total / top, 0, 1) ** 0.6
     size = (columns * _BIN_PX, rows * _BIN_PX)
-    ink, alpha = (cv2.resize(a, size, interpolation=cv2.INTER_CUBIC)[:height, :width] for a in (mix, alpha))
-    return _blend(_paled(picture, 0.55), ink.clip(0, 255), alpha.clip(0, 255))
+
+    def enlarged(values: NDArray[np.float32]) -> NDArray[np.float32]:
+        whole = np.asarray(cv2.resize(values, size, interpolation=cv2.INTER_CUBIC)[:height, :width], np.float32)
+        return whole.clip(0, 255, out=whole)
+
+    picture, alpha = _paled(picture, 0.55), enlarged(alpha)
+    for channel in range(3):  # one at a time, as numbers take four times the room of the picture
+        ink = enlarged(np.ascontiguousarray(mix[..., channel]))
+        picture[..., channel] = _blend(picture[..., channel, None], ink[..., None], alpha)[..., 0]
+    return picture
 
 
 def _paled(picture: NDArray[np.uint8], share: float) -> NDArray[np.uint8]:
     """The picture without colour and nearer to white."""
-    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)[..., None].repeat(3, axis=2).astype(np.float32)
-    return np.asarray(grey * (1 - share) + 250 * share, np.float32).astype(np.uint8)
+    paler = (np.arange(256, dtype=np.float32) * (1 - share) + 250 * share).astype(np.uint8)
+    return paler[cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)][..., None].repeat(3, axis=2)
 
 
 def _blend(picture: NDArray[np.uint8], ink: NDArray[np.generic], alpha: NDArray[np.generic]) -> NDArray[np.uint8]:

@@ -28,7 +28,8 @@ _BOUNDS = (
 _NO_DICOM = "a folder without DICOM files"
 _SAME_RATIO = 0.05
 _CELL_PX = 512
-_CACHE_BYTES = 64 << 20
+_CACHE_BYTES = 32 << 20
+"""Of decoded tiles: those that neighbouring blocks share, of a few blocks at a time."""
 
 
 class OpenSlideBackend:
@@ -91,6 +92,14 @@ class OpenSlideBackend:
             return self._slide
 
     def _read(self, level: int, box: Box) -> NDArray[np.uint8]:
+        """A box in bands of rows: OpenSlide gives RGBA, of which a whole box would be held several times over."""
+        out = np.empty((box.height, box.width, 3), np.uint8)
+        for top in range(0, box.height, _CELL_PX):
+            band = Box(box.x, box.y + top, box.width, min(_CELL_PX, box.height - top))
+            out[top : top + _CELL_PX] = self._read_band(level, band)
+        return out
+
+    def _read_band(self, level: int, box: Box) -> NDArray[np.uint8]:
         slide = self._opened()
         downsample = self._downsamples[level]
         location = (round(box.x * downsample), round(box.y * downsample))
