@@ -44,3 +44,13 @@ def test_a_file_that_was_cut_off_is_said_to_be(tmp_path: Path) -> None:
         (tmp_path / "m.safetensors").write_bytes(content[:size])
         with pytest.raises(ModelError, match=r"it is empty|no safetensors file|is damaged or cut off"):
             load_model(tmp_path / "m.safetensors")
+
+
+def test_a_spec_of_a_giant_is_refused_before_it_takes_memory(tmp_path: Path) -> None:
+    assert SMALL is not None
+    spec = read_spec(SMALL)
+    options = {**spec.decoder.options, "widths": [20_000, 20_000, 20_000]}
+    giant = spec.with_changes(decoder={"name": spec.decoder.name, "options": options})
+    save_file(load_file(SMALL), tmp_path / "m.safetensors", metadata={SPEC_KEY: giant.model_dump_json()})
+    with pytest.raises(ModelError, match=r"asks for [\d,]{11,}, and there can be [\d,]{7} at most"):
+        load_model(tmp_path / "m.safetensors")

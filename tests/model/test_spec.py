@@ -56,7 +56,7 @@ def of_classes(count: int) -> Callable[[dict[str, Any]], object]:
         (of_classes(300), "A taxonomy of 300 classes: there can be 255"),
         (options(classes=-1), r"classes: .*got -1"),
         (options(classes="many"), "classes: .*integer"),
-        (options(nucleus_threshold=float("nan")), "an option cannot be nan"),
+        (options(nucleus_threshold=float("nan")), "the option 'nucleus_threshold' cannot be nan"),
         (options(nucleus_threshold=1.5), "nucleus_threshold: .*got 1.5"),
         (options(nucleus_channels=3), "nucleus_channels: .*got 3"),
         (options(min_area_px=-3), "min_area_px: .*got -3"),
@@ -64,16 +64,19 @@ def of_classes(count: int) -> Callable[[dict[str, Any]], object]:
         (options(sobel_px=4), "sobel_px: a kernel has an odd number"),
         (
             lambda s: s["encoder"]["options"].update(depth=10**12),
-            r"encoder\.options: an option cannot be 1000000000000",
+            r"encoder\.options: the option 'depth' cannot be 1000000000000",
         ),
-        (lambda s: s["decoder"]["options"].update(widths=[8, [float("nan")]]), r"decoder\.options: an option"),
+        (
+            lambda s: s["decoder"]["options"].update(widths=[8, [float("nan")]]),
+            r"decoder\.options: the option 'widths' cannot be nan",
+        ),
         (options(colour="red"), "unexpected keyword argument 'colour'"),
         (lambda s: s["representation"].update(name="horer"), "Did you mean 'hover'"),
-        (lambda s: s["representation"].update(name="flow", options={"classes": 4, "steps": 10**9}), "steps: "),
+        (lambda s: s["representation"].update(name="flow", options={"classes": 4, "steps": 10**5}), "steps: "),
         (lambda s: s["representation"].update(name="star", options={"classes": 4, "max_overlap": 2}), "max_overlap: "),
         (
             lambda s: s["representation"].update(name="distance", options={"classes": 4, "seam_drop": float("inf")}),
-            "an option cannot be inf",
+            "the option 'seam_drop' cannot be inf",
         ),
     ],
 )

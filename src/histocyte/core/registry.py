@@ -9,9 +9,40 @@ from typing import Any, Generic, TypeVar
 
 from histocyte.core.errors import InputError, UnknownNameError
 
-__all__ = ["Registry"]
+__all__ = ["Registry", "check_options"]
 
 T = TypeVar("T")
+
+_LARGEST_OPTION, _MOST_LAYERS, _LONGEST_LIST = 2**20, 1000, 4096
+
+
+def check_options(options: Mapping[str, Any]) -> None:
+    """Refuse sizes that no part can have, before one is built of them: they would fill the memory.
+
+    What an option means otherwise, its part knows.
+
+    Raises:
+        ValueError: A number that is none or too large, or a list that is too long.
+
+    >>> check_options({"arch_options": {"depth": 12}, "widths": [64, 128]})
+    >>> check_options({"arch_options": {"depth": 10**9}})
+    Traceback (most recent call last):
+        ...
+    ValueError: the option 'depth' cannot be 1000000000
+    """
+    todo: list[tuple[str, Any]] = [("options", options)]
+    while todo:
+        name, value = todo.pop()
+        if isinstance(value, Mapping):
+            todo += [(str(key), inner) for key, inner in value.items()]
+        elif isinstance(value, list | tuple):
+            if len(value) > _LONGEST_LIST:
+                raise ValueError(f"the option '{name:.40}' cannot have {len(value):,} values")
+            todo += [(name, inner) for inner in value]
+        elif isinstance(value, int | float):
+            most = _MOST_LAYERS if "depth" in name or "layers" in name else _LARGEST_OPTION
+            if not abs(value) <= most:  # NaN is not, too
+                raise ValueError(f"the option '{name:.40}' cannot be {value!r:.20}")
 
 
 class Registry(Mapping[str, Callable[..., T]], Generic[T]):

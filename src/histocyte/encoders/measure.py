@@ -14,6 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from histocyte.core.errors import UnknownNameError
+from histocyte.core.registry import check_options
 from histocyte.encoders.card import EncoderFacts
 from histocyte.encoders.sam_encoder import SamEncoder
 from histocyte.encoders.timm_encoder import TimmPyramid, TimmViT
@@ -29,9 +30,11 @@ def build_empty(part: str, options: Mapping[str, Any]) -> nn.Module:
 
     Raises:
         UnknownNameError: No part of ours.
+        ValueError: Sizes that no encoder can have.
     """
     if part not in _PARTS:
         raise UnknownNameError("encoder part", part, _PARTS)
+    check_options(options)
     with torch.device("meta"):
         return _PARTS[part](**options).eval()
 

@@ -13,7 +13,7 @@ from histocyte.core.errors import DiskError, InputError, ModelError
 from histocyte.files.foreign import foreign_parser
 from histocyte.files.kind import but_is
 from histocyte.files.safetensors_header import safetensors_metadata
-from histocyte.model.build import build_segmenter, check_spec
+from histocyte.model.build import DECODERS, ENCODERS, HEADS, build_segmenter, check_spec
 from histocyte.model.spec import ModelSpec
 from histocyte.model.zoo import convert_first
 
@@ -26,6 +26,10 @@ __all__ = ["SPEC_KEY", "load_model", "read_spec", "save_model"]
 
 SPEC_KEY = "histocyte"
 """Key of the spec's JSON in the metadata of a safetensors file and of an ONNX file."""
+
+_ALWAYS_BUILT, _MOST_WEIGHTS = 5 * 10**8, 10**10
+"""So many weights fit into any memory; and of a model whose file does not hold its encoder's there are no more (the
+largest encoder that is published has 1.2e9)."""
 
 
 def save_model(path: str | Path, spec: ModelSpec, weights: Mapping[str, Tensor]) -> None:
@@ -97,6 +101,7 @@ def load_model(path: str | Path, encoder_weights: str | Path | None = None) -> t
 
     path = Path(path)
     spec = read_spec(path)
+    _refuse_giant(spec, path)
     model = build_segmenter(spec)
     with foreign_parser(
         lambda why: ModelError(f"'{path}' is damaged or cut off ({why}). Copy it anew, or make it again.")
@@ -119,3 +124,23 @@ def load_model(path: str | Path, encoder_weights: str | Path | None = None) -> t
             f"The weights in '{path}' do not fit its spec. Missing: {missing[:8]}; left over: {left_over[:8]}."
         )
     return spec, model.eval()
+
+
+def _refuse_giant(spec: ModelSpec, path: Path) -> None:
+    """Refuse a spec that asks for far more weights than there are, before room is made for them.
+
+    Raises:
+        ModelError: That is so.
+    """
+    from histocyte.model.count import count_parameters
+
+    parts = ((ENCODERS, spec.encoder), (DECODERS, spec.decoder), (HEADS, spec.heads))
+    if any(registry.origin(part.name) != "histocyte" for registry, part in parts):
+        return  # others' parts need not know how to be built without memory
+    needed = count_parameters(spec)["all"]
+    whole = spec.encoder_weights is None or spec.encoder_weights.included
+    most = path.stat().st_size if whole else _MOST_WEIGHTS
+    if needed > max(most, _ALWAYS_BUILT):
+        raise ModelError(
+            f"The weights in '{path}' do not fit its spec: that asks for {needed:,}, and there can be {most:,} at most."
+        )

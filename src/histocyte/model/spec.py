@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from histocyte.core.errors import InputError, ModelError, reason_of
 from histocyte.core.geometry import MPP_MAX, MPP_MIN
 from histocyte.core.plain_text import plain
+from histocyte.core.registry import check_options
 from histocyte.core.taxonomy import Taxonomy
 from histocyte.core.version import __version__
 from histocyte.model.history import History
@@ -26,9 +27,6 @@ _Side = Annotated[int, Field(ge=1, le=2**14)]
 """Of squares that a network is given, px."""
 
 
-_LARGEST_OPTION = 2**31
-
-
 class Part(BaseModel):
     """One part of a model by its registered name, with the options its factory is called with."""
 
@@ -39,17 +37,8 @@ class Part(BaseModel):
 
     @field_validator("options")
     @classmethod
-    def _of_possible_numbers(cls, value: Mapping[str, Any]) -> Mapping[str, Any]:
-        """What an option means, its part knows; sizes beyond all reason would fill the memory first."""
-        todo: list[Any] = [value]
-        while todo:
-            one = todo.pop()
-            if isinstance(one, Mapping):
-                todo += one.values()
-            elif isinstance(one, list | tuple):
-                todo += one
-            elif isinstance(one, int | float) and not abs(one) <= _LARGEST_OPTION:  # nor is NaN
-                raise ValueError(f"an option cannot be {one!r:.20}")
+    def _of_possible_sizes(cls, value: Mapping[str, Any]) -> Mapping[str, Any]:
+        check_options(value)
         return value
 
 
