@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 from pathlib import Path
 
@@ -169,7 +170,9 @@ def test_images_without_classes_are_refused(data: Path, tmp_path: Path) -> None:
     assert "array 'type'" in str(answer.exception)
 
 
-def test_train_is_what_it_was_and_knows_of_the_other(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_train_is_what_it_was_and_knows_of_the_other(
+    data: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     help_of_train = histocyte("train", "--help").stdout
     help_of_classifier = histocyte("train", "classifier", "--help").stdout
     assert "--encoder-weights" in help_of_train
@@ -187,7 +190,10 @@ def test_train_is_what_it_was_and_knows_of_the_other(monkeypatch: pytest.MonkeyP
         raise Stop
 
     monkeypatch.setattr("histocyte.apps.cli.training_run.TrainingRun.load_data", load)
-    out = ("-o", str(tmp_path / "run"))
+    out = ("-o", str(tmp_path / "run"), "--mpp", "0.25")
+    monkeypatch.chdir(tmp_path)
+    for folder in ("classifier", "a"):
+        shutil.copytree(data, tmp_path / folder)
     for words in (("./classifier", *out), ("a", "classifier", *out), (*out, "classifier")):
         assert isinstance(histocyte("train", *words).exception, Stop)
     assert asked == [["classifier"], ["a", "classifier"], ["classifier"]]

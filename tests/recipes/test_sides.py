@@ -8,9 +8,10 @@ import torch
 from histocyte.core.errors import InputError
 from histocyte.model.build import build_segmenter
 from histocyte.model.spec import ModelSpec
+from histocyte.recipes.fitting import fitting_crop_px
 from histocyte.recipes.plans import PLANS
 from histocyte.recipes.registry import RECIPES
-from histocyte.recipes.training import OUR_CROPS, first_spec, fitting_crop_px, with_fitting_sides
+from histocyte.recipes.training import OUR_CROPS, first_spec, with_fitting_sides
 
 torch.set_num_threads(1)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import importlib.util
 from collections.abc import Iterable
 from types import ModuleType
 
@@ -24,6 +25,7 @@ __all__ = [
     "UnknownNameError",
     "reason_of",
     "require",
+    "require_installed",
 ]
 
 _MOST_REASON_CHARACTERS = 200
@@ -106,6 +108,20 @@ def reason_of(error: BaseException) -> str:
     if len(line) > _MOST_REASON_CHARACTERS:
         line = line[:_MOST_REASON_CHARACTERS] + "…"
     return line or type(error).__name__
+
+
+def require_installed(module: str, *, extra: str) -> None:
+    """`require` without importing: for what takes seconds to import, before what else can be told is told.
+
+    Raises:
+        MissingExtraError: The module is not installed.
+    """
+    try:
+        found = importlib.util.find_spec(module) is not None
+    except (ModuleNotFoundError, ValueError):
+        found = False
+    if not found:
+        raise MissingExtraError(f"'{module}' is not installed. Run: {how_to_add(extra)}")
 
 
 def require(module: str, *, extra: str) -> ModuleType:

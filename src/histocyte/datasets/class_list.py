@@ -1,21 +1,31 @@
 """The list of classes in a folder of labelled images, classes.json.
 
 It names the type codes from 1, `{"1": "tumour", "2": "stroma"}` or `["tumour", "stroma"]`, or is a whole taxonomy with
-colours (`Taxonomy.to_json`).
+colours (`Taxonomy.to_json`). Beside them, or alone, it may state the images' resolution: `{"mpp": 0.25}`.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 from histocyte.core.errors import InputError
+from histocyte.core.geometry import MPP_MAX, MPP_MIN
 from histocyte.core.taxonomy import CellClass, Taxonomy
 
-__all__ = ["CLASSES_FILE", "read_class_list", "taxonomy_of_names"]
+__all__ = [
+    "CLASSES_FILE",
+    "possible_resolution",
+    "read_class_list",
+    "stated_resolution",
+    "states_classes",
+    "taxonomy_of_names",
+]
 
 CLASSES_FILE = "classes.json"
+MPP_KEY = "mpp"
 
 COLOURS = (
     (233, 79, 55),
@@ -44,6 +54,53 @@ def taxonomy_of_names(name: str, classes: Sequence[str]) -> Taxonomy:
     return Taxonomy(name, tuple(CellClass(c, COLOURS[i % len(COLOURS)]) for i, c in enumerate(clean)))
 
 
+_FORM = '{"1": "tumour", "2": "stroma"}'
+
+
+def _plain(path: Path) -> object:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"'{path}' cannot be read ({error}). Needed: {_FORM}.") from error
+
+
+def states_classes(path: Path) -> bool:
+    """Whether classes.json says more than a resolution.
+
+    Raises:
+        InputError: It cannot be read.
+    """
+    data = _plain(path)
+    return not isinstance(data, dict) or set(data) != {MPP_KEY}
+
+
+def stated_resolution(path: Path) -> float | None:
+    """The resolution that classes.json states, µm/px, under "mpp"; None where it does not.
+
+    Raises:
+        InputError: The file cannot be read, or this is no possible resolution.
+    """
+    data = _plain(path)
+    if not isinstance(data, dict) or MPP_KEY not in data:
+        return None
+    return possible_resolution(data[MPP_KEY], where=f"'{path}'")
+
+
+def possible_resolution(value: object, *, where: str) -> float:
+    """A resolution that a file states, µm/px.
+
+    Raises:
+        InputError: It is no number, or one that cannot be.
+    """
+    try:
+        number = float(value) if isinstance(value, (int, float, str)) and not isinstance(value, bool) else math.nan
+    except (ValueError, OverflowError):
+        number = math.nan
+    if not MPP_MIN <= number <= MPP_MAX:
+        raise InputError(f"{where} states {value!r:.40} as mpp; needed is µm/px, from {MPP_MIN} to {MPP_MAX:g}.")
+    return number
+
+
 def read_class_list(path: Path, name: str) -> Taxonomy:
     """The taxonomy that a file describes.
 
@@ -54,11 +111,9 @@ def read_class_list(path: Path, name: str) -> Taxonomy:
     Raises:
         InputError: It cannot be read or is no list of classes.
     """
-    form = '{"1": "tumour", "2": "stroma"}'
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"'{path}' cannot be read ({error}). Needed: {form}.") from error
+    form, data = _FORM, _plain(path)
+    if isinstance(data, dict):
+        data = {key: value for key, value in data.items() if key != MPP_KEY}
     if isinstance(data, dict) and "classes" in data:
         return Taxonomy.from_json(data)
     if isinstance(data, dict):

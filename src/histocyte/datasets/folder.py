@@ -19,7 +19,13 @@ from histocyte.core.geometry import check_mpp
 from histocyte.core.taxonomies import readings
 from histocyte.core.taxonomy import CONSEP, Taxonomy
 from histocyte.datasets.cards import DATASETS, DatasetCard
-from histocyte.datasets.class_list import CLASSES_FILE, read_class_list, taxonomy_of_names
+from histocyte.datasets.class_list import (
+    CLASSES_FILE,
+    read_class_list,
+    stated_resolution,
+    states_classes,
+    taxonomy_of_names,
+)
 from histocyte.datasets.dots import painted_dots
 from histocyte.datasets.image_table import ImageTable
 from histocyte.datasets.label_arrays import label_array, read_dots, read_label_arrays
@@ -30,6 +36,8 @@ from histocyte.slides.picture import pictures_in, read_picture
 __all__ = [
     "card_for",
     "has_types",
+    "image_resolution",
+    "is_labelled",
     "labelled_card",
     "load_folder",
     "load_folders",
@@ -47,7 +55,7 @@ def card_for(folder: Path, *, mpp: float | None = None, option: str = "--mpp") -
 
     Args:
         folder: Where the images lie.
-        mpp: Resolution for folders that are no known set.
+        mpp: Resolution for folders that are no known set and do not state it (classes.json, images.csv).
         option: Of the command line that states it, for messages.
 
     Raises:
@@ -58,31 +66,58 @@ def card_for(folder: Path, *, mpp: float | None = None, option: str = "--mpp") -
     known = DATASETS.get(folder.resolve().name)
     if known is not None:
         return known
-    if mpp is None:
+    path = folder / CLASSES_FILE
+    one = stated_resolution(path) if path.is_file() else None
+    each = ImageTable.read(folder).mpps if folder.is_dir() else {}
+    usual = mpp if one is None else one
+    if usual is None and each and all(name in each for name in pictures_in(folder)):
+        usual = next(iter(each.values()))
+    if usual is None:
         raise InputError(
             f"'{folder}' is none of the known data sets ({', '.join(sorted(DATASETS))}), so its resolution is not "
-            f"known. Pass it: {option} 0.25."
+            f"known. Pass it: {option} 0.25. Or state it in the folder: a column 'mpp' in images.csv, or "
+            f'{{"mpp": 0.25}} in {CLASSES_FILE}.'
         )
-    return DatasetCard(folder.resolve().name, mpp, "not stated", "own data", lambda name: name)
+    name = folder.resolve().name
+    return DatasetCard(name, usual, "not stated", "own data", lambda name: name, mpp_by_image=each)
 
 
-def labelled_card(folder: Path, *, names: Sequence[str] | None = None, mpp: float | None = None) -> DatasetCard:
+def image_resolution(path: Path) -> float | None:
+    """The resolution of an image in a folder that is known by name or states it, µm/px; None where neither is so.
+
+    Raises:
+        InputError: A broken classes.json or images.csv.
+    """
+    folder = path.parent
+    known = DATASETS.get(folder.resolve().name)
+    if known is not None:
+        return known.mpp_by_image.get(path.stem, known.mpp)
+    stated = folder / CLASSES_FILE
+    one = stated_resolution(stated) if stated.is_file() else None
+    return ImageTable.read(folder).mpps.get(path.stem, one)
+
+
+def labelled_card(
+    folder: Path, *, names: Sequence[str] | None = None, mpp: float | None = None, option: str = "--mpp"
+) -> DatasetCard:
     """The card of a folder of labelled images, with its classes: those of a known set, or of its classes.json.
 
     Args:
         folder: As for `load_folder`.
         names: Of the type codes from 1, in place of what the folder says.
         mpp: Resolution of a folder that is no known set.
+        option: Of the command line that states it, for messages.
 
     Raises:
         InputError: No such folder, an unknown resolution, or a broken classes.json.
     """
     if not folder.is_dir():
         raise InputError(f"There is no folder '{folder}'. Pass a folder with NAME.webp/.png and NAME.npz pairs.")
-    card = card_for(folder, mpp=mpp)
+    card = card_for(folder, mpp=mpp, option=option)
     if names is not None:
         return replace(card, taxonomy=taxonomy_of_names(card.name, names))
-    if card.taxonomy is None and (folder / CLASSES_FILE).is_file():
+    path = folder / CLASSES_FILE
+    if card.taxonomy is None and path.is_file() and states_classes(path):
         return replace(card, taxonomy=read_class_list(folder / CLASSES_FILE, card.name))
     return card
 
@@ -162,6 +197,11 @@ def _pairs(folder: Path) -> Iterator[tuple[Path, Path]]:
 def _labels(folder: Path) -> list[Path]:
     found = (path for path in folder.iterdir() if path.suffix.lower() == ".npz")
     return sorted(path for path in found if path.is_file() or broken_link(path))
+
+
+def is_labelled(folder: Path) -> bool:
+    """Whether a folder holds an image with labels."""
+    return next(_pairs(folder), None) is not None
 
 
 def has_types(folder: Path) -> bool:

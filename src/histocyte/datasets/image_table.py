@@ -1,7 +1,8 @@
 """The table `images.csv` of a folder of labelled images: what is known of each image, by its `name` (or `image`).
 
-Two things are read from it. `tissue` is what scores are averaged within first (PanNuke's 19 tissues, say). `patient`
-or `case` is what must not be split: its images are resampled as one, and stay on one side of a split.
+Three things are read from it. `mpp` is the image's resolution, µm/px. `tissue` is what scores are averaged within first
+(PanNuke's 19 tissues, say). `patient` or `case` is what must not be split: its images are resampled as one, and stay on
+one side of a split.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from histocyte.core.errors import InputError
+from histocyte.datasets.class_list import possible_resolution
 from histocyte.slides.picture import picture_name
 
 __all__ = ["ImageTable"]
@@ -22,6 +24,7 @@ _NAMES = ("name", "image")
 """The first of these that a table has names its images."""
 
 _DIAMETER = "median_diameter_px"
+_MPP = "mpp"
 
 _GROUPS = ("patient", "patient_id", "case", "case_id")
 """The first of these that a table has says what its images are grouped by."""
@@ -35,11 +38,13 @@ class ImageTable:
         tissues: Tissue by name of the image.
         groups: Patient or case by name of the image.
         diameters_px: Median diameter of the nuclei, px, by name of the image.
+        mpps: Resolution, µm/px, by name of the image.
     """
 
     tissues: Mapping[str, str] = field(default_factory=dict)
     groups: Mapping[str, str] = field(default_factory=dict)
     diameters_px: Mapping[str, float] = field(default_factory=dict)
+    mpps: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def read(cls, folder: Path) -> ImageTable:
@@ -53,7 +58,7 @@ class ImageTable:
             return cls()
         columns, rows = _rows(path)
         group = next((column for column in _GROUPS if column in columns), None)
-        wanted = [column for column in (_TISSUE, group, _DIAMETER) if column is not None and column in columns]
+        wanted = [column for column in (_TISSUE, group, _DIAMETER, _MPP) if column is not None and column in columns]
         name = next((column for column in _NAMES if column in columns), None)
         if not wanted:
             return cls()
@@ -64,7 +69,12 @@ class ImageTable:
         tissues = _column(path, rows, name, _TISSUE, "tissues") if _TISSUE in wanted else {}
         groups = {} if group is None else _column(path, rows, name, group, "values of " + group)
         diameters = _column(path, rows, name, _DIAMETER, "diameters") if _DIAMETER in wanted else {}
-        return cls(tissues, groups, {image: _positive(path, image, text) for image, text in diameters.items() if text})
+        mpps = _column(path, rows, name, _MPP, "resolutions") if _MPP in wanted else {}
+        return cls(
+            *(tissues, groups),
+            {image: _positive(path, image, text) for image, text in diameters.items() if text},
+            {image: possible_resolution(t, where=f"'{path}' of {image!r}") for image, t in mpps.items() if t},
+        )
 
     def diameter_px(self, name: str) -> float | None:
         """Median diameter of the nuclei of an image, px; None where not stated."""

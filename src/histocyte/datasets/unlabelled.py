@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from histocyte.core.errors import InputError
-from histocyte.core.geometry import check_mpp
-from histocyte.datasets.cards import DATASETS
+from histocyte.datasets.folder import card_for, refuse_external
 from histocyte.files.foreign import foreign_parser
 from histocyte.slides.picture import PICTURE_SUFFIXES, pictures_in, read_picture
 
@@ -54,7 +53,7 @@ def list_unlabelled(folder: str | Path, *, mpp: float | None = None) -> list[Unl
 
     Args:
         folder: Where they lie, directly.
-        mpp: Their resolution; needed for folders that are no known set.
+        mpp: Their resolution; needed for folders that are no known set and do not state it.
 
     Raises:
         InputError: No such folder, no image in it, one that cannot be read, an unknown resolution, or a set that is
@@ -64,20 +63,14 @@ def list_unlabelled(folder: str | Path, *, mpp: float | None = None) -> list[Unl
     if not folder.is_dir():
         raise InputError(f"There is no folder '{folder}'. Pass a folder of images ({', '.join(PICTURE_SUFFIXES)}).")
     source = folder.resolve().name
-    card = DATASETS.get(source)
-    if card is not None and card.external:
-        raise InputError(f"'{folder}' is an external test set, never trained or selected on. Leave it out.")
-    if card is None and mpp is None:
-        raise InputError(f"The resolution of the images in '{folder}' is not known. Pass it: --images-mpp 0.25.")
-    if mpp is not None:
-        check_mpp(mpp, what=f"the images in '{folder}'", option="--images-mpp")
+    refuse_external([folder])
+    card = card_for(folder, mpp=mpp, option="--images-mpp")
     paths = sorted(path for paths in pictures_in(folder).values() for path in paths)
     if not paths:
         raise InputError(f"'{folder}' holds no image ({', '.join(PICTURE_SUFFIXES)}).")
     found = []
     for path in paths:
-        own = mpp if card is None else card.mpp_by_image.get(path.stem, card.mpp)
-        assert own is not None
+        own = card.mpp_by_image.get(path.stem, card.mpp)
         picture = read_picture(path)
         height, width = picture.pixels.shape[:2]
         found.append(UnlabelledImage(path, source, own, (height, width), _sha256(path), picture.notes))

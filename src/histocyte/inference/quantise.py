@@ -11,7 +11,8 @@ from typing import Any
 
 from histocyte.core.digest import file_sha256
 from histocyte.core.errors import InputError, require
-from histocyte.inference.quantise_tiles import TILE_PX, calibration_tiles
+from histocyte.inference.load import spec_of
+from histocyte.inference.quantise_tiles import TILE_PX, calibration_tiles, check_calibration
 from histocyte.model.onnx_file import read_onnx, write_onnx
 from histocyte.model.onnx_metadata import FEATURES_KEY, onnx_metadata
 from histocyte.model.quantise import quantise
@@ -54,6 +55,7 @@ def export_int8(
         DiskError: The file cannot be written.
     """
     require("onnxruntime", extra="export")
+    check_calibration(paths, model_mpp=spec_of(files).mpp, mpp=mpp)
     spec, graph, said = _graph_of(files, features)
     tile_px = -(-TILE_PX // spec.multiple) * spec.multiple
     found = calibration_tiles(

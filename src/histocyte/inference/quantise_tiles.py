@@ -12,19 +12,21 @@ from numpy.typing import NDArray
 
 from histocyte.core.errors import InputError
 from histocyte.core.geometry import Box
-from histocyte.datasets.cards import DATASETS
+from histocyte.datasets.folder import image_resolution
 from histocyte.inference.plan import check_resolution
 from histocyte.slides.listing import list_slides
 from histocyte.slides.open import open_slide
 from histocyte.slides.protocol import SlideReader, working_size
 from histocyte.slides.tissue import find_tissue
 
-__all__ = ["CalibrationTiles", "calibration_tiles"]
+__all__ = ["CalibrationTiles", "calibration_tiles", "check_calibration"]
 
 TILE_PX = 256
 """Small, so that a few hundred see much of the tissue; ranges do not depend on a tile's side."""
 _LEAST_TISSUE = 0.5
 """Share of a tile that must be tissue."""
+_MOST_CHECKED = 300
+"""Files opened beforehand."""
 _LOOKS = 50
 """Places looked at for each tile that is wanted, before a slide is left."""
 
@@ -94,6 +96,19 @@ def calibration_tiles(
     return CalibrationTiles(tuple(tiles), used, digest.hexdigest())
 
 
+def check_calibration(paths: Sequence[str | Path], *, model_mpp: float, mpp: float | None = None) -> None:
+    """See that slides and images can be opened and have a resolution, before minutes are spent on the model.
+
+    Raises:
+        InputError: No slide.
+        ResolutionError: A resolution that is missing, or too coarse for the model.
+        SlideError: A slide cannot be read.
+    """
+    for path in list_slides(paths)[:_MOST_CHECKED]:
+        with _open(path, mpp) as slide:
+            check_resolution(slide.mpp, model_mpp)
+
+
 def _tiles_of(
     slide: SlideReader, wanted: int, mpp: float, tile_px: int, rng: np.random.Generator
 ) -> Iterator[NDArray[np.uint8]]:
@@ -119,10 +134,7 @@ def _tiles_of(
 
 
 def _open(path: Path, mpp: float | None) -> SlideReader:
-    card = DATASETS.get(path.parent.resolve().name)
-    if mpp is None and card is not None:
-        mpp = card.mpp_by_image.get(path.stem, card.mpp)
-    return open_slide(path, mpp=mpp)
+    return open_slide(path, mpp=image_resolution(path) if mpp is None else mpp)
 
 
 def _named(paths: Sequence[str | Path]) -> str:

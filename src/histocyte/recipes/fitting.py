@@ -10,7 +10,7 @@ from typing import Any
 from histocyte.model.build import REPRESENTATIONS
 from histocyte.model.spec import ModelSpec, Part
 
-__all__ = ["fitting_part", "refitted"]
+__all__ = ["fitting_crop_px", "fitting_part", "refitted"]
 
 
 def fitting_part(name: str, mpp: float, **options: Any) -> Part:
@@ -60,3 +60,8 @@ def refitted(spec: ModelSpec, mpp: float) -> ModelSpec:
             scaled = value if own == usual[name] else own * value / usual[name]
             given[name] = math.ceil(scaled) if isinstance(value, int) else scaled
     return spec.with_changes(mpp=mpp, representation=Part(name=spec.representation.name, options=given))
+
+
+def fitting_crop_px(crop_px: int, spec: ModelSpec) -> int:
+    """The largest side up to this one that the network takes; 16 px at least."""
+    return max(-(-16 // spec.multiple), crop_px // spec.multiple) * spec.multiple

@@ -26,6 +26,7 @@ from histocyte.losses.classes import class_weights
 from histocyte.model.build import build_representation, build_segmenter
 from histocyte.model.segmenter import Segmenter
 from histocyte.model.spec import EncoderWeights, ModelSpec, Part
+from histocyte.recipes.fitting import fitting_crop_px
 from histocyte.recipes.plan import Crops, TrainingPlan
 from histocyte.recipes.plans import PLANS
 from histocyte.recipes.registry import RECIPES
@@ -40,7 +41,6 @@ __all__ = [
     "augmentation_of",
     "crop_sampler",
     "first_spec",
-    "fitting_crop_px",
     "image_weights",
     "options_of",
     "origin",
@@ -257,11 +257,6 @@ def options_of(
 def _cells(samples: Sequence[Sample], classes: int) -> NDArray[np.int64]:
     """(N, K) cells of each class in each image; of an image without classes none."""
     return np.array([s.class_counts(classes) for s in samples], np.int64).reshape(len(samples), classes)
-
-
-def fitting_crop_px(crop_px: int, spec: ModelSpec) -> int:
-    """The largest side up to this one that the network takes; 16 px at least."""
-    return max(-(-16 // spec.multiple), crop_px // spec.multiple) * spec.multiple
 
 
 def start(spec: ModelSpec, encoder_weights: str | Path | None, *, seed: int) -> Segmenter:

@@ -100,10 +100,17 @@ def distil(
 
     Example: histocyte distil hover-unet-consep --data data/consep --data data/tnbc -o runs/student
     """
-    from histocyte.core.errors import require
+    from histocyte.apps.cli.labelled import check_labelled, check_readable
+    from histocyte.core.errors import require, require_installed
+    from histocyte.files.writable import check_folder
 
-    require("torch", extra="torch")
+    require_installed("torch", extra="torch")
     _check_alone()
+    for folder in (out, cache):
+        check_folder(folder)
+    check_labelled(data, mpp=mpp)
+    check_readable(*(images or ()), *(slide or ()))
+    require("torch", extra="torch")
     from typing import cast
 
     from histocyte.apps.cli.distil_data import DistilData
@@ -113,14 +120,11 @@ def distil(
     from histocyte.apps.cli.listeners import people
     from histocyte.apps.cli.output import print_json
     from histocyte.apps.cli.stopping import ending_with_a_word
-    from histocyte.files.writable import check_folder
     from histocyte.model.licences import not_for_commerce
     from histocyte.recipes.training import with_class_weights_of_plan, with_fitting_sides
     from histocyte.training.distil_lessons import Way
     from histocyte.training.distil_losses import DistilOptions, Features, Reading
 
-    for folder in (out, cache):
-        check_folder(folder)
     with ending_with_a_word():
         how = DistilOptions(
             temperature,

@@ -18,7 +18,7 @@ from histocyte.datasets.sample import Sample
 from histocyte.datasets.unlabelled import UnlabelledImage, list_unlabelled
 from histocyte.model.history import History, LearntSet
 from histocyte.model.spec import ModelSpec
-from histocyte.recipes.training import fitting_crop_px
+from histocyte.recipes.fitting import fitting_crop_px
 from histocyte.slides.open import open_slide
 from histocyte.training.crops import held_px
 from histocyte.training.distil_fields import Field, image_field, labelled_field, slide_fields

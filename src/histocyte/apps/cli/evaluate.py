@@ -72,7 +72,7 @@ def evaluate(
 
     Example: histocyte evaluate hover-unet-consep data/monuseg --json
     """
-    from histocyte.apps.cli.labelled import say_notes, say_other_classes, say_unpaired
+    from histocyte.apps.cli.labelled import check_labelled, say_notes, say_other_classes, say_unpaired
     from histocyte.apps.cli.output import (
         precision_name,
         print_json,
@@ -94,6 +94,7 @@ def evaluate(
     from histocyte.model.history import known_by_standing
     from histocyte.pipeline import instances_on
 
+    check_labelled(data, mpp=mpp, learn=False)
     check_file(csv, example="scores.csv")
     if html is not None:
         from histocyte.evaluation.html_report import check_html

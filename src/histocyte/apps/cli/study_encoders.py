@@ -69,19 +69,22 @@ def encoders(
 
     Example: histocyte study encoders --data consep --encoders resnet50,resnet50=random,uni --taps shallow,mixed
     """
-    from histocyte.core.errors import InputError, require
+    from histocyte.apps.cli.labelled import check_labelled
+    from histocyte.core.errors import InputError, require, require_installed
+    from histocyte.files.writable import check_folder
 
+    for module in ("torch", "jinja2", "matplotlib"):
+        require_installed(module, extra="study")
+    check_folder(out)
+    check_labelled(data, mpp=data_mpp, option="--data-mpp", learn=False)
     for module in ("torch", "jinja2", "matplotlib"):
         require(module, extra="study")
     from histocyte.apps.cli.listeners import people
     from histocyte.apps.cli.stopping import ending_with_a_word
     from histocyte.apps.cli.study_encoders_run import EncoderStudy
-    from histocyte.datasets.folder import card_for
     from histocyte.encoders.catalog import find_card
     from histocyte.evaluation.study_encoders import Budget, parse_encoders, parse_normalisations, plan_runs
-    from histocyte.files.writable import check_folder
 
-    check_folder(out)
     budget = Budget(
         steps=steps,
         batch=batch,
@@ -102,8 +105,6 @@ def encoders(
     choices = parse_encoders(encoders, parse_normalisations(normalise or ()))
     for choice in choices:
         find_card(choice.name)
-    for folder in data:
-        card_for(folder, mpp=data_mpp, option="--data-mpp")
     runs = plan_runs(choices, [t.strip() for t in taps.split(",")], numbers)
     with ending_with_a_word():
         study = EncoderStudy(

@@ -40,11 +40,11 @@ def tokens(
 
     Example: histocyte study tokens hover-unet-consep data/consep -o tokens
     """
-    from histocyte.apps.cli.labelled import say_notes, say_unpaired
+    from histocyte.apps.cli.labelled import check_labelled, say_notes, say_unpaired
     from histocyte.apps.cli.listeners import people
     from histocyte.apps.cli.output import print_json, print_table
     from histocyte.apps.cli.stopping import ending_with_a_word
-    from histocyte.core.errors import require
+    from histocyte.core.errors import require, require_installed
     from histocyte.core.listener import in_turn
     from histocyte.datasets.folder import load_folders
     from histocyte.evaluation.study_tokens_report import (
@@ -55,6 +55,9 @@ def tokens(
         write_token_study,
     )
 
+    for module in ("torch", "sklearn"):
+        require_installed(module, extra="study")
+    check_labelled(data, mpp=mpp, learn=False)
     for module in ("torch", "sklearn"):
         require(module, extra="study")
     check_out(out)

@@ -167,28 +167,34 @@ def train(
         histocyte train data/mine --mpp 0.25 -o runs/cellvit --recipe cellvit --encoder-weights vit256 --plan published
         histocyte train data/mine --mpp 0.25 -o runs/again --recipe runs/cellvit/recipe.json
     """
-    from histocyte.core.errors import InputError, require
-
-    require("torch", extra="torch")
-    from histocyte.apps.cli.listeners import people
-    from histocyte.apps.cli.stopping import ending_with_a_word
-    from histocyte.apps.cli.training_options import Adaptation, parse_fold, refuse_beside_a_recipe
-    from histocyte.apps.cli.training_run import TrainingRun
-    from histocyte.apps.cli.training_start import Start
-    from histocyte.core.taxonomy import NO_CLASSES
+    from histocyte.apps.cli.labelled import check_labelled, check_readable, parse_fold
+    from histocyte.core.errors import InputError, require, require_installed
     from histocyte.datasets.name_list import read_name_list
-    from histocyte.datasets.own_classes import classes_to_learn
     from histocyte.files.writable import check_folder
-    from histocyte.recipes.plans import OURS, find_plan
-    from histocyte.recipes.resolved import ResolvedRecipe
 
+    require_installed("torch", extra="torch")
     for folder in (out, cache):
         check_folder(folder)
     part = None if fold is None else parse_fold(fold)
     if part is not None and validation is not None:
         raise InputError("--fold and --validation both say what is held out: choose one of them.")
+    check_labelled(data, mpp=mpp)
+    left_out = () if leave_out is None else read_name_list(leave_out)
+    from_a_file = recipe is not None and recipe.endswith(".json")
+    check_readable(Path(recipe) if recipe is not None and from_a_file else None)
+    require("torch", extra="torch")
+    from histocyte.apps.cli.listeners import people
+    from histocyte.apps.cli.stopping import ending_with_a_word
+    from histocyte.apps.cli.training_options import Adaptation, refuse_beside_a_recipe
+    from histocyte.apps.cli.training_run import TrainingRun
+    from histocyte.apps.cli.training_start import Start
+    from histocyte.core.taxonomy import NO_CLASSES
+    from histocyte.datasets.own_classes import classes_to_learn
+    from histocyte.recipes.plans import OURS, find_plan
+    from histocyte.recipes.resolved import ResolvedRecipe
+
     fitting = {"steps": steps, "batch": batch, "validate_every": validate_every, "learning_rate": learning_rate}
-    if recipe is not None and recipe.endswith(".json"):
+    if recipe is not None and from_a_file:
         file = Path(recipe)
         others: dict[str, object] = {
             **{"--encoder": encoder, "--adapt": adapt, "--lora-rank": lora_rank, "--lora-mlp": lora_mlp},
@@ -205,7 +211,6 @@ def train(
         part, left_out = again.fold, again.left_out
         wishes: dict[str, object] = {}
     else:
-        left_out = () if leave_out is None else read_name_list(leave_out)
         if start_from is not None and classes is not None:
             raise InputError("--start-from goes on with the classes of that model. Leave out --classes.")
         taxonomy = None if start_from is not None else classes_to_learn(data, classes=classes, mpp=mpp)

@@ -60,17 +60,19 @@ def classifier(
     """
     import time
 
-    from histocyte.apps.cli.labelled import say_notes, say_unpaired
+    from histocyte.apps.cli.labelled import check_labelled, say_notes, say_unpaired
     from histocyte.apps.cli.listeners import people
     from histocyte.apps.cli.output import print_json, say_note
     from histocyte.apps.cli.stopping import ending_with_a_word
-    from histocyte.core.errors import InputError, require
+    from histocyte.core.errors import InputError, require, require_installed
 
-    require("torch", extra="torch")
+    require_installed("torch", extra="torch")
     from histocyte.files.writable import check_file, check_folder
 
     check_file(out, example="classifier.safetensors")
     check_folder(cache)
+    check_labelled(data, mpp=mpp)
+    require("torch", extra="torch")
     from histocyte.datasets.own_classes import load_with_own_classes
     from histocyte.evaluation.classifier_training import images_to_stop_by, train_classifier
     from histocyte.inference.load import load

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +22,7 @@ from histocyte.training.feature_cache import crops_of_passes
 from histocyte.training.options import TrainingOptions
 from histocyte.training.terms import TISSUE_TERM, term_names
 
-__all__ = ["Adaptation", "parse_fold", "refuse_beside_a_recipe", "training_options"]
+__all__ = ["Adaptation", "refuse_beside_a_recipe", "training_options"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,22 +85,6 @@ class Adaptation:
     def leaves_out(self) -> bool:
         """Whether the model file lacks the published weights."""
         return self.how != "full" if self.delta is None else self.delta
-
-
-def parse_fold(text: str) -> tuple[int, int]:
-    """Number and count of folds from "K/N".
-
-    Raises:
-        InputError: It is something else.
-
-    >>> parse_fold("2/5")
-    (2, 5)
-    """
-    found = re.fullmatch(r"([1-9]\d{0,3})/([1-9]\d{0,3})", text.strip())
-    number, folds = (int(part) for part in found.groups()) if found else (0, 0)
-    if not 1 <= number <= folds or folds < 2:
-        raise InputError(f"--fold {text}: it is the number of a fold and how many there are, e.g. 2/5.")
-    return number, folds
 
 
 def refuse_beside_a_recipe(path: Path, given: Mapping[str, object]) -> None:
