@@ -33,6 +33,7 @@ from histocyte.slides.tiff_header import (
     stated_mpp,
     tile_fault,
 )
+from histocyte.slides.tiff_pieces import check_packed
 
 __all__ = ["TiffBackend"]
 
@@ -289,6 +290,7 @@ def _decoder(page: tifffile.TiffPage) -> Callable[[bytes, int], NDArray[np.uint8
     decode = page.decode
 
     def decode_segment(data: bytes, index: int) -> NDArray[np.uint8] | NDArray[np.uint16]:
+        check_packed(data, page)
         pixels = decode(data, index, jpegtables=tables, jpegheader=header)[0]
         if pixels is None:
             raise ValueError("a segment without pixels")

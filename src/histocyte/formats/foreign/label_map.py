@@ -21,7 +21,8 @@ from histocyte.datasets.label_arrays import LabelArray, check_shape, label_array
 from histocyte.files.foreign import foreign_parser
 from histocyte.formats.foreign.contents import CellFile, Drawn
 from histocyte.slides.png import GREY, GREY_WITH_ALPHA, PALETTE, check_png, png_kind, png_of_16_bits
-from histocyte.slides.tiff_header import open_tiff
+from histocyte.slides.tiff_header import keyframe_of, open_tiff
+from histocyte.slides.tiff_pieces import check_packed
 
 __all__ = ["LabelMap", "read_image", "read_mat", "read_npy", "read_npz", "read_tiff"]
 
@@ -106,6 +107,11 @@ def read_tiff(path: Path) -> CellFile:
             there = f"{len(file.series)} images; needed is one label map" if file.series else "no page"
             raise InputError(f"'{path}' cannot be read as a TIFF of labels: it holds {there}.")
         check_shape(file.series[0].shape, path)
+        for page in file.series[0].pages:
+            key = keyframe_of(page)
+            for place, size in zip(page.dataoffsets, page.databytecounts, strict=True) if page else ():
+                file.filehandle.seek(place)
+                check_packed(file.filehandle.read(size), key)
         labels = np.squeeze(file.series[0].asarray())
     return _from_map(label_array(labels, path), None, path)
 
