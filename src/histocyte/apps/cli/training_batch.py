@@ -7,9 +7,7 @@ from pathlib import Path
 
 from histocyte.inference.cpus import available_cpus
 from histocyte.inference.memory import free_memory
-from histocyte.inference.torch_runtime import free_gpu_memory
 from histocyte.model.spec import ModelSpec
-from histocyte.training.demand import demand_of
 
 __all__ = ["batch_of_run", "suitable_batch"]
 
@@ -45,6 +43,9 @@ def suitable_batch(
         frozen: Whether its encoder stays as it is.
         processes: That share a batch, and each machine's memory, at worst.
     """
+    from histocyte.inference.torch_runtime import free_gpu_memory
+    from histocyte.training.demand import demand_of
+
     demand = demand_of(spec, crop_px, frozen=frozen)
     free = free_memory() if device == "cpu" else free_gpu_memory(device)
     batch, why = _USUAL, ""
