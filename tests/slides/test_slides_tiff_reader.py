@@ -322,6 +322,15 @@ def test_impossible_numbers_are_one_line_that_names_the_file(
         open_slide(path, mpp=0.25)
 
 
+def test_an_image_of_more_tiles_than_there_are_is_not_filled_with_white(tmp_path: Path) -> None:
+    path = tmp_path / "x.tif"
+    tifffile.imwrite(path, SMOOTH[:, :256], photometric="rgb", tile=(128, 128))
+    with tifffile.TiffFile(path, mode="r+") as file:
+        file.pages[0].tags["ImageLength"].overwrite(40_000)
+    with pytest.raises(SlideError, match="page 0 states an image of 626 tiles and lists 6"):
+        open_slide(path, mpp=0.25)
+
+
 def test_a_tile_larger_than_the_file_is_damage_there(tmp_path: Path) -> None:
     path = tmp_path / "x.tif"
     tifffile.imwrite(path, SMOOTH, photometric="rgb", tile=(128, 128))

@@ -82,8 +82,12 @@ def tile_fault(width: int, height: int, bytes_a_pixel: int = 4) -> str | None:
 def _fault(page: tifffile.TiffPage, file_bytes: int) -> str | None:
     if fault := size_fault(page.imagewidth, page.imagelength):
         return fault
-    if page.is_tiled and (fault := tile_fault(page.tilewidth, page.tilelength)):
-        return fault
+    if page.is_tiled:
+        if fault := tile_fault(page.tilewidth, page.tilelength):
+            return fault
+        grid = -(-page.imagewidth // page.tilewidth) * -(-page.imagelength // page.tilelength)
+        if len(page.dataoffsets) < grid:
+            return f"an image of {grid:,} tiles and lists {len(page.dataoffsets):,}"
     most = max(page.databytecounts, default=0)
     return f"a piece of {most:,} bytes, more than the file has" if most > file_bytes else None
 
