@@ -130,3 +130,12 @@ def test_broken_adapters_are_refused(vit: TimmViT, adapted: TimmViT) -> None:
     wrong = {**adapters, "body.blocks.3.attn.qkv.lora_b": torch.zeros(5, 4)}
     with pytest.raises(ModelError, match="does not have in that shape"):
         apply_low_rank(weights, wrong, where="file")
+
+
+@pytest.mark.parametrize(
+    ("down", "up"), [((4,), (4,)), ((2, 8), (4, 3)), ((2, 8, 1), (4, 2)), ((0, 8), (4, 1)), ((2, 7), (4, 2))]
+)
+def test_adapters_of_other_shapes_are_refused(down: tuple[int, ...], up: tuple[int, ...]) -> None:
+    adapters = {"layer.lora_a": torch.ones(down), "layer.lora_b": torch.ones(up)}
+    with pytest.raises(ModelError, match="'m' holds an adapter of 'layer', which this model does not have"):
+        apply_low_rank({"layer.weight": torch.ones(4, 8)}, adapters, where="m")

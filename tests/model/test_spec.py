@@ -70,6 +70,11 @@ def of_classes(count: int) -> Callable[[dict[str, Any]], object]:
             lambda s: s["decoder"]["options"].update(widths=[8, [float("nan")]]),
             r"decoder\.options: the option 'widths' cannot be nan",
         ),
+        (
+            lambda s: s.update(encoder_weights={"sha256": "0" * 64, "file": "../other.safetensors"}),
+            "no name of a file: '../other.safetensors'",
+        ),
+        (lambda s: s["heads"].update(name=3), r"heads\.name: .*string"),
         (options(colour="red"), "unexpected keyword argument 'colour'"),
         (lambda s: s["representation"].update(name="horer"), "Did you mean 'hover'"),
         (lambda s: s["representation"].update(name="flow", options={"classes": 4, "steps": 10**5}), "steps: "),

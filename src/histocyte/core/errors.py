@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from types import ModuleType
 
 from histocyte.core.installation import how_to_add
+from histocyte.core.plain_text import plain
 
 __all__ = [
     "BusyError",
@@ -78,7 +79,7 @@ class UnknownNameError(InputError):
     """A name that is not registered; the message offers the nearest ones."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str], *, hint: str = "") -> None:
-        names = sorted(known)
+        names, name = sorted(known), plain(name, one_line=True)
         near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
         guess = f" Did you mean '{near[0]}'?" if near else ""
         listing = ", ".join(names) if names else "none"
