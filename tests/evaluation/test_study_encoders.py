@@ -280,6 +280,13 @@ def test_the_page_is_whole_by_itself_and_escapes_names(table: Table, tmp_path: P
     assert "&lt;b&gt;uni&lt;/b&gt;" in text
     assert "http" not in text
     assert text.count("data:image/svg+xml;base64,") == 2
+    assert "with none where fewer than 5 patients" in text
+
+
+def test_controls_are_in_the_legend_where_there_are_some(table: Table, tmp_path: Path) -> None:
+    without = table_of([result("enc", "shallow", 0.9)], n_classes=4, replicates=5)
+    for which, shown in ((table, True), (without, False)):
+        assert (b"random weights" in write_plots(which, tmp_path)["scores"]) is shown
 
 
 # --- runs

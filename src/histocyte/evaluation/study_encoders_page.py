@@ -11,7 +11,7 @@ from histocyte.core.errors import require
 from histocyte.core.plain_text import as_utf8
 from histocyte.evaluation.study_encoders_run import Failure
 from histocyte.evaluation.study_encoders_scores import SCORES
-from histocyte.evaluation.study_encoders_table import SEEDS, Table, as_text
+from histocyte.evaluation.study_encoders_table import NO_INTERVAL, SEEDS, Table, as_text
 from histocyte.evaluation.study_encoders_weights import Ready
 from histocyte.files.atomic import write_atomically
 
@@ -33,7 +33,8 @@ code { font-size: 12px; overflow-wrap: anywhere } .note { color: #555 }
 <p>Each encoder stays as it is; the same decoder ({{ settings.decoder }}) is trained over its features for
 {{ settings.steps }} steps of {{ settings.batch }} crops of {{ settings.crop_px }} px at {{ settings.mpp }} µm/px, and
 scored once on held-out images, {{ table.held_out() }}. Brackets and bars are 95 % intervals from
-{{ table.replicates }} resamples of patients or slides; differences are on the same images. {{ about_seeds }}</p>
+{{ table.replicates }} resamples of patients or slides; differences are on the same images,
+{{ no_interval }}. {{ about_seeds }}</p>
 {% for title, image in images %}
 <p class="plot"><img alt="{{ title }}" src="data:image/svg+xml;base64,{{ image }}"></p>{% endfor %}
 {% if table.rows %}<h2>Mean over data sets</h2>
@@ -101,6 +102,7 @@ def write_page(
         settings=settings,
         scores=[SCORES[key] for key in shown],
         about_seeds=SEEDS,
+        no_interval=NO_INTERVAL,
         by_source=by_source,
         images=[(name, base64.b64encode(svg).decode()) for name, svg in plots.items()],
         failures=failures,

@@ -80,7 +80,7 @@ def _scores_figure(table: Table) -> Any:
         panel.grid(axis="x", alpha=0.3)
     panels[0].set_yticks(range(len(labels)), [_plain(label) for label in labels])
     panels[0].set_ylim(len(labels) - 0.5, -0.5)
-    _legend(figure, taps)
+    _legend(figure, table)
     return figure
 
 
@@ -113,7 +113,7 @@ def _cost_figure(table: Table) -> Any:
             text.set_in_layout(False)
     intervals = with_intervals([row.scores["bpq"][ALL] for row in table.rows])
     panels[0].set_ylabel(SCORES["bpq"][0] + (", 95 % interval" if intervals else ""))
-    _legend(figure, [t for t in _COLOURS if any(row.taps == t for row in table.rows)])
+    _legend(figure, table)
     return figure
 
 
@@ -148,12 +148,18 @@ def _mark(panel: Any, row: Row, score: Estimate, *, x: float | None = None, y: f
         panel.errorbar([x], [score.value], yerr=interval, **style)
 
 
-def _legend(figure: Any, taps: list[str]) -> None:
+def _legend(figure: Any, table: Table) -> None:
+    """Each choice of taps that is drawn, and the controls where there are any."""
     from matplotlib.lines import Line2D
 
+    taps = [t for t in _COLOURS if any(row.taps == t for row in table.rows)]
     marks = [Line2D([], [], linestyle="", marker=_MARKERS[t], color=_COLOURS[t], label=t) for t in taps]
-    control = Line2D([], [], linestyle="", marker="o", color="grey", markerfacecolor="white", label="random weights")
-    figure.legend(handles=[*marks, control], loc="outside upper center", ncols=len(marks) + 1, frameon=False)
+    if any(row.facts["random"] for row in table.rows):
+        control = Line2D(
+            [], [], linestyle="", marker="o", color="grey", markerfacecolor="white", label="random weights"
+        )
+        marks.append(control)
+    figure.legend(handles=marks, loc="outside upper center", ncols=len(marks), frameon=False)
 
 
 def _plain(label: str) -> str:

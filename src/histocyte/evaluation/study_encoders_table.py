@@ -251,7 +251,7 @@ def table_of(
     )
 
 
-NO_INTERVAL = f"none where fewer than {LEAST_GROUPS} patients, slides or single images are behind a score"
+NO_INTERVAL = f"with none where fewer than {LEAST_GROUPS} patients, slides or single images are behind a score"
 
 
 def as_text(score: Estimate | None, *, signed: bool = False) -> str:
