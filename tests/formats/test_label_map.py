@@ -51,10 +51,11 @@ def test_grey_with_alpha_is_its_grey(tmp_path: Path, bits: int) -> None:
     ids = LABELS.astype(kind) * (1 if bits == 8 else 300)
     ids[30:40, 45:50] = ids[2, 3] + 1  # two ids that the upper eight bits do not tell apart
     opaque = np.dstack([ids, np.full_like(ids, np.iinfo(kind).max)])
-    png(tmp_path / "x.png", opaque.reshape(40, -1).view(np.uint8), bits=bits, colour=4)
+    png(tmp_path / "x.png", opaque.astype(kind).reshape(40, -1).view(np.uint8), bits=bits, colour=4)
     assert len(np.unique(read(tmp_path / "x.png"))) == (3 if bits == 8 else 4)
+    assert open_cells(tmp_path / "x.png").shapes.size == (40, 50)
     clear = np.dstack([ids, np.where(ids > 0, np.iinfo(kind).max, 0).astype(kind)])
-    png(tmp_path / "x.png", clear.reshape(40, -1).view(np.uint8), bits=bits, colour=4)
+    png(tmp_path / "x.png", clear.astype(kind).reshape(40, -1).view(np.uint8), bits=bits, colour=4)
     assert read(tmp_path / "x.png").any()
     png(tmp_path / "x.png", (clear * [1, 0]).astype(kind).reshape(40, -1).view(np.uint8), bits=bits, colour=4)
     with pytest.raises(InputError, match="has ids where it is transparent"):
