@@ -172,7 +172,7 @@ def test_what_can_be_learnt_from_maps() -> None:
     assert {lesson.name: lesson.teachers for lesson in both.maps} == {"nucleus": (0, 1), "hover": (1,), "types": (0, 1)}
     assert not both.labels
     assert lessons_of(spec("flow", foreground="types"), [flow]).labels is False
-    strange = hover.with_changes(taxonomy={"name": "x", "classes": [{"name": "a", "colour": [0, 0, 0]}] * 4})
+    strange = hover.with_changes(taxonomy={"name": "x", "classes": [{"name": n, "colour": [0, 0, 0]} for n in "abcd"]})
     assert "types" not in [lesson.name for lesson in lessons_of(hover, [strange]).maps]
     with pytest.raises(InputError, match="auto, maps, labels"):
         lessons_of(hover, [hover], way="both")  # type: ignore[arg-type]
@@ -354,7 +354,7 @@ def test_a_nucleus_keeps_its_size_at_any_resolution_of_the_student(tmp_path: Pat
     image = np.full((96, 96, 3), (150, 80, 160), np.uint8)
     one = Sample("a", image, instances, np.array([0, 1], np.uint8), 0.25, "own", "a")
     given = fields([one], least_um=64 * mpp)
-    student = spec(mpp=mpp, smoothing_px=0.0)
+    student = spec(mpp=mpp)
     drawn = sampler(tmp_path, student, [Teacher(spec(), "hover")], given=given, crop_px=64)
     batch = drawn.batch(0, 4)
     true_um2 = instances.sum() * 0.25**2
