@@ -14,7 +14,7 @@ from histocyte.apps.cli.main import run
     [
         (["compare", "a.json", "b.json", "--replicates", "0"], ". See: histocyte compare --help"),
         (["compare", "a.json"], "'second'. See: histocyte compare --help"),
-        (["models", "show", "a\nb"], "No model called 'a b'."),
+        (["models", "show", "a\nb"], r"No model called 'a\nb'."),
     ],
 )
 def test_wrong_input_is_told_in_one_line(
