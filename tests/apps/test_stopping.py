@@ -102,3 +102,20 @@ main.run()
     ended = subprocess.run([sys.executable, "-c", code, "work"], capture_output=True, text=True, check=False)
     assert ended.returncode == 143, ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX exit codes")
+def test_at_once_means_without_waiting_for_threads() -> None:
+    code = """
+import signal, threading, time
+from histocyte.apps.cli.stopping import Stopping
+
+threading.Thread(target=time.sleep, args=(60,)).start()
+with Stopping("ends soon", at_once=True):
+    signal.raise_signal(signal.SIGTERM)
+    signal.raise_signal(signal.SIGTERM)
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=50)
+    assert ended.returncode == 143
+    assert "SIGTERM: ends soon. Once more ends at once." in ended.stderr
+    assert "ended by SIGTERM. Run the same command again to go on." in ended.stderr

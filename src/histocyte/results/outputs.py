@@ -25,6 +25,7 @@ from histocyte.export.manifest import RUN_FILE
 from histocyte.export.overview import draw_overview
 from histocyte.export.summary import Summary
 from histocyte.files.atomic import remove, write_atomically
+from histocyte.files.names import shown
 from histocyte.formats.geojson.cells import GeoJsonWriter
 from histocyte.inference.embed import feature_runtime
 from histocyte.inference.load import Model
@@ -107,7 +108,7 @@ def write_outputs(
         "size_px": list(reader.size),
         "bounds_px": [*reader.bounds.corner, reader.bounds.width, reader.bounds.height],
         "model": model.spec.name,
-        "classifier": None if model.classifier is None else model.classifier.where,
+        "classifier": None if model.classifier is None else shown(model.classifier.where),
         "tissue_mm2": round(area_mm2, 6),
         "cells": glance.cells,
         "classes": counts,
