@@ -34,16 +34,18 @@ _WEAKEST = 2.0
 _SQUARE_PX = 128
 """Of the grid; smaller on small images, larger on those with more than `_MOST_SQUARES` a side."""
 _LEAST_SQUARES, _MOST_SQUARES = 3, 16
-_BITS_APART = 4
+_BITS_APART = 6
 """Of the 32 signs so many may differ: compression turns those of weak frequencies."""
 _PX_APART = 3
 """How exactly matched places must lie to one another as they do in the other image."""
 _PLACES = 3
 """So many make a match."""
-_PAIR_BITS_APART = 3
+_PAIR_BITS_APART = 4
 """Two do, as a small cut-out has no more, if their signs differ in no more than this many bits together."""
 _SCALE = 0.03
 """Resolutions that differ by less are one."""
+_MOST_SCALE = 4
+"""Resolutions that differ by more are not compared: too little would be left of the finer image."""
 _HEAD = struct.Struct("<IIf8s")
 _PLACE = np.dtype([("x", "u1"), ("y", "u1"), ("signs", "<u4")])
 _NONE = 255
@@ -160,7 +162,8 @@ class PrintIndex:
         seen = _look(image)
         same = self._exact.get(seen.exact, []) if seen.exact != _PLAIN else []
         found = dict.fromkeys(same, len(seen.xy) + 1)
-        for scale in {1.0, *(mpp / other for other in self._scales if abs(mpp / other - 1) > _SCALE)}:
+        scales = (mpp / other for other in self._scales)
+        for scale in {1.0, *(s for s in scales if abs(s - 1) > _SCALE and 1 / _MOST_SCALE <= s <= _MOST_SCALE)}:
             for number, places in self._matches(seen if scale == 1 else _look(_resized(image, scale))).items():
                 found[number] = max(places, found.get(number, 0))
         return tuple(sorted(found, key=lambda number: -found[number]))
@@ -186,7 +189,7 @@ class PrintIndex:
     def _alike(self, signs: NDArray[np.uint32]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Pairs of a place here and one of a print with nearly the same signs, sorted by the latter.
 
-        Signs that differ in no more than three bits agree in one byte at least, so that only those are compared.
+        Only those that agree in one byte at least are compared: all that differ in up to three bits, and most others.
         """
         pairs: list[NDArray[np.int64]] = []
         for i, (order, starts) in enumerate(zip(self._order, self._starts, strict=True)):

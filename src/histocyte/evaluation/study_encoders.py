@@ -19,8 +19,8 @@ from histocyte.core.errors import InputError, UnknownNameError
 from histocyte.core.geometry import check_mpp
 from histocyte.datasets.cards import DATASETS
 from histocyte.datasets.sample import Sample
-from histocyte.datasets.splits import split_by_group
 from histocyte.encoders.card import EncoderCard
+from histocyte.model.history import History
 
 __all__ = [
     "DECODERS",
@@ -243,7 +243,7 @@ def pyramid_levels(card: EncoderCard, taps: str) -> tuple[int, ...]:
 
 
 def split(samples: Sequence[Sample], budget: Budget) -> tuple[list[Sample], list[Sample]]:
-    """Samples to train on, and those held out: whole patients or slides of each set.
+    """Samples to train on, and those held out: whole patients or slides of each set, and no copy of these.
 
     Held-out images whose truth does not part touching nuclei are left out, since they cannot be scored.
 
@@ -254,7 +254,7 @@ def split(samples: Sequence[Sample], budget: Budget) -> tuple[list[Sample], list
         card = DATASETS.get(source)
         if card is not None and card.external:
             raise InputError(f"'{source}' is an external test set, never trained or selected on. Leave it out.")
-    training, held_out = split_by_group(samples, fraction=budget.held_out, seed=budget.split_seed)
+    training, held_out, *_ = History().split(samples, fraction=budget.held_out, seed=budget.split_seed)
     scored = [s for s in held_out if s.separable]
     if not scored:
         raise InputError("The truth of no held-out image parts touching nuclei, so nothing can be scored.")

@@ -86,6 +86,7 @@ class DistilData:
                 samples += load_for_taxonomy([folder], taxonomy, mpp=mpp)
         past = History().after((t.name, t.history) for t in teachers)
         training, validation, left_out, notes = past.split(samples, fraction=fraction, seed=seed, lenient=True)
+        notes += [doubt for t in teachers for doubt in t.history.doubts(t.name)]
         notes += [
             f"The classes of {name} are others than the teacher's: its labels teach outlines." for name in strange
         ]

@@ -77,6 +77,7 @@ class TrainingData:
         if not rest:
             raise InputError("Every image is to be left out, so none is left to learn from. Shorten the list.")
         training, validation, _, notes = past.split(rest, fraction=share, seed=seed, fold=fold, apart=apart)
+        notes += [doubt for model in beginning.before for doubt in model.history.doubts(model.name)]
         history = History.of(training, validation, apart)
         return cls(training, validation, apart, share, fold, tuple(left_out), history, tuple(notes))
 
