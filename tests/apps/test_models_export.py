@@ -57,7 +57,13 @@ def test_the_file_is_named_after_the_model(
     part = Part(name="none")
     facts = Quantised(made_of="", calibrated_on=("a",), slides=2, tiles=9, tile_px=256, sha256="")
     spec = ModelSpec(
-        name="a", encoder=part, decoder=part, heads=part, representation=part, taxonomy={}, quantised=facts
+        name="a",
+        encoder=part,
+        decoder=part,
+        heads=part,
+        representation=part,
+        taxonomy={"name": "none", "classes": []},
+        quantised=facts,
     )
 
     def write(files: ModelFiles, out: Path, paths: list[Path], **_: object) -> ModelSpec:
