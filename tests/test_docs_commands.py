@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Iterator
@@ -154,9 +155,9 @@ def folder(tmp_path: Path, perfect_model: Model, monkeypatch: pytest.MonkeyPatch
         cv2.imwrite(str(data / f"i{i}.png"), paint_truth(labels, CONSEP)[..., ::-1])
         np.savez(data / f"i{i}.npz", inst=labels.instances, type=labels.types)
     (tmp_path / "image.png").write_bytes((data / "i0.png").read_bytes())
-    (tmp_path / "regions.geojson").write_text(
-        '{"type": "Polygon", "coordinates": [[[0,0],[96,0],[96,96],[0,96],[0,0]]]}'
-    )
+    (data / "classes.json").write_text(json.dumps(dict(enumerate(CONSEP.names, 1))))
+    ring = [[0, 0], [96, 0], [96, 96], [0, 96], [0, 0]]
+    (tmp_path / "regions.geojson").write_text(json.dumps({"type": "Polygon", "coordinates": [ring]}))
     monkeypatch.setattr("histocyte.inference.load.load", lambda *args, **options: perfect_model)
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -165,7 +166,7 @@ def folder(tmp_path: Path, perfect_model: Model, monkeypatch: pytest.MonkeyPatch
 CHAIN = (
     "segment image.png --mpp 0.25 -o out",
     "counts out/image --roi regions.geojson",
-    "score out/image data/mine/i0.npz --mpp 0.25 --no-classes",
+    "score out/image data/mine/i0.npz --mpp 0.25",
     "evaluate model-a data/mine --mpp 0.25 --split all --json > a.json",
     "evaluate model-b data/mine --mpp 0.25 --split all --json > b.json",
     "compare a.json b.json",
