@@ -62,6 +62,15 @@ def test_a_renamed_mirrored_and_compressed_copy_is_what_its_original_is(
     assert [s.name for s in history.unseen(copies, test=True)] == ["tile5", "tile6", "tile7"]
 
 
+def test_a_folder_that_shows_what_was_learnt_from_is_doubted(samples: list[Sample], history: History) -> None:
+    ours = [copy(s, s.name, "ours") for s in (*samples[:2], *samples[6:])]
+    (doubt,) = history.parts_may_be_missed(ours, history.know(ours))
+    assert doubt.startswith("2 of the 4 images of ours show what was learnt from.")
+    assert "the 2 that are taken for new" in doubt
+    for sure in (ours[:2], ours[2:], samples):
+        assert history.parts_may_be_missed(sure, history.know(sure)) == []
+
+
 def test_sets_are_described_with_their_licence(samples: list[Sample]) -> None:
     history = History.of([samples[0], sample("a", 20, "tnbc")], [samples[1]])
     assert [(e.name, e.licence, e.images, e.nuclei) for e in history.sets] == [

@@ -262,6 +262,27 @@ class History(BaseModel):
             ]
         return []
 
+    def parts_may_be_missed(self, samples: Sequence[Sample], known: Sequence[Known]) -> list[str]:
+        """That a folder of another name which shows what was learnt from may show more of it, in a sentence each.
+
+        Small parts of an image are not always known by what they show.
+
+        Args:
+            samples: Images.
+            known: What is known of each.
+        """
+        sets, notes = {entry.name for entry in self.sets}, []
+        for source in sorted({s.source for s in samples} - sets):
+            mine = [k for s, k in zip(samples, known, strict=True) if s.source == source]
+            seen, new = sum(k.standing == Standing.LEARNT for k in mine), sum(not k.standing for k in mine)
+            if seen and new:
+                notes.append(
+                    f"{seen} of the {len(mine)} images of {source} show what was learnt from. Small parts of an image "
+                    f"are not always known by what they show: see whether the {new} that are taken for new come from "
+                    "elsewhere."
+                )
+        return notes
+
     def know(self, samples: Sequence[Sample]) -> list[Known]:
         """What the model has had to do with each of some images.
 

@@ -121,7 +121,7 @@ def evaluate(
     known = history.know(samples)
     chosen = samples if split is Split.ALL else _unseen(samples, known, loaded, history, test=split is Split.TEST)
     left_out = len(samples) - len(chosen)
-    doubts = history.doubts(loaded.spec.name)
+    doubts = [*history.doubts(loaded.spec.name), *history.parts_may_be_missed(samples, known)]
     gallery = Gallery()
     with progress_bar("images", hidden=as_json) as bar:
         task = bar.add_task("scoring", total=len(chosen), note="")
