@@ -24,6 +24,12 @@ from histocyte.testing.scenes import packed_ellipses
 Ended = tuple[int, str, str]
 
 
+@pytest.fixture(autouse=True)
+def _quick_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing takes longer than all else on so small a slide."""
+    monkeypatch.setattr("histocyte.results.outputs.draw_overview", lambda *_, **__: np.zeros((8, 8, 3), np.uint8))
+
+
 @pytest.fixture
 def segment(
     perfect_model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import pytest
 
 from histocyte.core.errors import InputError
@@ -24,6 +26,14 @@ from histocyte.testing.scenes import packed_ellipses
 
 OPTIONS = Options(mpp=0.25, settings=Settings(block_px=96), workers=1)
 FORCE = replace(OPTIONS, force=True)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _quick_pictures() -> Iterator[None]:
+    """Drawing takes longer than all else on so small a slide."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("histocyte.results.outputs.draw_overview", lambda *_, **__: np.zeros((8, 8, 3), np.uint8))
+        yield
 
 
 @pytest.fixture(scope="module")
