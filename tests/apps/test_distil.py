@@ -34,7 +34,7 @@ from histocyte.inference.predict import tile_spans
 from histocyte.model.build import build_segmenter
 from histocyte.model.checkpoint import read_spec, save_model
 from histocyte.model.count import count_parameters
-from histocyte.model.history import History, Split
+from histocyte.model.history import History, Known, Split, Standing
 from histocyte.model.spec import ModelSpec, Part
 from histocyte.recipes.hover_small import hover_small
 from histocyte.recipes.hover_unet import hover_unet
@@ -319,6 +319,21 @@ def test_held_out_images_are_no_images_without_labels_either(tmp_path: Path) -> 
     data = DistilData(validation=[sample("tnbc", "01_1", "01")])
     data.add_images([folder], least_um=16.0, mpp=None)
     assert [f.name for f in data.extra] == ["02_1.png"]
+
+
+def test_a_copy_of_a_held_out_image_teaches_nothing_under_any_name(tmp_path: Path) -> None:
+    held, other = (paint_truth(packed_ellipses((192, 192), 40, seed=seed), CONSEP) for seed in (1, 2))
+    folder = tmp_path / "slides"
+    folder.mkdir()
+    cv2.imwrite(str(folder / "copy.jpg"), np.ascontiguousarray(held[:, ::-1, ::-1]), [cv2.IMWRITE_JPEG_QUALITY, 85])
+    cv2.imwrite(str(folder / "other.png"), np.ascontiguousarray(other[..., ::-1]))
+    nothing = np.zeros(held.shape[:2], np.int32)
+    data = DistilData(validation=[Sample("a", held, nothing, None, 0.25, "mine", "a")])
+    added = data.add_images([folder], least_um=16.0, mpp=0.25)
+    assert [image.path.name for image in added] == ["other.png"]
+    assert [f.name for f in data.extra] == ["other.png"]
+    known = data.history([]).know([Sample("b", other, nothing, None, 0.25, "renamed", "b")])
+    assert known == [Known(Standing.LEARNT, "content")]
 
 
 def test_a_teacher_is_asked_as_the_pipeline_asks(perfect_model: Model) -> None:
