@@ -181,6 +181,14 @@ def test_nonsense_in_a_file_of_an_earlier_version_is_refused(data: object) -> No
         hover_unet().with_changes(data=data)
 
 
+def test_a_file_with_a_damaged_print_is_refused(history: History) -> None:
+    text = hover_unet().with_changes(history=history).model_dump_json()
+    (first, _), *_ = [(p, n) for n, p in (history.sets[0].learnt or {}).items()]
+    for damaged in (first[:-8], first[:40] + "!" + first[41:], "AAAA"):
+        with pytest.raises(ModelError, match=r"history.*learnt.*is damaged"):
+            ModelSpec.parse(text.replace(first, damaged), where="a file")
+
+
 def test_a_set_of_which_only_some_images_are_known_is_told_by_their_names() -> None:
     history = History(sets=(LearntSet(name="mine", learnt={"a": ""}, held_out={"b": ""}),))
     blank = np.zeros((8, 8, 3), np.uint8)

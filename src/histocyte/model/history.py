@@ -12,9 +12,9 @@ from enum import IntEnum
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from histocyte.core.errors import InputError
+from histocyte.core.errors import InputError, ModelError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -92,6 +92,19 @@ class LearntSet(BaseModel):
     """Those that chose its weights."""
     left_out: Mapping[str, str] = Field(default_factory=dict)
     """Those kept for a test."""
+
+    @field_validator("learnt", "held_out", "left_out")
+    @classmethod
+    def _are_prints(cls, images: Mapping[str, str] | None) -> Mapping[str, str] | None:
+        from histocyte.datasets.image_print import ImagePrint
+
+        for texts in (images or {}).values():
+            for text in filter(None, texts.split(" ")):
+                try:
+                    ImagePrint.from_text(text)
+                except ModelError as error:
+                    raise ValueError(str(error)) from error
+        return images
 
     def of(self, standing: Standing) -> Mapping[str, str]:
         """The images of one standing."""
