@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import random
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from histocyte.evaluation.counts_input import read_located
 from histocyte.formats.foreign.open import open_cells
 from histocyte.formats.geojson.cells import read_geojson
 from histocyte.formats.geojson.regions import read_polygons
+from histocyte.testing.mutations import mutated_json
 
 CORNERS = [(20, 20), (50, 20), (80, 20), (20, 50), (50, 50), (80, 50)]
 CLASSES = ["Tumor", "Stroma", "Tumor", "Stroma", "Tumor", "Stroma"]
@@ -288,59 +287,12 @@ def test_a_file_that_nests_without_end_is_refused_and_deep_ones_are_read(tmp_pat
         open_cells(tmp_path / "x.geojson")
 
 
-JUNK = [
-    None,
-    True,
-    0,
-    -1,
-    1e308,
-    "",
-    "x",
-    "NaN",
-    [],
-    {},
-    [[]],
-    [{}],
-    [None],
-    {"a": 1},
-    "cell",
-    "Point",
-    [1],
-    [[1, 2]],
-    10**400,
-]
-JUNK += ["\ud800", {"names": [None, {}]}, {"type": "Polygon", "coordinates": [[[0, 0], [0, 0], [0, 0]]]}]
-
-
-def mutated(data: Any, draw: random.Random) -> Any:
-    """The same with something else, or nothing, in a few places."""
-    data = copy.deepcopy(data)
-    for _ in range(draw.randint(1, 2)):
-        places = [place for place in _places(data) if place]
-        if places:
-            where = draw.choice(places)
-            key = draw.choice(list(where) if isinstance(where, dict) else range(len(where)))
-            if draw.random() < 0.2:
-                del where[key]
-            else:
-                where[key] = copy.deepcopy(draw.choice(JUNK))
-    return data
-
-
-def _places(data: Any) -> Iterator[Any]:
-    inside = data.values() if isinstance(data, dict) else data if isinstance(data, list) else ()
-    if isinstance(data, dict | list):
-        yield data
-    for item in inside:
-        yield from _places(item)
-
-
 @pytest.mark.parametrize("seed", range(5))
 def test_whatever_a_file_holds_is_an_answer_in_one_line_and_the_same_one_everywhere(tmp_path: Path, seed: int) -> None:
     draw, path, read = random.Random(seed), tmp_path / "x.geojson", 0
     said: list[str] = []
     for _ in range(60):
-        write(path, mutated(draw.choice(list(SAME_SIX.values())), draw))
+        write(path, mutated_json(draw.choice(list(SAME_SIX.values())), draw))
         numbers = []
         for count in (
             lambda: len(open_cells(path).shapes),

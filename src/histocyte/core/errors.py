@@ -16,6 +16,7 @@ from histocyte.core.plain_text import plain
 
 __all__ = [
     "BusyError",
+    "ContentError",
     "DiskError",
     "HistocyteError",
     "InputError",
@@ -38,6 +39,10 @@ class HistocyteError(Exception):
 
 class InputError(HistocyteError):
     """A file, folder or value that the user passed cannot be used."""
+
+
+class ContentError(InputError):
+    """What is wrong with some data, said by what does not know the file it is from; who reads the file names it."""
 
 
 class BusyError(InputError):

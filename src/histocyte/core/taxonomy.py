@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from histocyte.core.errors import InputError
+from histocyte.core.errors import ContentError, InputError
 
 __all__ = ["CONSEP", "MOST_CLASSES", "NO_CLASSES", "PANNUKE", "CellClass", "Taxonomy"]
 
@@ -73,7 +73,7 @@ class Taxonomy:
         """Read what `to_json` wrote.
 
         Raises:
-            InputError: The description lacks a field, a colour is none, two classes share a name, or there are more
+            ContentError: The description lacks a field, a colour is none, two classes share a name, or there are more
                 than label files can hold.
         """
         try:
@@ -82,13 +82,13 @@ class Taxonomy:
             classes = tuple(CellClass(_text(c["name"]), _colour(c["colour"])) for c in listed)
             name = _text(data["name"])
         except (KeyError, TypeError, ValueError, IndexError, AssertionError) as error:
-            raise InputError(
+            raise ContentError(
                 f"Not a taxonomy: {error!r}. Needed: name, classes [{{name, colour [r, g, b]}}]."
             ) from error
         if len(classes) > MOST_CLASSES:
-            raise InputError(f"A taxonomy of {len(classes)} classes: there can be {MOST_CLASSES}.")
+            raise ContentError(f"A taxonomy of {len(classes)} classes: there can be {MOST_CLASSES}.")
         if twice := [n for n, count in Counter(c.name for c in classes).items() if count > 1 or not n.strip()]:
-            raise InputError(f"Each class needs a name of its own, and '{twice[0]}' is none.")
+            raise ContentError(f"Each class needs a name of its own, and '{twice[0]}' is none.")
         return cls(name, classes)
 
 

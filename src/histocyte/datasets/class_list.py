@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-from histocyte.core.errors import InputError
+from histocyte.core.errors import ContentError, InputError
 from histocyte.core.geometry import MPP_MAX, MPP_MIN
 from histocyte.core.taxonomy import CellClass, Taxonomy
+from histocyte.files.foreign import foreign_parser
 
 __all__ = [
     "CLASSES_FILE",
@@ -46,11 +48,11 @@ def taxonomy_of_names(name: str, classes: Sequence[str]) -> Taxonomy:
     """A taxonomy with colours for classes that have names alone.
 
     Raises:
-        InputError: No name, an empty one, or one twice.
+        ContentError: No name, an empty one, or one twice.
     """
     clean = [c.strip() for c in classes]
     if not clean or not all(clean) or len(set(clean)) < len(clean):
-        raise InputError(f"'{', '.join(clean)}' is no list of classes: each needs a name of its own.")
+        raise ContentError(f"'{', '.join(clean)}' is no list of classes: each needs a name of its own.")
     return Taxonomy(name, tuple(CellClass(c, COLOURS[i % len(COLOURS)]) for i, c in enumerate(clean)))
 
 
@@ -58,10 +60,12 @@ _FORM = '{"1": "tumour", "2": "stroma"}'
 
 
 def _plain(path: Path) -> object:
-    try:
+    with _list_of_classes(path):
         return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"'{path}' cannot be read ({error}). Needed: {_FORM}.") from error
+
+
+def _list_of_classes(path: Path) -> AbstractContextManager[None]:
+    return foreign_parser(lambda why: InputError(f"'{path}' cannot be read ({why}). Needed: {_FORM}."))
 
 
 def states_classes(path: Path) -> bool:
@@ -115,11 +119,13 @@ def read_class_list(path: Path, name: str) -> Taxonomy:
     if isinstance(data, dict):
         data = {key: value for key, value in data.items() if key != MPP_KEY}
     if isinstance(data, dict) and "classes" in data:
-        return Taxonomy.from_json(data)
+        with _list_of_classes(path):
+            return Taxonomy.from_json(data)
     if isinstance(data, dict):
         data = {code: text for code, text in data.items() if code != "0"}
         if sorted(data) == sorted(str(i) for i in range(1, len(data) + 1)):
             data = [data[str(i)] for i in range(1, len(data) + 1)]
     if not isinstance(data, list) or not all(isinstance(text, str) for text in data):
         raise InputError(f"'{path}' is no list of classes. Needed: {form}, with the codes from 1 without a gap.")
-    return taxonomy_of_names(name, data)
+    with _list_of_classes(path):
+        return taxonomy_of_names(name, data)

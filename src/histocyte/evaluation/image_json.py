@@ -11,7 +11,7 @@ from typing import Any, TypeVar, get_args
 import numpy as np
 import orjson
 
-from histocyte.core.errors import InputError
+from histocyte.core.errors import ContentError, InputError
 from histocyte.evaluation.image_scores import ClassScores, ImageInfo, ImageScores
 from histocyte.metrics.calibration import FINE_BINS, CalibrationCounts
 from histocyte.metrics.detection import ClassDetectionCounts, DetectionCounts, MatchMode
@@ -155,7 +155,7 @@ def image_from_json(data: object, *, n_classes: int) -> ImageScores:
         n_classes: K.
 
     Raises:
-        InputError: An entry is missing or is none that an image can have.
+        ContentError: An entry is missing or is none that an image can have.
     """
     _check(isinstance(data, dict), "an image is no object")
     assert isinstance(data, dict)  # noqa: S101 (for the type checker)
@@ -232,7 +232,7 @@ def _panoptic(data: object) -> PanopticCounts:
     return counts
 
 
-class _BrokenError(InputError):
+class _BrokenError(ContentError):
     """What is wrong with an entry, without the file's name."""
 
 

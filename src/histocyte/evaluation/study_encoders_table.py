@@ -19,6 +19,7 @@ from histocyte.evaluation.study_encoders_run import Failure
 from histocyte.evaluation.study_encoders_scores import ALL, SCORES, HeldOut, less, mean_of, over_sets
 from histocyte.evaluation.study_encoders_weights import Ready
 from histocyte.files.csv_file import csv_text
+from histocyte.files.foreign import foreign_parser
 from histocyte.training.journal import read_json
 
 __all__ = ["SEEDS", "Row", "Table", "as_text", "read_results", "table_of"]
@@ -215,7 +216,7 @@ def table_of(
     """
     if not results:
         return Table((), (), {}, {}, None, replicates)
-    scored = [[image_from_json(image, n_classes=n_classes) for image in result["images"]] for result in results]
+    scored = [_scored(result, n_classes) for result in results]
     held_out = HeldOut.of(scored)
     weights = held_out.resamples(replicates, seed)
     facts: dict[tuple[str, str], dict[str, Any]] = {}
@@ -249,6 +250,13 @@ def table_of(
         first,
         replicates,
     )
+
+
+def _scored(result: Mapping[str, Any], n_classes: int) -> list[ImageScores]:
+    which = f"The result of {result['label']}, {result['taps']}, seed {result['seed']}"
+    remedy = "Delete its folder in 'runs' of the study, and run the same command again."
+    with foreign_parser(lambda why: InputError(f"{which} is damaged: {why}. {remedy}")):
+        return [image_from_json(image, n_classes=n_classes) for image in result["images"]]
 
 
 NO_INTERVAL = f"with none where fewer than {LEAST_GROUPS} patients, slides or single images are behind a score"

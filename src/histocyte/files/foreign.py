@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from histocyte.core.errors import HistocyteError, InputError, MissingExtraError, reason_of, require
+from histocyte.core.errors import ContentError, HistocyteError, InputError, MissingExtraError, reason_of, require
 
 __all__ = [
     "MOST_PICTURE_PIXELS",
@@ -44,7 +44,7 @@ logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 @contextmanager
 def foreign_parser(error: Callable[[str], HistocyteError]) -> Iterator[None]:
-    """Turn whatever is raised within into an error of ours; one that is ours already passes as it is.
+    """Turn whatever is raised within into an error of ours; one of ours passes, but for those that name no file.
 
     Args:
         error: Makes the error from the reason, which is a line without a full stop.
@@ -62,6 +62,8 @@ def foreign_parser(error: Callable[[str], HistocyteError]) -> Iterator[None]:
     """
     try:
         yield
+    except ContentError as raised:
+        raise error(reason_of(raised)) from raised
     except HistocyteError:
         raise
     except Exception as raised:

@@ -148,19 +148,21 @@ class ResolvedRecipe:
             raise InputError(f"{where}: started_from has a name and a sha256, or nothing.")
         check_adaptation(self.training.adapt)
         try:
-            self._check_works(where)
-        except HistocyteError:
+            self._check_works()
+        except UnknownNameError:
             raise
+        except HistocyteError as error:
+            raise InputError(f"{where}: {error}") from error
         except Exception as error:  # noqa: BLE001 (a part may stumble over a wrong option in any way)
             said = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise InputError(f"{where}: of its options no training can be made: {said}") from error
+        self._check_losses(where)
 
-    def _check_works(self, where: str) -> None:
+    def _check_works(self) -> None:
         options = self.training
         learning_rate_factor(options.schedule, 0, options.steps, epoch_steps=options.epoch_steps)
         with torch.device("meta"):
             build_segmenter(self.model)
-        self._check_losses(where)
 
     def _check_losses(self, where: str) -> None:
         terms = {*term_names(build_representation(self.model.representation)), TISSUE_TERM}

@@ -20,7 +20,6 @@ from typing import Self
 
 import numpy as np
 import orjson
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from histocyte.core.cells import Cells
@@ -137,7 +136,7 @@ class Journal:
         path = self._block_path(index)
         try:
             return StoredBlock(*unpack(path.read_bytes(), origin=self._origin(index)))
-        except (OSError, ValueError, pa.ArrowException) as error:
+        except (OSError, ValueError) as error:
             raise DiskError(f"{path} is no longer readable ({error}). Run again: the block is then redone.") from error
 
     def discard(self) -> None:
@@ -168,7 +167,7 @@ class Journal:
         """Whether a block file can be read and is what its name says; one that is not is removed."""
         try:
             unpack(path.read_bytes(), origin=self._origin(index))
-        except (ValueError, pa.ArrowException):
+        except ValueError:
             path.unlink()
             return False
         return True

@@ -11,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from histocyte.core.cells import Cells
+from histocyte.core.errors import reason_of
 from histocyte.core.taxonomy import Taxonomy
 
 __all__ = ["pack", "unpack"]
@@ -61,6 +62,13 @@ def unpack(packed: bytes, *, origin: str = "") -> tuple[Cells, NDArray[np.bool_]
     stream = memoryview(packed)[:-_DIGEST_BYTES]
     if hashlib.sha256(stream).digest() != packed[-_DIGEST_BYTES:]:
         raise ValueError("The checksum does not fit.")
+    try:
+        return _unpacked(stream, origin)
+    except Exception as error:  # whatever Arrow stumbles over in damage that its checksum does not show
+        raise ValueError(reason_of(error)) from error
+
+
+def _unpacked(stream: memoryview, origin: str) -> tuple[Cells, NDArray[np.bool_], dict[str, object]]:
     with pa.ipc.open_stream(stream) as reader:
         batch = reader.read_next_batch()
     about = orjson.loads(batch.schema.metadata[b"histocyte"])

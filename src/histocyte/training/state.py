@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import BaseModel, ConfigDict, Field
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from histocyte.core.errors import DiskError, ModelError
 from histocyte.files.atomic import publish
+from histocyte.files.foreign import foreign_parser
 from histocyte.training.adapt import Fixed
 from histocyte.training.ema import WeightAverage
 
@@ -67,11 +69,10 @@ def load_weights(path: Path) -> dict[str, torch.Tensor]:
     Raises:
         ModelError: It is not there, or damaged.
     """
-    try:
+    with foreign_parser(
+        lambda why: ModelError(f"'{path}' holds no weights that can be read ({why}). Use another folder.")
+    ):
         return load_file(path)
-    except (SafetensorError, OSError, ValueError, KeyError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        raise ModelError(f"'{path}' holds no weights that can be read ({reason}). Use another folder.") from error
 
 
 def _write(path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None) -> None:
@@ -99,13 +100,12 @@ def load_state(
     Raises:
         ModelError: Not such a file, of another model, or of one whose fixed weights are others.
     """
-    try:
+    with _is_checkpoint(path):
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata()
-            progress: dict[str, Any] = json.loads(metadata["progress"])
+            progress = _Progress.model_validate(json.loads(metadata["progress"])).model_dump(exclude_unset=True)
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
-    except (SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
-        raise ModelError(f"'{path}' is no checkpoint of a training run ({error}).") from error
+        updates = progress.pop("average_updates")
     if metadata.get("fixed_sha256", fixed.sha256) != fixed.sha256:
         raise ModelError(
             f"'{path}' belongs to a run whose fixed weights are others than these. Go on with the encoder weights that "
@@ -113,16 +113,47 @@ def load_state(
         )
     load_moving(model, _under(tensors, "model."), fixed, where=path)
     load_moving(average.model, _under(tensors, "average."), fixed, where=path)
-    average.updates = progress.pop("average_updates")
-    state = optimiser.state_dict()
+    average.updates = updates
+    with _is_checkpoint(path):
+        optimiser.load_state_dict({**optimiser.state_dict(), "state": _moments(tensors, optimiser)})
+        torch.set_rng_state(tensors["generator"])
+    return progress
+
+
+class _Progress(BaseModel):
+    """How far a run was; further facts are kept as they are."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+    step: Annotated[int, Field(ge=0)]
+    average_updates: Annotated[int, Field(ge=0)]
+    best: float | None = None
+    scores: list[float] = Field(default_factory=list)
+
+
+def _is_checkpoint(path: Path) -> AbstractContextManager[None]:
+    remedy = "Delete it, and the run begins anew; a model.safetensors in its folder stays of use."
+    return foreign_parser(lambda why: ModelError(f"'{path}' is no checkpoint of a training run ({why}). {remedy}"))
+
+
+def _moments(
+    tensors: Mapping[str, torch.Tensor], optimiser: torch.optim.Optimizer
+) -> dict[int, dict[str, torch.Tensor]]:
+    """What the optimiser keeps of each parameter, by the parameter's number.
+
+    Raises:
+        ValueError: It is not what it keeps of these.
+    """
     moments: dict[int, dict[str, torch.Tensor]] = {}
     for key, tensor in _under(tensors, "optimiser.").items():
         index, name = key.split(".", 1)
         moments.setdefault(int(index), {})[name] = tensor
-    state["state"] = moments
-    optimiser.load_state_dict(state)
-    torch.set_rng_state(tensors["generator"])
-    return progress
+    shapes = [parameter.shape for group in optimiser.param_groups for parameter in group["params"]]
+    names = {frozenset(kept) for kept in moments.values()}
+    for index, kept in moments.items():
+        if len(names) > 1 or any(tensor.shape not in ((), shapes[index]) for tensor in kept.values()):
+            raise ValueError(f"its optimiser kept something else of parameter {index}")
+    return moments
 
 
 def moving(model: nn.Module, fixed: Fixed) -> dict[str, torch.Tensor]:

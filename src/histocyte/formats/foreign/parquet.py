@@ -66,8 +66,8 @@ def _types(table: pa.Table, names: list[str] | None) -> tuple[NDArray[np.int64],
 def _numbers(table: pa.Table, name: str) -> NDArray[np.float32]:
     if name not in table.column_names:
         return np.ones(len(table), np.float32)
-    values = np.asarray(table[name].to_numpy(), np.float32)
-    return np.where((values >= 0) & (values <= 1), values, np.float32(1))
+    values = np.asarray(table[name].to_numpy(), np.float64)
+    return np.where((values >= 0) & (values <= 1), values, 1).astype(np.float32)
 
 
 def _probabilities(table: pa.Table, classes: int) -> NDArray[np.float32] | None:
