@@ -270,6 +270,7 @@ def test_a_file_with_a_mistake_is_refused_in_a_line(
         ResolvedRecipe.read(changed(first / "recipe.json", tmp_path / "r.json", change))
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
+    assert "r.json" in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from histocyte.core.errors import HistocyteError, InputError, MissingExtraError, SlideError
+from histocyte.core.errors import ContentError, HistocyteError, InputError, MissingExtraError, SlideError
 from histocyte.files.foreign import foreign_parser, reason_of, size_fault, unpacked
 
 
@@ -37,6 +37,15 @@ def test_errors_of_ours_and_the_users_stop_pass() -> None:
         with pytest.raises(type(error)) as caught, foreign_parser(SlideError):
             raise error
         assert caught.value is error
+
+
+def test_errors_of_ours_that_name_no_file_are_told_with_it() -> None:
+    with (
+        pytest.raises(SlideError, match=r"^'a.tif': Not a taxonomy$") as caught,
+        foreign_parser(lambda why: SlideError(f"'a.tif': {why}")),
+    ):
+        raise ContentError("Not a taxonomy.")
+    assert isinstance(caught.value.__cause__, ContentError)
 
 
 def test_a_compression_that_needs_a_package_names_our_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import gc
 import gzip
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import tifffile
 from hypothesis import given, settings
@@ -20,6 +24,8 @@ from histocyte.core.errors import InputError
 from histocyte.core.labels import instance_statistics
 from histocyte.core.outlines import trace_outlines
 from histocyte.core.taxonomy import CellClass, Taxonomy
+from histocyte.evaluation.counts_input import read_located
+from histocyte.export.geoparquet import read_cells
 from histocyte.formats.foreign.contours import Contours
 from histocyte.formats.foreign.open import find_cells, open_cells
 from histocyte.formats.foreign.polygons import Polygons, fill_polygons, fill_polygons_plain
@@ -359,3 +365,30 @@ def test_garbage_is_not_looked_for_while_json_is_read(
     finally:
         gc.enable()
     assert looked_for == [False, False]
+
+
+def described(path: Path, change: Callable[[dict[str, Any]], object]) -> Path:
+    """A table of cells whose description of itself is another."""
+    table = pq.read_table(write("parquet", path))
+    about = json.loads(table.schema.metadata[b"histocyte"])
+    change(about)
+    pq.write_table(table.replace_schema_metadata({"histocyte": json.dumps(about)}), path / "cells.parquet")
+    return path / "cells.parquet"
+
+
+def test_a_table_whose_description_is_damaged_is_named(tmp_path: Path) -> None:
+    path = described(tmp_path, lambda about: about["taxonomy"]["classes"][0].update(colour=[1, 2]))
+    for read in (read_cells, read_located):
+        with pytest.raises(InputError, match=r"cells\.parquet'? is not a table of cells .*Not a taxonomy"):
+            read(path)
+    path = described(tmp_path, lambda about: about.update(mpp=0))
+    with pytest.raises(InputError, match=r"for '.*cells\.parquet' is outside"):
+        read_located(path)
+
+
+def test_probabilities_beyond_all_numbers_are_none(tmp_path: Path) -> None:
+    table = pq.read_table(write("parquet", tmp_path))
+    column = table.column_names.index("score")
+    table = table.set_column(column, "score", pa.array([1e308] * len(table)))
+    pq.write_table(table, tmp_path / "cells.parquet")
+    assert open_cells(tmp_path / "cells.parquet").scores.tolist() == [1.0] * len(table)

@@ -54,3 +54,16 @@ def test_a_spec_of_a_giant_is_refused_before_it_takes_memory(tmp_path: Path) -> 
     save_file(load_file(SMALL), tmp_path / "m.safetensors", metadata={SPEC_KEY: giant.model_dump_json()})
     with pytest.raises(ModelError, match=r"asks for [\d,]{11,}, and there can be [\d,]{7} at most"):
         load_model(tmp_path / "m.safetensors")
+
+
+def test_a_part_that_cannot_be_built_is_told_with_the_file(tmp_path: Path) -> None:
+    assert SMALL is not None
+    spec = read_spec(SMALL)
+    for decoder, says in (
+        ({"name": "unet", "options": {"width": 3}}, "The part 'unet' does not take the options"),
+        ({"name": "unett"}, "No decoder called 'unett'. Did you mean 'unet'"),
+    ):
+        changed = spec.with_changes(decoder=decoder)
+        save_file(load_file(SMALL), tmp_path / "m.safetensors", metadata={SPEC_KEY: changed.model_dump_json()})
+        with pytest.raises(ModelError, match=rf"^'\S+m\.safetensors' cannot be used: {says}"):
+            load_model(tmp_path / "m.safetensors")

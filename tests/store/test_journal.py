@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import subprocess
 import sys
@@ -119,6 +120,17 @@ def test_damaged_and_half_written_files_count_as_not_done(tmp_path):
         assert journal.done() == {3}
     assert not list(tmp_path.glob("*.part"))
     assert len(list(tmp_path.glob("block-*"))) == 1
+
+
+def test_damage_that_the_checksum_does_not_show_counts_as_not_done(tmp_path):
+    with Journal.open(tmp_path, signature=SIGNATURE) as journal:
+        journal.append(0, some_cells(), np.zeros(5, bool), {})
+    path = tmp_path / "block-000000.arrow"
+    stream = path.read_bytes()[:-32].replace(b"contour", b"Contour")
+    path.write_bytes(stream + hashlib.sha256(stream).digest())
+    with Journal.open(tmp_path, signature=SIGNATURE) as journal:
+        assert journal.done() == set()
+    assert not path.exists()
 
 
 def test_a_copied_or_renamed_block_counts_as_not_done(tmp_path):

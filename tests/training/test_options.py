@@ -10,7 +10,7 @@ import pytest
 
 from histocyte.core.errors import InputError
 from histocyte.recipes.training import first_spec
-from histocyte.training.options import check_same_recipe
+from histocyte.training.options import TrainingOptions, check_same_recipe, check_same_run
 
 
 def recipe(*, mpp: float = 0.25, crop_px: int = 256, name: str = "a") -> dict[str, Any]:
@@ -34,3 +34,12 @@ def test_a_damaged_recipe_is_told(tmp_path: Path, text: str) -> None:
     (tmp_path / "recipe.json").write_text(text)
     with pytest.raises(InputError, match="is damaged"):
         check_same_recipe(tmp_path, recipe())
+
+
+def test_what_a_file_says_is_quoted_on_one_line(tmp_path: Path) -> None:
+    check_same_run(tmp_path, TrainingOptions(), {})
+    for value in ("a\nb", "long" * 999):
+        stored = json.loads((tmp_path / "options.json").read_text())
+        (tmp_path / "options.json").write_text(json.dumps({**stored, "keep": value}))
+        with pytest.raises(InputError, match=rf"other options \(keep {value[:1]}[^\n]{{3,70}} there, best now\)"):
+            check_same_run(tmp_path, TrainingOptions(), {})

@@ -100,7 +100,7 @@ def read_located(path: Path | str, *, mpp: float | None = None, fallback_mpp: fl
         stated_mpp = mpp if mpp is not None else fallback_mpp
     if stated_mpp is None:
         raise InputError(f"'{file}' does not say its resolution. Pass µm per pixel of the slide as --mpp.")
-    used_mpp = check_mpp(float(stated_mpp))
+    used_mpp = check_mpp(float(stated_mpp), what=f"'{file}'")
     if mpp is not None and abs(check_mpp(mpp) / used_mpp - 1) > SAME_MPP:
         raise InputError(f"'{file}' says {used_mpp:g} µm/px, --mpp says {mpp:g}. Leave --mpp out.")
     tissue = file.with_name("tissue.geojson")

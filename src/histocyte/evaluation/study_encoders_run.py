@@ -26,7 +26,7 @@ from histocyte.evaluation.study_encoders_weights import (
     weights_sha256,
 )
 from histocyte.files.atomic import write_atomically
-from histocyte.training.journal import read_json
+from histocyte.training.journal import difference, read_json
 
 if TYPE_CHECKING:
     from histocyte.model.segmenter import Segmenter
@@ -107,7 +107,7 @@ def check_folder(
         if not isinstance(theirs, dict) or there is None:
             raise InputError(f"'{path}' is damaged: it names no settings or no runs. Use another folder.")
         other = [
-            key if isinstance(value, dict) or "sha256" in key else f"{key} {theirs.get(key)} there, {value} now"
+            key if isinstance(value, dict) or "sha256" in key else difference(key, theirs.get(key), value)
             for key, value in settings.items()
             if theirs.get(key) != value
         ]

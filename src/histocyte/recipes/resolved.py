@@ -146,13 +146,10 @@ class ResolvedRecipe:
             raise InputError(f"{where}: fold is {list(self.fold)}, and it is its number and how many there are.")
         if self.started_from and set(self.started_from) != {"name", "sha256"}:
             raise InputError(f"{where}: started_from has a name and a sha256, or nothing.")
-        check_adaptation(self.training.adapt)
         try:
             self._check_works()
-        except UnknownNameError:
-            raise
         except HistocyteError as error:
-            raise InputError(f"{where}: {error}") from error
+            raise InputError(f"{where}: of its options no training can be made: {error}") from error
         except Exception as error:  # noqa: BLE001 (a part may stumble over a wrong option in any way)
             said = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise InputError(f"{where}: of its options no training can be made: {said}") from error
@@ -160,6 +157,7 @@ class ResolvedRecipe:
 
     def _check_works(self) -> None:
         options = self.training
+        check_adaptation(options.adapt)
         learning_rate_factor(options.schedule, 0, options.steps, epoch_steps=options.epoch_steps)
         with torch.device("meta"):
             build_segmenter(self.model)

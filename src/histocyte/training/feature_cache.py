@@ -31,7 +31,7 @@ from histocyte.files.atomic import write_atomically
 from histocyte.model.segmenter import Segmenter
 from histocyte.model.spec import ModelSpec
 from histocyte.training.crops import Batch, Crop, CropSampler, prepared_ahead
-from histocyte.training.journal import read_json
+from histocyte.training.journal import difference, read_json
 from histocyte.training.precision import Precision, autocast, pick_precision
 
 __all__ = ["CachedSampler", "FeatureCache", "crops_of_passes", "restored"]
@@ -229,7 +229,7 @@ class FeatureCache:
         path = self.folder / "cache.json"
         if path.exists():
             theirs = read_json(path)
-            other = [f"{k}: {theirs.get(k)} there, {v} now" for k, v in self.identity.items() if theirs.get(k) != v]
+            other = [difference(k, theirs.get(k), v) for k, v in self.identity.items() if theirs.get(k) != v]
             if other:
                 raise InputError(
                     f"'{self.folder}' holds features of something else ({'; '.join(other)}). "

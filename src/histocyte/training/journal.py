@@ -11,13 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from histocyte.core.errors import DiskError, InputError
+from histocyte.core.plain_text import plain
 from histocyte.files.atomic import write_atomically
 
-__all__ = ["Table", "read_json", "steps_done", "write_json"]
+__all__ = ["Table", "difference", "read_json", "steps_done", "write_json"]
 
 
 _MOST_DIGITS = 15
 """Of the number of a step."""
+
+_LONGEST_VALUE = 60
 
 
 class Table:
@@ -130,6 +133,17 @@ def read_json(path: Path) -> dict[str, Any]:
         f"'{path}' is damaged ({reason}), so it cannot be told whether what is in its folder may be gone on with. Use "
         "another folder; a model.safetensors in this one stays of use."
     )
+
+
+def difference(name: str, theirs: object, mine: object) -> str:
+    """What a file says of a run and what is asked now, on one line, whatever the file says.
+
+    >>> difference("crop_px", 64, 96), difference("keep", "a" * 99, None)
+    ('crop_px 64 there, 96 now', 'keep aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa… there, None now')
+    """
+    there, now = (plain(str(value), one_line=True) for value in (theirs, mine))
+    there, now = (text if len(text) <= _LONGEST_VALUE else text[:_LONGEST_VALUE] + "…" for text in (there, now))
+    return f"{name} {there} there, {now} now"
 
 
 def steps_done(run: Path) -> int:

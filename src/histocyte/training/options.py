@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from histocyte.core.errors import InputError
 from histocyte.model.adapters import ATTENTION
-from histocyte.training.journal import read_json, write_json
+from histocyte.training.journal import difference, read_json, write_json
 from histocyte.training.precision import Precision
 
 __all__ = ["TrainingOptions", "check_same_recipe", "check_same_run"]
@@ -104,7 +104,7 @@ def check_same_run(run: Path, options: TrainingOptions, loss_weights: Mapping[st
         theirs["loss_weights"] = theirs["loss_weights"] or dict(loss_weights)
         other = [k for k in mine if k not in _FREE and mine[k] != theirs[k]]
         if other:
-            listed = ", ".join(f"{k} {theirs[k]} there, {mine[k]} now" for k in other)
+            listed = ", ".join(difference(k, theirs[k], mine[k]) for k in other)
             raise InputError(f"'{run}' holds a run with other options ({listed}). Use them, or another folder.")
     write_json(path, mine)
 
@@ -150,4 +150,4 @@ def _mapping(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:
 
 def _difference(key: str, theirs: object, mine: object) -> str:
     short = not isinstance(theirs, (dict, list)) and not isinstance(mine, (dict, list))
-    return f"{key} {theirs} there, {mine} now" if short else key
+    return difference(key, theirs, mine) if short else key

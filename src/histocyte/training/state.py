@@ -150,9 +150,9 @@ def _moments(
         moments.setdefault(int(index), {})[name] = tensor
     shapes = [parameter.shape for group in optimiser.param_groups for parameter in group["params"]]
     names = {frozenset(kept) for kept in moments.values()}
-    for index, kept in moments.items():
-        if len(names) > 1 or any(tensor.shape not in ((), shapes[index]) for tensor in kept.values()):
-            raise ValueError(f"its optimiser kept something else of parameter {index}")
+    for number, kept in moments.items():
+        if len(names) > 1 or any(tensor.shape not in ((), shapes[number]) for tensor in kept.values()):
+            raise ValueError(f"its optimiser kept something else of parameter {number}")
     return moments
 
 
