@@ -135,7 +135,9 @@ def test_sigterm_ends_a_training_between_steps_and_the_same_call_goes_on(
     assert [row.split(",")[0] for row in (tmp_path / "log.csv").read_text().splitlines()] == ["step", "1", "2"]
 
 
-def test_a_recipe_may_say_how_much_of_its_encoder_is_trained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_recipe_may_say_how_much_of_its_encoder_is_trained(
+    data: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     asked: list[str] = []
 
     class Run:
@@ -148,10 +150,10 @@ def test_a_recipe_may_say_how_much_of_its_encoder_is_trained(monkeypatch: pytest
 
     monkeypatch.setattr(training_run, "TrainingRun", Run)
     for recipe, adapt in (("frozen_encoder", None), ("frozen_encoder", "full"), ("cellvit", None), ("cellvit", "lora")):
-        run(tmp_path, tmp_path, None, recipe=recipe, adapt=adapt)
+        run(data, tmp_path, None, recipe=recipe, adapt=adapt)
     assert asked == ["frozen", "full", "full", "lora"]
     with pytest.raises(UnknownNameError, match="No recipe called 'nosuch'"):
-        run(tmp_path, tmp_path, None, recipe="nosuch", adapt=None)
+        run(data, tmp_path, None, recipe="nosuch", adapt=None)
 
 
 def test_a_plan_decides_what_is_not_given(data: Path, weights: Path, tmp_path: Path) -> None:
@@ -160,14 +162,14 @@ def test_a_plan_decides_what_is_not_given(data: Path, weights: Path, tmp_path: P
         path = run(
             *(data, tmp_path, weights),
             **{"plan": "published", "batch": 2, "learning_rate": None, "validate_every": None, "steps": 1},
-            loss_weight=["types_ce_sd=0.5"],
+            loss_weight=["hover_msge_ij=0.5"],
         )
     finally:
         (data / "images.csv").unlink()
     training = json.loads((tmp_path / "recipe.json").read_text())["training"]
     assert (training["optimiser"], training["learning_rate"], training["betas"]) == ("adamw", 3e-4, [0.85, 0.95])
     assert training["loss_weights"]["hover_msge"] == 8
-    assert training["loss_weights"]["types_ce_sd"] == 0.5
+    assert training["loss_weights"]["hover_msge_ij"] == 0.5
     assert "tissue_ce" in (tmp_path / "log.csv").read_text().splitlines()[0].split(",")
     spec = read_spec(path)
     assert spec.training["plan"] == "published"

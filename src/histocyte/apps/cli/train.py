@@ -179,8 +179,8 @@ def train(
     if part is not None and validation is not None:
         raise InputError("--fold and --validation both say what is held out: choose one of them.")
     check_labelled(data, mpp=mpp)
-    left_out = () if leave_out is None else read_name_list(leave_out)
     from_a_file = recipe is not None and recipe.endswith(".json")
+    left_out = () if leave_out is None or from_a_file else read_name_list(leave_out)
     check_readable(Path(recipe) if recipe is not None and from_a_file else None)
     require("torch", extra="torch")
     from histocyte.apps.cli.listeners import people
