@@ -94,12 +94,12 @@ def evaluate(
     from histocyte.model.history import known_by_standing
     from histocyte.pipeline import instances_on
 
-    check_labelled(data, mpp=mpp, learn=False)
     check_file(csv, example="scores.csv")
     if html is not None:
         from histocyte.evaluation.html_report import check_html
 
         check_html(html)
+    check_labelled(data, mpp=mpp, learn=False)
     if classes is not None and classifier is None:
         raise InputError("--classes names the data's classes for a classifier: pass --classifier FILE with it.")
     listed = None if images is None else read_name_list(images)

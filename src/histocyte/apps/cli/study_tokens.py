@@ -57,10 +57,10 @@ def tokens(
 
     for module in ("torch", "sklearn"):
         require_installed(module, extra="study")
+    check_out(out)
     check_labelled(data, mpp=mpp, learn=False)
     for module in ("torch", "sklearn"):
         require(module, extra="study")
-    check_out(out)
     from histocyte.evaluation.study_tokens import run_token_study
     from histocyte.evaluation.study_tokens_source import find_source
 
