@@ -5,12 +5,12 @@ Nothing here imports torch, and huggingface_hub only when the hub is asked.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from pathlib import Path
 from typing import Any
 
+from histocyte.core.digest import file_sha256
 from histocyte.core.errors import InputError, ModelError, reason_of
 from histocyte.encoders.card import EncoderCard
 from histocyte.files.kind import but_is
@@ -212,7 +212,6 @@ def read_json(where: str, name: str, *, revision: str = "main") -> dict[str, Any
 
 
 def _check_hash(path: Path, wanted: str) -> None:
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = file_sha256(path)
     if found != wanted:
         raise ModelError(f"'{path}' is another file than the card's: its SHA-256 is {found}, not {wanted}.")

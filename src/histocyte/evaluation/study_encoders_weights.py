@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from histocyte.core.digest import file_sha256
 from histocyte.core.errors import InputError, ModelError
 from histocyte.datasets.sample import Sample
 from histocyte.encoders.availability import check
@@ -75,8 +75,7 @@ def weights_sha256(choice: Choice) -> str:
     """Of the weights file, empty where it is the card's, a folder, or none."""
     if choice.weights is None or not choice.weights.is_file():
         return ""
-    with choice.weights.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return file_sha256(choice.weights)
 
 
 def check_same_weights(result: Path, choice: Choice) -> None:

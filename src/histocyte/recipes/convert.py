@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from histocyte.core.digest import file_sha256
 from histocyte.core.errors import ModelError, UnknownNameError
 from histocyte.core.taxonomy import Taxonomy
 from histocyte.model.spec import ModelSpec
@@ -69,7 +69,7 @@ def convert(
     converted = {
         "kind": chosen,
         "file": file.path.name,
-        "sha256": _digest(file.path),
+        "sha256": file_sha256(file.path),
         "notes": list(facts.notes),
     }
     spec = spec.with_changes(
@@ -98,8 +98,3 @@ def _what_else(weights: Mapping[str, Tensor]) -> str:
         )
     listed = ", ".join(sorted(names)[:4])
     return f"is of no kind that can be converted; its weights begin with {listed}."
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
