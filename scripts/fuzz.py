@@ -25,7 +25,7 @@ from pathlib import Path
 
 from fuzzing import TARGETS
 
-from histocyte.testing.attack import SECONDS, Attempt, Target, attack
+from histocyte.testing.attack import SECONDS, Attempt, Outcome, Target, attack
 
 START_SECONDS = 240.0
 """What a process may take to import and compile before its first case."""
@@ -68,37 +68,43 @@ def attacked(target: Target, seeds: range, until: float, kept: Path | None) -> R
     """Attack one target in processes: a new one after each case that ended the one before."""
     row, seed = Row(target.name), seeds.start
     while seed < seeds.stop and time.monotonic() < until:
-        with tempfile.TemporaryDirectory(prefix="fuzz-") as place:
-            process = subprocess.Popen(
-                [sys.executable, __file__, "--work", target.name, str(seed), str(seeds.stop), place],
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                text=True,
-            )
-            ended, begun = None, False
-            for attempt in _told(process, until):
-                row.count(attempt)
-                seed, begun = attempt.seed + 1, True
-            if process.poll() is None:
-                ended = "hangs" if time.monotonic() < until else None
-                process.kill()
-            elif process.returncode:
-                ended = "broken"
-            process.wait()
-            if ended is not None:
-                said = "the whole inputs are not accepted" if not begun else f"ended with {process.returncode}"
-                row.count(Attempt(target.name, seed, "", ended, said))
-                if kept is not None:
-                    shutil.copytree(Path(place, "damaged"), kept / f"{target.name} {seed}", dirs_exist_ok=True)
-                if not begun:
-                    break
-                seed += 1
+        with tempfile.TemporaryDirectory(prefix="fuzz-") as name:
+            place = Path(name)
+            with (place / "stderr").open("w") as stderr:
+                process = subprocess.Popen(
+                    [sys.executable, __file__, "--work", target.name, str(seed), str(seeds.stop), name],
+                    stdout=subprocess.PIPE,
+                    stderr=stderr,
+                    text=True,
+                )
+                for attempt in _told(process, until):
+                    row.count(attempt)
+                    seed = attempt.seed + 1
+                ended = _ended(process, until)
             if kept is not None:
-                for failed in Path(place).glob("failed/*"):
+                for failed in place.glob("failed/*"):
                     shutil.copytree(failed, kept / f"{target.name} {failed.name}", dirs_exist_ok=True)
-            if ended is None and seed < seeds.stop and time.monotonic() < until:
+            if ended is None:
                 break
+            outcome, said = ended
+            if not (place / "damaged").exists():
+                last = (place / "stderr").read_text(errors="replace").strip().splitlines()[-1:]
+                row.count(Attempt(target.name, seed, "", outcome, f"whole, they are not accepted: {''.join(last)}"))
+                break
+            row.count(Attempt(target.name, seed, "", outcome, said))
+            if kept is not None:
+                shutil.copytree(place / "damaged", kept / f"{target.name} {seed}", dirs_exist_ok=True)
+            seed += 1
     return row
+
+
+def _ended(process: subprocess.Popen[str], until: float) -> tuple[Outcome, str] | None:
+    """What was wrong with how a process ended, or that it did not; None where it is done or its time is up."""
+    if process.poll() is None:
+        process.kill()
+        process.wait()
+        return ("hangs", "it does not even stop when told to") if time.monotonic() < until else None
+    return ("broken", f"the program ends with {process.returncode}") if process.returncode else None
 
 
 def _told(process: subprocess.Popen[str], until: float) -> list[Attempt]:

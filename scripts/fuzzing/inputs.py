@@ -28,6 +28,7 @@ def moved(dx: float, dy: float) -> list[list[float]]:
 
 
 def write_json(path: Path, value: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(value))
 
 

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from safetensors.numpy import save_file
 
-from fuzzing.inputs import MODEL
+from fuzzing.inputs import MODEL, write_json
 from histocyte.core.errors import InputError
 from histocyte.core.taxonomy import CONSEP
 from histocyte.inference.classifier import ClassifierSpec, Head, load_classifier, save_classifier
@@ -86,16 +87,51 @@ def convert(folder: Path) -> None:
         read_tensors(folder / "w.pth")
 
 
+def encoder(folder: Path) -> None:
+    """An encoder's folder as the hub has it, of timm, and one of transformers; weights in shards."""
+    normal = {"input_size": [3, 64, 64], "mean": [0.7, 0.5, 0.7], "std": [0.2, 0.2, 0.1], "license": "mit"}
+    arguments = {"img_size": 64, "depth": 4, "reg_tokens": 2, "dynamic_img_size": True}
+    write_json(
+        folder / "timm" / "config.json",
+        {"architecture": "vit_tiny_patch16_224", "model_args": arguments, "pretrained_cfg": normal},
+    )
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2, "num_hidden_layers": 4}
+    shape = {"model_type": "vit", "patch_size": 16, "hidden_act": "gelu", "num_channels": 3, "image_size": 64}
+    write_json(folder / "vit" / "config.json", {**sizes, **shape, "qkv_bias": True})
+    write_json(folder / "vit" / "preprocessor_config.json", {"image_mean": [0.5] * 3, "image_std": [0.5] * 3})
+    shards = {"a": "one.safetensors", "b": "two.safetensors"}
+    write_json(folder / "vit" / "model.safetensors.index.json", {"metadata": {}, "weight_map": shards})
+    for name, shard in shards.items():
+        save_file({name: np.ones(3, np.float32)}, folder / "vit" / shard)
+
+
+def read_encoder(folder: Path) -> None:
+    """Its card, and its tensors."""
+    from histocyte.encoders.catalog import find_card
+    from histocyte.encoders.files import read_tensors
+
+    find_card(str(folder / "timm"))
+    find_card(str(folder / "vit"))
+    read_tensors(folder / "vit" / "model.safetensors.index.json")
+
+
+ENCODER = (
+    *("timm/config.json", "vit/config.json", "vit/preprocessor_config.json"),
+    *("vit/model.safetensors.index.json", "vit/one.safetensors"),
+)
+
+
 def model(name: str, file: str, use: Callable[[Path], object], *, share: float = 1.0, needs: str = "") -> Target:
     """A target whose only input is a copy of a bundled model."""
     return Target(name, copied(file), (file,), lambda folder: use(folder / file), share, needs)
 
 
 TARGETS = (
-    model("model safetensors", "m.safetensors", read_models, share=8),
+    model("model safetensors", "m.safetensors", read_models, share=5),
     model("model onnx", "m.onnx", read_models, share=5),
     model("model run", "m.onnx", lambda path: run_model(path, "openvino"), share=0.2),
     model("model run torch", "m.safetensors", lambda path: run_model(path, "torch"), share=0.2, needs="torch"),
-    Target("classifier", classifier, ("c.safetensors",), classify, share=8),
+    Target("classifier", classifier, ("c.safetensors",), classify, share=5),
+    Target("encoder", encoder, ENCODER, read_encoder, share=0.5, needs="torch"),
     Target("checkpoint pth", checkpoint, ("w.pth",), convert, needs="torch"),
 )

@@ -182,14 +182,12 @@ SETTINGS = {"steps": 2, "data": {"a": "b"}}
 def study(folder: Path) -> None:
     """A study of encoders with one finished run."""
     write_json(folder / "settings.json", {"settings": SETTINGS, "order": [["a", "deep"]]})
-    run = folder / "runs" / "a"
-    run.mkdir(parents=True)
     facts = {
         **{"label": "a", "name": "a", "taps": "deep", "seed": 0, "random": False, "weights_sha256": "", "licence": "x"},
         **{"tapped": [1, 2], "tapped_what": "blocks", "encoder_parameters": 10, "decoder_parameters": 5},
         **{"crops_per_s": 1.5, "feature_bytes_per_crop": 7, "seconds": {"training": 1.0}},
     }
-    write_json(run / "result.json", {**facts, "images": json.loads(report())["images"]})
+    write_json(folder / "runs" / "a" / "result.json", {**facts, "images": json.loads(report())["images"]})
 
 
 def study_again(folder: Path) -> None:

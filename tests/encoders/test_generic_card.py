@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from histocyte.core.errors import InputError, UnknownNameError
+from histocyte.core.errors import InputError
 from histocyte.encoders.catalog import CARDS, find_card
 
 torch.set_num_threads(1)
@@ -40,7 +40,7 @@ def test_timms_config(tmp_path: Path) -> None:
 
 def test_a_layer_that_a_config_names_is_not_imported(tmp_path: Path) -> None:
     config = {"architecture": "vit_tiny_patch16_224", "model_args": {"mlp_layer": "os.system"}}
-    with pytest.raises(UnknownNameError, match="No mlp_layer"):
+    with pytest.raises(InputError, match=rf"config.json of '{tmp_path}' .*No mlp_layer called 'os.system'"):
         find_card(folder(tmp_path, config))
 
 
@@ -98,3 +98,9 @@ def test_what_is_not_understood_is_said(tmp_path: Path) -> None:
     (tmp_path / "config.json").unlink()
     with pytest.raises(InputError, match=r"has no config\.json"):
         find_card(str(tmp_path))
+
+
+def test_too_few_blocks_are_told_with_the_folder(tmp_path: Path) -> None:
+    config = {**VIT, **THEIRS["phikon"], "num_hidden_layers": 2}
+    with pytest.raises(InputError, match=rf"config.json of '{tmp_path}' describes no encoder .*has blocks 1–2"):
+        find_card(folder(tmp_path, config))

@@ -46,6 +46,16 @@ def test_errors_of_ours_that_name_no_file_are_told_with_it() -> None:
     ):
         raise ContentError("Not a taxonomy.")
     assert isinstance(caught.value.__cause__, ContentError)
+    for error, says in (
+        (InputError("No part."), "'a.tif': No part"),
+        (InputError("'a.tif' is bad."), "'a.tif' is bad."),
+    ):
+        with (
+            pytest.raises(InputError) as told,
+            foreign_parser(lambda why: SlideError(f"'a.tif': {why}"), place="a.tif"),
+        ):
+            raise error
+        assert str(told.value) == says
 
 
 def test_a_compression_that_needs_a_package_names_our_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,7 +80,8 @@ def card_of_config(where: str, *, revision: str = "main") -> EncoderCard:
     if config is None:
         raise InputError(f"'{where}' has no config.json that would say how its encoder is built.")
     with foreign_parser(
-        lambda why: InputError(f"The config.json of '{where}' describes no encoder that can be built ({why}).")
+        lambda why: InputError(f"The config.json of '{where}' describes no encoder that can be built ({why})."),
+        place=where,
     ):
         return _card_of(where, config, revision)
 

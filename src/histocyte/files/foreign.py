@@ -43,11 +43,12 @@ logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 
 @contextmanager
-def foreign_parser(error: Callable[[str], HistocyteError]) -> Iterator[None]:
+def foreign_parser(error: Callable[[str], HistocyteError], *, place: str | None = None) -> Iterator[None]:
     """Turn whatever is raised within into an error of ours; one of ours passes, but for those that name no file.
 
     Args:
         error: Makes the error from the reason, which is a line without a full stop.
+        place: Names the file; errors of ours that do not name it are told like those of others.
 
     Raises:
         HistocyteError: The one that `error` made.
@@ -62,9 +63,11 @@ def foreign_parser(error: Callable[[str], HistocyteError]) -> Iterator[None]:
     """
     try:
         yield
-    except ContentError as raised:
-        raise error(reason_of(raised)) from raised
-    except HistocyteError:
+    except MissingExtraError:
+        raise
+    except HistocyteError as raised:
+        if isinstance(raised, ContentError) or (place is not None and place not in str(raised)):
+            raise error(reason_of(raised)) from raised
         raise
     except Exception as raised:
         if "'imagecodecs' package" in str(raised):  # in tifffile's words

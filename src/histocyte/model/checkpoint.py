@@ -101,13 +101,9 @@ def load_model(path: str | Path, encoder_weights: str | Path | None = None) -> t
 
     path = Path(path)
     spec = read_spec(path)
-    try:
+    with foreign_parser(lambda why: ModelError(f"'{path}' cannot be used: {why}."), place=str(path)):
         _refuse_giant(spec, path)
         model = build_segmenter(spec)
-    except InputError as error:
-        if f"'{path}'" in str(error):
-            raise
-        raise ModelError(f"'{path}' cannot be used: {error}") from error
     with foreign_parser(
         lambda why: ModelError(f"'{path}' is damaged or cut off ({why}). Copy it anew, or make it again.")
     ):

@@ -15,8 +15,9 @@ from typing import Any, TypeVar
 import torch
 from pydantic import TypeAdapter, ValidationError
 
-from histocyte.core.errors import HistocyteError, InputError, UnknownNameError
+from histocyte.core.errors import InputError, UnknownNameError
 from histocyte.core.version import __version__
+from histocyte.files.foreign import foreign_parser
 from histocyte.model.build import (
     DECODERS,
     ENCODERS,
@@ -146,13 +147,9 @@ class ResolvedRecipe:
             raise InputError(f"{where}: fold is {list(self.fold)}, and it is its number and how many there are.")
         if self.started_from and set(self.started_from) != {"name", "sha256"}:
             raise InputError(f"{where}: started_from has a name and a sha256, or nothing.")
-        try:
+        said = f"{where}: of its options no training can be made"
+        with foreign_parser(lambda why: InputError(f"{said}: {why}."), place=where):
             self._check_works()
-        except HistocyteError as error:
-            raise InputError(f"{where}: of its options no training can be made: {error}") from error
-        except Exception as error:  # noqa: BLE001 (a part may stumble over a wrong option in any way)
-            said = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise InputError(f"{where}: of its options no training can be made: {said}") from error
         self._check_losses(where)
 
     def _check_works(self) -> None:
