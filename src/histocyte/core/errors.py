@@ -25,6 +25,7 @@ __all__ = [
     "ResolutionError",
     "SlideError",
     "UnknownNameError",
+    "is_installed",
     "reason_of",
     "require",
     "require_installed",
@@ -116,17 +117,21 @@ def reason_of(error: BaseException) -> str:
     return line or type(error).__name__
 
 
+def is_installed(module: str) -> bool:
+    """Whether a module is there, without importing it."""
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ModuleNotFoundError, ValueError):
+        return False
+
+
 def require_installed(module: str, *, extra: str) -> None:
     """`require` without importing: for what takes seconds to import, before what else can be told is told.
 
     Raises:
         MissingExtraError: The module is not installed.
     """
-    try:
-        found = importlib.util.find_spec(module) is not None
-    except (ModuleNotFoundError, ValueError):
-        found = False
-    if not found:
+    if not is_installed(module):
         raise MissingExtraError(f"'{module}' is not installed. Run: {how_to_add(extra)}")
 
 

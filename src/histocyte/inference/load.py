@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import platform
 import shutil
 import sys
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from histocyte.core.digest import file_sha256
-from histocyte.core.errors import InputError, MissingExtraError, ModelError
+from histocyte.core.errors import InputError, MissingExtraError, ModelError, is_installed
 from histocyte.core.installation import how_to_add
 from histocyte.core.maps import MapSpec, decoded_maps
 from histocyte.core.plain_text import plain
@@ -165,7 +164,7 @@ def spec_of(found: ModelFiles) -> ModelSpec:
 
 
 def _pick(found: ModelFiles, device: str, *, features: bool) -> RuntimeName:
-    torch_here = importlib.util.find_spec("torch") is not None and found.safetensors is not None
+    torch_here = is_installed("torch") and found.safetensors is not None
     if device == "cpu" or (device == "auto" and not _accelerator()):
         usable = found.onnx is not None and not (features and features_in(found.onnx) is None)
         return "openvino" if usable else "torch"
@@ -198,7 +197,7 @@ def _start(
     if precision is not None and name != "openvino":
         raise InputError(f"The runtime '{name}' has one precision: --precision is for --runtime openvino.")
     if name == "torch":
-        if importlib.util.find_spec("torch") is None:
+        if not is_installed("torch"):
             raise MissingExtraError(f"The torch runtime needs torch. Run: {how_to_add('torch')}")
         from histocyte.inference.torch_runtime import TorchRuntime
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import zlib
 
 import tifffile
+
+from histocyte.core.errors import is_installed
 
 __all__ = ["check_packed"]
 
 _DEFLATE = frozenset({8, 32946, 50013})
 """TIFF's numbers for zlib's compression."""
-_HAS_CODECS = importlib.util.find_spec("imagecodecs") is not None
+_HAS_CODECS = is_installed("imagecodecs")
 
 
 def _piece_size(page: tifffile.TiffPage) -> tuple[int, int]:

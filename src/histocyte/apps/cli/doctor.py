@@ -64,9 +64,10 @@ def doctor(
 
 def _package(name: str, *, needed: bool) -> tuple[str, bool | None, str]:
     import importlib
-    import importlib.util
 
-    if importlib.util.find_spec(name) is None:
+    from histocyte.core.errors import is_installed
+
+    if not is_installed(name):
         return name, False if needed else None, "not installed"
     if name in ("torch", "timm", "skimage", "onnxscript", "matplotlib", "sklearn", "umap"):
         return name, True, "installed"  # importing these takes seconds

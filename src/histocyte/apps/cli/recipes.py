@@ -155,9 +155,9 @@ def _encoder_name(part: Part) -> object:
 
 def _parameters(spec: ModelSpec) -> dict[str, int] | None:
     """Parameters by part, counted on a network without memory; None without torch."""
-    import importlib.util
+    from histocyte.core.errors import is_installed
 
-    if importlib.util.find_spec("torch") is None:
+    if not is_installed("torch"):
         return None
     from histocyte.model.count import count_parameters
 
