@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -271,6 +272,17 @@ def test_a_file_with_a_mistake_is_refused_in_a_line(
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
     assert "r.json" in str(caught.value)
+
+
+def test_a_layer_without_width_is_refused_where_torch_only_warns(first: Path, tmp_path: Path) -> None:
+    def no_width(facts: dict[str, Any]) -> None:
+        facts["model"]["decoder"]["options"]["widths"] = [0] * 4
+
+    path = changed(first / "recipe.json", tmp_path / "r.json", no_width)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(HistocyteError, match="no training can be made.*zero-element"):
+            ResolvedRecipe.read(path)
 
 
 @pytest.mark.parametrize(

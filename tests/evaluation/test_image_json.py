@@ -8,7 +8,7 @@ import pytest
 
 from histocyte.core.errors import InputError
 from histocyte.core.instances import Instances, Labels
-from histocyte.evaluation.image_json import read_report
+from histocyte.evaluation.image_json import _whole, read_report
 from histocyte.evaluation.image_scores import ImageInfo, score_image
 from histocyte.evaluation.protocol import report_of
 from histocyte.evaluation.summary import summarise
@@ -119,3 +119,8 @@ def test_what_is_no_report_is_refused(tmp_path, text):
         read_report(tmp_path / "a.json")
     with pytest.raises(InputError, match="cannot be read"):
         read_report(tmp_path / "gone.json")
+
+
+def test_what_is_no_count_is_quoted_on_one_line() -> None:
+    with pytest.raises(InputError, match=r"'confusion' is no count: a\\nb$"):
+        _whole("a\nb", "confusion")

@@ -409,3 +409,9 @@ def test_gated_encoders_are_ready_and_not_failed(tmp_path: Path, monkeypatch: py
     assert ready.memory_mb > 1000
     assert "MahmoodLab/UNI" in ready.missing + ready.page
     assert lacking_weights(Choice("uni", random=True), find_card("uni")) is None
+
+
+def test_an_image_that_is_none_is_told_with_its_run() -> None:
+    result = {"label": "a", "taps": "deep", "seed": 3, "images": [{"name": "i"}]}
+    with pytest.raises(InputError, match=r"^The result of a, deep, seed 3 is damaged: 'source' is missing\. Delete"):
+        table_of([result], n_classes=4)

@@ -392,3 +392,5 @@ def test_probabilities_beyond_all_numbers_are_none(tmp_path: Path) -> None:
     table = table.set_column(column, "score", pa.array([1e308] * len(table)))
     pq.write_table(table, tmp_path / "cells.parquet")
     assert open_cells(tmp_path / "cells.parquet").scores.tolist() == [1.0] * len(table)
+    with pytest.raises(InputError, match=r"cells\.parquet is not a table of cells .*score is no possible number"):
+        read_cells(tmp_path / "cells.parquet")

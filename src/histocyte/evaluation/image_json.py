@@ -12,6 +12,7 @@ import numpy as np
 import orjson
 
 from histocyte.core.errors import ContentError, InputError
+from histocyte.core.plain_text import plain
 from histocyte.evaluation.image_scores import ClassScores, ImageInfo, ImageScores
 from histocyte.metrics.calibration import FINE_BINS, CalibrationCounts
 from histocyte.metrics.detection import ClassDetectionCounts, DetectionCounts, MatchMode
@@ -258,14 +259,14 @@ def _text(value: object, key: str) -> str:
 
 
 def _whole(value: object, key: str) -> int:
-    _check(type(value) is int and 0 <= value <= _MOST, f"'{key}' is no count: {str(value)[:20]}")
+    _check(type(value) is int and 0 <= value <= _MOST, f"'{key}' is no count: {plain(str(value)[:20], one_line=True)}")
     assert isinstance(value, int)  # noqa: S101 (for the type checker)
     return value
 
 
 def _finite(value: object, key: str) -> float:
     good = type(value) in (int, float) and 0 <= value <= _MOST  # type: ignore[operator]
-    _check(good, f"'{key}' is no possible number: {str(value)[:20]}")
+    _check(good, f"'{key}' is no possible number: {plain(str(value)[:20], one_line=True)}")
     return float(value)  # type: ignore[arg-type]
 
 

@@ -216,6 +216,10 @@ def _table(cells: Cells, *, first_id: int) -> pa.Table:
 
 def _cells(rows: pa.RecordBatch, like: Cells) -> Cells:
     contour_xy, offsets = from_wkb(rows["geometry"].to_numpy(zero_copy_only=False))
+    for name, most in (("score", 1.001), ("area_um2", np.finfo(np.float32).max)):
+        values = rows[name].to_numpy()
+        if not ((values >= 0) & (values <= most)).all():  # nor is NaN
+            raise ValueError(f"a cell's {name} is no possible number")
     names = rows.schema.names
     return Cells(
         np.column_stack([rows["x"].to_numpy(), rows["y"].to_numpy()]),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -156,7 +157,8 @@ class ResolvedRecipe:
         options = self.training
         check_adaptation(options.adapt)
         learning_rate_factor(options.schedule, 0, options.steps, epoch_steps=options.epoch_steps)
-        with torch.device("meta"):
+        with torch.device("meta"), warnings.catch_warnings():
+            warnings.filterwarnings("error", message="Initializing zero-element tensors")  # of layers without a width
             build_segmenter(self.model)
 
     def _check_losses(self, where: str) -> None:
