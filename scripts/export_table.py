@@ -45,6 +45,7 @@ SMALL: dict[str, Mapping[str, Any]] = {
     "cellvit_stardist": {"encoder": "vit_tiny_patch16_224"},
     "cisca": {"encoder": "mobilenetv2_100"},
     "frozen_encoder": {"encoder": "vit_tiny_patch16_224"},
+    "hover_fpn": {},
     "hover_small": {},
     "hover_unet": {},
     "hovernet": {},
