@@ -193,7 +193,7 @@ def test_a_cache_of_something_else_is_refused(other: str, spec: ModelSpec, base:
         sampler.zoom = (1.0, 1.0)
     else:
         spec = spec.with_changes(mean=(0.5, 0.5, 0.5))
-    with pytest.raises(InputError, match=f"features of something else .*{other}: .* Delete it"):
+    with pytest.raises(InputError, match=rf"features of something else \(.*{other} .* there, .* now.*\)\. Delete it"):
         cache_for(spec, model, tmp_path, sampler)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import shutil
 import signal
+import threading
 import time
 import traceback
 import warnings
@@ -161,20 +162,26 @@ class _TooLong(BaseException):
 
 @contextmanager
 def _in_time(seconds: float) -> Iterator[None]:
-    """Interrupt what takes longer, where the system has such an alarm; needs the main thread."""
-    if not hasattr(signal, "setitimer"):
+    """Interrupt what takes longer, where the system can; needs the main thread."""
+    if not hasattr(signal, "pthread_kill"):
         yield
         return
 
     def ring(*_: object) -> None:
         raise _TooLong
 
+    # An alarm of the process may wake any of its threads, also one of a library's own; this one wakes ours.
+    alarm = threading.Timer(seconds, signal.pthread_kill, (threading.get_ident(), signal.SIGALRM))
+    alarm.daemon = True
     before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
-        yield
+        alarm.start()
+        try:
+            yield
+        finally:
+            alarm.cancel()
+            alarm.join()
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
 
 
