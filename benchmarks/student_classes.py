@@ -19,11 +19,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from histocyte.evaluation.bootstrap import Score, weighted_pool
-from histocyte.evaluation.paired import PairedDifference, PairedResamples
 from histocyte.inference.load import Model, load
 from histocyte.pipeline import instances_on
 from histocyte.slides.picture import read_picture
+from histocyte.statistics.bootstrap import Score, weighted_pool
+from histocyte.statistics.paired import PairedDifference, PairedResamples
 
 TEACHER = "hover-unet-consep"
 STUDENTS = ("hover-small-consep", "hover-unet-consep-20x")

@@ -16,8 +16,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from histocyte.evaluation.counts import count_cells
-from histocyte.evaluation.counts_agreement import compare_counts
+from histocyte.counts.agreement import compare_counts
+from histocyte.counts.count import count_cells
 from histocyte.inference.load import load
 from histocyte.results import Options, segment_to_folder
 

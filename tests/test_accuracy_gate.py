@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from histocyte.evaluation.bootstrap import bootstrap_weights, estimate, weighted_mean
+from histocyte.statistics.bootstrap import bootstrap_weights, estimate, weighted_mean
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT.parent / "shared" / "data"

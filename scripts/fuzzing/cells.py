@@ -13,7 +13,7 @@ import tifffile
 from PIL import Image
 
 from fuzzing.inputs import CORNERS, LABELS, SIDE, cells, moved, write_json
-from histocyte.evaluation.counts_input import read_located
+from histocyte.counts.input import read_located
 from histocyte.export.geoparquet import read_cells, write_parquet
 from histocyte.formats.foreign.open import open_cells
 from histocyte.formats.geojson.cells import read_geojson, write_geojson

@@ -16,10 +16,10 @@ from histocyte.core.errors import InputError
 from histocyte.evaluation.compare import compare_reports
 from histocyte.evaluation.image_json import StoredReport, read_report
 from histocyte.evaluation.image_scores import ImageInfo, ImageScores
-from histocyte.evaluation.paired import holm
 from histocyte.evaluation.protocol import report_of
 from histocyte.metrics.detection import DetectionCounts
 from histocyte.metrics.panoptic import PanopticCounts
+from histocyte.statistics.paired import holm
 
 from .test_image_json import NAMES, random_rows
 
@@ -118,8 +118,8 @@ def test_two_equal_models_seldom_differ():
 
 
 def _only_f1(one, other, seed):
-    from histocyte.evaluation.paired import PairedResamples
     from histocyte.evaluation.summary import scores_of
+    from histocyte.statistics.paired import PairedResamples
 
     resamples = PairedResamples.of([r.info.group for r in one], replicates=200, seed=seed)
     return resamples.differences(scores_of([*one, *other])["f1"])[0].p

@@ -17,7 +17,7 @@ from histocyte.core.errors import InputError, UnknownNameError
 from histocyte.evaluation.folds import merge_folds
 from histocyte.evaluation.image_json import StoredReport
 from histocyte.evaluation.protocol import report_of
-from histocyte.metrics.averages import mean_over_groups, nan_mean
+from histocyte.statistics.averages import mean_over_groups, nan_mean
 
 from .test_image_json import NAMES, random_rows
 

@@ -22,11 +22,6 @@ from histocyte.datasets.sample import Sample
 from histocyte.evaluation.study_tokens import MapOfTokens, run_token_study
 from histocyte.evaluation.study_tokens_probe import class_probe, image_check, place_check
 from histocyte.evaluation.study_tokens_report import plot_tokens, study_json, table_of, write_token_study
-from histocyte.evaluation.study_tokens_scores import (
-    weighted_auroc,
-    weighted_balanced_accuracy,
-    weighted_place_r_squared,
-)
 from histocyte.evaluation.study_tokens_source import TokenSource, find_source
 from histocyte.evaluation.study_tokens_table import TokenTable, colour_of, embed, tokens_key
 from histocyte.inference.encoder_runtime import encoder_runtime
@@ -34,6 +29,11 @@ from histocyte.inference.torch_runtime import TorchRuntime
 from histocyte.model.build import build_segmenter
 from histocyte.model.history import History
 from histocyte.model.spec import ModelSpec, Part
+from histocyte.statistics.ranked import (
+    weighted_auroc,
+    weighted_balanced_accuracy,
+    weighted_place_r_squared,
+)
 
 torch.set_num_threads(1)
 

@@ -24,7 +24,7 @@ from histocyte.core.errors import InputError
 from histocyte.core.labels import instance_statistics
 from histocyte.core.outlines import trace_outlines
 from histocyte.core.taxonomy import CellClass, Taxonomy
-from histocyte.evaluation.counts_input import read_located
+from histocyte.counts.input import read_located
 from histocyte.export.geoparquet import read_cells
 from histocyte.formats.foreign.contours import Contours
 from histocyte.formats.foreign.open import find_cells, open_cells

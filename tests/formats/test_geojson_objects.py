@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from histocyte.core.errors import HistocyteError, InputError
-from histocyte.evaluation.counts_input import read_located
+from histocyte.counts.input import read_located
 from histocyte.formats.foreign.open import open_cells
 from histocyte.formats.geojson.cells import read_geojson
 from histocyte.formats.geojson.regions import read_polygons

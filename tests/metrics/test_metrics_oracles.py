@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from histocyte.metrics.aji import aji, aji_plus
-from histocyte.metrics.averages import nan_mean
 from histocyte.metrics.counts import class_counts, r_squared
 from histocyte.metrics.detection import (
     DetectionCounts,
@@ -22,6 +21,7 @@ from histocyte.metrics.detection import (
 )
 from histocyte.metrics.dice import dice, dice_ensemble
 from histocyte.metrics.panoptic import mpq_plus, panoptic_counts, panoptic_counts_by_class
+from histocyte.statistics.averages import nan_mean
 
 FOLDER = Path(__file__).parents[2].parent / "shared" / "oracles" / "metrics"
 pytestmark = pytest.mark.skipif(not FOLDER.exists(), reason="the reference answers are not here")

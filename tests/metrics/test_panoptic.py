@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 
 from histocyte.core.errors import InputError, UnknownNameError
-from histocyte.metrics.averages import mean_over_groups, nan_mean
 from histocyte.metrics.panoptic import (
     PanopticCounts,
     mpq_plus,
@@ -10,6 +9,7 @@ from histocyte.metrics.panoptic import (
     panoptic_counts_by_class,
     panoptic_quality,
 )
+from histocyte.statistics.averages import mean_over_groups, nan_mean
 
 STRIP = np.array([[1, 1, 1, 0, 2, 2, 2, 0]], np.int32)
 

@@ -22,15 +22,15 @@ import tifffile
 from histocyte.core.errors import DiskError, InputError, ResolutionError, SlideError
 from histocyte.core.instances import Labels
 from histocyte.core.taxonomy import CONSEP
+from histocyte.counts.count import count_cells
 from histocyte.datasets.sample import Sample
-from histocyte.evaluation.counts import count_cells
-from histocyte.evaluation.score_history import known_to_its_model
-from histocyte.evaluation.score_pairs import true_images
+from histocyte.evaluation.files.pairs import true_images
 from histocyte.export.geoparquet import read_cells
 from histocyte.inference.load import Model
 from histocyte.model.history import History, Standing
 from histocyte.pipeline import Settings
 from histocyte.results import Options, segment_to_folder
+from histocyte.results.history import known_to_its_model
 from histocyte.testing.perfect import paint_truth
 from histocyte.testing.scenes import packed_ellipses
 

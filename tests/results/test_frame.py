@@ -13,7 +13,7 @@ import shapely
 
 from histocyte import pipeline
 from histocyte.core.taxonomy import CONSEP
-from histocyte.evaluation.counts import count_cells
+from histocyte.counts.count import count_cells
 from histocyte.export.geoparquet import read_cells
 from histocyte.formats.foreign.open import open_cells
 from histocyte.formats.geojson.cells import read_geojson

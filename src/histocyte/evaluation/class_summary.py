@@ -8,7 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from histocyte.evaluation.bootstrap import (
+from histocyte.evaluation.image_scores import ClassScores
+from histocyte.metrics.calibration import Spacing, calibration_error, merge_bins
+from histocyte.metrics.panoptic import panoptic_quality
+from histocyte.statistics.averages import nan_mean
+from histocyte.statistics.bootstrap import (
     Estimate,
     Score,
     Statistic,
@@ -17,10 +21,6 @@ from histocyte.evaluation.bootstrap import (
     weighted_pool,
     weighted_r_squared,
 )
-from histocyte.evaluation.image_scores import ClassScores
-from histocyte.metrics.averages import nan_mean
-from histocyte.metrics.calibration import Spacing, calibration_error, merge_bins
-from histocyte.metrics.panoptic import panoptic_quality
 
 __all__ = [
     "CalibrationSummary",

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from histocyte.evaluation.bootstrap import (
+from histocyte.evaluation.classifier_cells import LabelledCells
+from histocyte.statistics.bootstrap import (
     Estimate,
     Statistic,
     bootstrap_weights,
@@ -19,8 +20,7 @@ from histocyte.evaluation.bootstrap import (
     few_groups,
     weighted_pool,
 )
-from histocyte.evaluation.classifier_cells import LabelledCells
-from histocyte.evaluation.study_tokens_scores import images_with_class, weighted_auroc
+from histocyte.statistics.ranked import images_with_class, weighted_auroc
 
 __all__ = ["ClassifierScores", "VariantScores", "score_classifier", "weighted_class_f1"]
 

@@ -13,14 +13,13 @@ from pathlib import Path
 import numpy as np
 
 from histocyte.core.errors import InputError
-from histocyte.evaluation.bootstrap import LEAST_GROUPS, Estimate, Score, few_groups
 from histocyte.evaluation.class_summary import class_scores, states_probabilities
 from histocyte.evaluation.image_json import StoredReport
 from histocyte.evaluation.image_scores import ImageScores
-from histocyte.evaluation.paired import PairedResamples, holm
-from histocyte.evaluation.score_titles import Kind, title_of
-from histocyte.evaluation.summary import scores_of, stratum_scores
+from histocyte.evaluation.summary import Kind, scores_of, stratum_scores, title_of
 from histocyte.files.csv_file import write_rows
+from histocyte.statistics.bootstrap import LEAST_GROUPS, Estimate, Score, few_groups
+from histocyte.statistics.paired import PairedResamples, holm
 
 __all__ = ["Comparison", "Difference", "SourceComparison", "compare_reports"]
 

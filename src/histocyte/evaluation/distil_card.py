@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from histocyte.evaluation.bootstrap import Estimate
 from histocyte.evaluation.compare import Comparison, Difference, SourceComparison
+from histocyte.statistics.bootstrap import Estimate
 
 __all__ = ["Cost", "card_json", "card_markdown", "worse_classes"]
 

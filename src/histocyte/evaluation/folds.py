@@ -21,7 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from histocyte.core.errors import InputError, UnknownNameError
-from histocyte.evaluation.bootstrap import (
+from histocyte.evaluation.class_summary import class_scores
+from histocyte.evaluation.image_json import StoredReport
+from histocyte.evaluation.image_scores import ImageScores
+from histocyte.evaluation.summary import Kind, scores_of, stratum_scores, title_of
+from histocyte.files.csv_file import write_rows
+from histocyte.statistics.averages import nan_mean
+from histocyte.statistics.bootstrap import (
     LEAST_GROUPS,
     Estimate,
     Score,
@@ -29,13 +35,6 @@ from histocyte.evaluation.bootstrap import (
     estimate_each,
     few_groups,
 )
-from histocyte.evaluation.class_summary import class_scores
-from histocyte.evaluation.image_json import StoredReport
-from histocyte.evaluation.image_scores import ImageScores
-from histocyte.evaluation.score_titles import Kind, title_of
-from histocyte.evaluation.summary import scores_of, stratum_scores
-from histocyte.files.csv_file import write_rows
-from histocyte.metrics.averages import nan_mean
 
 __all__ = ["Deviation", "FoldScore", "Folds", "merge_folds"]
 

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from histocyte.core.errors import InputError
 from histocyte.core.instances import Instances, Labels
 from histocyte.metrics.aji import aji_of, aji_plus_of
-from histocyte.metrics.averages import nan_mean
 from histocyte.metrics.calibration import CalibrationCounts, calibration_counts
 from histocyte.metrics.detection import (
     CentroidMatch,
@@ -26,6 +25,7 @@ from histocyte.metrics.detection import (
 from histocyte.metrics.dice import dice_ensemble_of, dice_of
 from histocyte.metrics.overlap import Overlap, overlap_of, types_by_row
 from histocyte.metrics.panoptic import PanopticCounts, count_class_matches, count_matches
+from histocyte.statistics.averages import nan_mean
 
 if TYPE_CHECKING:
     from histocyte.datasets.sample import Sample

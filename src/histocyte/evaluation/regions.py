@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from histocyte.core.errors import InputError
-from histocyte.evaluation.bootstrap import (
+from histocyte.metrics.regions import RegionCounts, region_counts
+from histocyte.statistics.bootstrap import (
     Estimate,
     Statistic,
     bootstrap_weights,
@@ -19,7 +20,6 @@ from histocyte.evaluation.bootstrap import (
     weighted_mean,
     weighted_pool,
 )
-from histocyte.metrics.regions import RegionCounts, region_counts
 
 if TYPE_CHECKING:
     from histocyte.datasets.sample import Sample

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from histocyte.core.errors import require
-from histocyte.evaluation.bootstrap import Estimate
-from histocyte.evaluation.drawing import with_intervals
 from histocyte.evaluation.study_encoders_scores import ALL, SCORES
 from histocyte.evaluation.study_encoders_table import Row, Table
 from histocyte.files.atomic import write_atomically
+from histocyte.pages.drawing import with_intervals
+from histocyte.statistics.bootstrap import Estimate
 
 __all__ = ["write_plots"]
 

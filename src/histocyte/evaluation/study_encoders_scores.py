@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from histocyte.core.errors import InputError
-from histocyte.evaluation.bootstrap import Statistic, bootstrap_weights
 from histocyte.evaluation.class_summary import class_scores
 from histocyte.evaluation.image_scores import ImageScores
 from histocyte.evaluation.summary import SCORES as ALL_SCORES
 from histocyte.evaluation.summary import scores_of
-from histocyte.metrics.averages import nan_mean
+from histocyte.statistics.averages import nan_mean
+from histocyte.statistics.bootstrap import Statistic, bootstrap_weights
 
 __all__ = ["ALL", "SCORES", "HeldOut", "less", "mean_of", "over_sets"]
 

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from histocyte.core.errors import InputError
-from histocyte.evaluation.bootstrap import LEAST_GROUPS, Estimate, Statistic, estimate
 from histocyte.evaluation.image_json import image_from_json
 from histocyte.evaluation.image_scores import ImageScores
 from histocyte.evaluation.study_encoders_run import Failure
@@ -20,6 +19,7 @@ from histocyte.evaluation.study_encoders_scores import ALL, SCORES, HeldOut, les
 from histocyte.evaluation.study_encoders_weights import Ready
 from histocyte.files.csv_file import csv_text
 from histocyte.files.foreign import foreign_parser
+from histocyte.statistics.bootstrap import LEAST_GROUPS, Estimate, Statistic, estimate
 from histocyte.training.journal import read_json
 
 __all__ = ["SEEDS", "Row", "Table", "as_text", "read_results", "table_of"]

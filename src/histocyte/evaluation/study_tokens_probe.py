@@ -16,14 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from histocyte.core.errors import InputError, require
-from histocyte.evaluation.bootstrap import Estimate, bootstrap_weights, estimate, estimate_each, weighted_mean
-from histocyte.evaluation.study_tokens_scores import (
+from histocyte.evaluation.study_tokens_table import TokenTable
+from histocyte.statistics.bootstrap import Estimate, bootstrap_weights, estimate, estimate_each, weighted_mean
+from histocyte.statistics.ranked import (
     images_with_class,
     weighted_auroc,
     weighted_balanced_accuracy,
     weighted_place_r_squared,
 )
-from histocyte.evaluation.study_tokens_table import TokenTable
 
 __all__ = ["ClassScores", "ImageCheck", "PlaceCheck", "class_probe", "image_check", "place_check"]
 

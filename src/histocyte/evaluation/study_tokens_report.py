@@ -14,12 +14,12 @@ import numpy as np
 
 from histocyte.core.errors import require
 from histocyte.core.plain_text import as_utf8
-from histocyte.evaluation.bootstrap import FEW_GROUPS, Estimate
-from histocyte.evaluation.drawing import COLOURS, Plot, draw, draw_intervals, short, spoken, with_intervals
 from histocyte.evaluation.study_tokens import MapOfTokens, TokenStudy
 from histocyte.evaluation.study_tokens_probe import GAP_UM, MOST_PER_HALF, PERMUTATIONS
 from histocyte.files.atomic import write_atomically
 from histocyte.files.writable import check_folder
+from histocyte.pages.drawing import COLOURS, Plot, draw, draw_intervals, short, spoken, with_intervals
+from histocyte.statistics.bootstrap import FEW_GROUPS, Estimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -4,19 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from histocyte.evaluation.bootstrap import (
-    LEAST_UNITS,
-    Estimate,
-    Score,
-    bootstrap_weights,
-    weighted_pool,
-    weighted_r_squared,
-    weighted_strata_mean,
-)
 from histocyte.evaluation.class_summary import (
     CalibrationSummary,
     ClassSummary,
@@ -28,17 +20,28 @@ from histocyte.evaluation.class_summary import (
 )
 from histocyte.evaluation.image_scores import ImageScores
 from histocyte.metrics.panoptic import panoptic_quality
+from histocyte.statistics.bootstrap import (
+    LEAST_UNITS,
+    Estimate,
+    Score,
+    bootstrap_weights,
+    weighted_pool,
+    weighted_r_squared,
+    weighted_strata_mean,
+)
 
 __all__ = [
     "CLASS_SCORES",
     "SCORES",
     "STRATUM_SCORES",
     "ClassSummary",
+    "Kind",
     "SourceSummary",
     "StratumSummary",
     "scores_of",
     "stratum_scores",
     "summarise",
+    "title_of",
 ]
 
 _FEW_FOR_R2 = f"no interval with fewer than {LEAST_UNITS} patients or images"
@@ -242,3 +245,23 @@ def _strata(rows: Sequence[ImageScores], replicates: int, seed: int) -> dict[str
 
 def _ratio(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(whole > 0, part / np.where(whole > 0, whole, 1), np.nan)
+
+
+Kind = Literal["all", "class", "stratum"]
+"""What a score is of."""
+
+
+def title_of(kind: Kind, subject: str, key: str) -> str:
+    """A score's title for people.
+
+    Args:
+        kind: What it is of.
+        subject: Name of the class or stratum; not used for all images.
+        key: Of `SCORES`, `CLASS_SCORES` or `STRATUM_SCORES`.
+
+    >>> title_of("class", "epithelial", "pq")
+    'epithelial: PQ, pooled'
+    """
+    if kind == "all":
+        return SCORES[key][0]
+    return f"{subject}: {(CLASS_SCORES if kind == 'class' else STRATUM_SCORES)[key]}"

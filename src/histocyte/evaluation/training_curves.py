@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from histocyte.core.errors import InputError
 from histocyte.core.plain_text import as_utf8
-from histocyte.evaluation.drawing import COLOURS, MUTED, Plot, draw, short, short_number
 from histocyte.files.atomic import write_atomically
+from histocyte.pages.drawing import COLOURS, MUTED, Plot, draw, short, short_number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

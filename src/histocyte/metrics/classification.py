@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from histocyte.core.errors import InputError
-from histocyte.metrics.averages import nan_mean
+from histocyte.statistics.averages import nan_mean
 
 __all__ = ["auroc_one_vs_rest", "macro_auroc", "top1_accuracy"]
 

@@ -25,8 +25,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from histocyte.core.errors import UnknownNameError
 from histocyte.metrics.assignment import assign
-from histocyte.metrics.averages import nan_mean
 from histocyte.metrics.overlap import Overlap, overlap_of, types_by_row
+from histocyte.statistics.averages import nan_mean
 
 __all__ = [
     "Convention",

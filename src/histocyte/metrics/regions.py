@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from histocyte.core.errors import InputError
-from histocyte.metrics.averages import nan_mean
+from histocyte.statistics.averages import nan_mean
 
 __all__ = ["RegionCounts", "region_counts"]
 

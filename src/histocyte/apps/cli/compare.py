@@ -10,8 +10,8 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from histocyte.evaluation.bootstrap import Estimate
     from histocyte.evaluation.compare import Comparison, SourceComparison
+    from histocyte.statistics.bootstrap import Estimate
 
 __all__ = ["compare", "folds"]
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from histocyte.evaluation.counts_agreement import CountAgreement
-    from histocyte.evaluation.counts_result import Counts
+    from histocyte.counts.agreement import CountAgreement
+    from histocyte.counts.result import Counts
 
 __all__ = ["counts"]
 
@@ -43,13 +43,13 @@ def counts(
     Example: histocyte counts out/slide --roi regions.geojson
     """
     from histocyte.apps.cli.output import print_json, print_table, say
-    from histocyte.evaluation.counts import count_cells
-    from histocyte.evaluation.counts_agreement import compare_counts
+    from histocyte.counts.agreement import compare_counts
+    from histocyte.counts.count import count_cells
     from histocyte.files.writable import check_file
 
     check_file(csv, example="counts.csv")
     if html is not None:
-        from histocyte.evaluation.html_report import check_html
+        from histocyte.pages.page import check_html
 
         check_html(html)
     if other is None:
@@ -59,7 +59,7 @@ def counts(
     if csv is not None:
         found.write_csv(csv)
     if html is not None:
-        from histocyte.evaluation.counts_html import write_counts_html
+        from histocyte.counts.page import write_counts_html
 
         write_counts_html(found, html)
     if as_json:

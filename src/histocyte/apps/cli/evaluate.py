@@ -86,7 +86,7 @@ def evaluate(
     from histocyte.datasets.folder import load_folders
     from histocyte.datasets.name_list import named_samples, read_name_list
     from histocyte.datasets.own_classes import load_for_taxonomy
-    from histocyte.evaluation.gallery import Gallery, watched
+    from histocyte.evaluation.page.gallery import Gallery, watched
     from histocyte.evaluation.protocol import evaluate as score
     from histocyte.files.writable import check_file
     from histocyte.inference.classifier import load_classifier
@@ -96,7 +96,7 @@ def evaluate(
 
     check_file(csv, example="scores.csv")
     if html is not None:
-        from histocyte.evaluation.html_report import check_html
+        from histocyte.pages.page import check_html
 
         check_html(html)
     check_labelled(data, mpp=mpp, learn=False)
@@ -136,7 +136,7 @@ def evaluate(
     if csv is not None:
         report.write_csv(csv)
     if html is not None:
-        from histocyte.evaluation.html_report import write_html
+        from histocyte.evaluation.page.html import write_html
 
         seen = f"{split}; {_left_out(left_out, split)}"
         shown = {"Model": loaded.spec.name, "SHA-256": loaded.sha256, "Runtime": loaded.runtime.name, "Images": seen}

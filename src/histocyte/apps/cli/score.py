@@ -11,10 +11,10 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from histocyte.evaluation.gallery import Gallery
+    from histocyte.evaluation.files.pairs import TrueImage
+    from histocyte.evaluation.files.score import FileScores
+    from histocyte.evaluation.page.gallery import Gallery
     from histocyte.evaluation.report import Report
-    from histocyte.evaluation.score_files import FileScores
-    from histocyte.evaluation.score_pairs import TrueImage
 
 __all__ = ["score"]
 
@@ -42,14 +42,14 @@ def score(
     Example: histocyte score hovernet/json data/consep --classes inflammatory=2,epithelial=1,spindle=3,other=4
     """
     from histocyte.apps.cli.output import print_json, print_table, say_note
-    from histocyte.evaluation.score_pairs import pair_files, true_images
+    from histocyte.evaluation.files.pairs import pair_files, true_images
     from histocyte.files.writable import check_file
 
     gallery = None
     check_file(csv, example="scores.csv")
     if html is not None:
-        from histocyte.evaluation.gallery import Gallery
-        from histocyte.evaluation.html_report import check_html
+        from histocyte.evaluation.page.gallery import Gallery
+        from histocyte.pages.page import check_html
 
         check_html(html)
         gallery = Gallery(worst=12)
@@ -64,7 +64,7 @@ def score(
     if csv is not None:
         report.write_csv(csv)
     if html is not None:
-        from histocyte.evaluation.html_report import write_html
+        from histocyte.evaluation.page.html import write_html
 
         facts = {"Predictions": str(predictions), "Truth": str(truth)} | ({"Notes": n} if (n := _notes(rows)) else {})
         title = f"{predictions.name} on {', '.join(report.sources)}"
@@ -90,7 +90,7 @@ def score(
 
 def _known(pairs: Sequence[tuple[Path, TrueImage]], mpp: float | None) -> dict[str, list[dict[str, str]]]:
     """The images that the model had to do with, by what that was, as far as results say."""
-    from histocyte.evaluation.score_history import known_to_its_model
+    from histocyte.results.history import known_to_its_model
 
     found: dict[str, list[dict[str, str]]] = {"learnt": [], "held_out": [], "left_out": []}
     for path, image in pairs:
@@ -120,10 +120,10 @@ def _score(
     quiet: bool,
 ) -> tuple[Report, list[FileScores]]:
     from histocyte.apps.cli.output import console, progress_bar
-    from histocyte.evaluation.class_mapping import ClassMap
+    from histocyte.evaluation.files.classes import ClassMap
+    from histocyte.evaluation.files.pairs import class_names_of, picture_of
+    from histocyte.evaluation.files.score import score_file
     from histocyte.evaluation.protocol import report_of
-    from histocyte.evaluation.score_files import score_file
-    from histocyte.evaluation.score_pairs import class_names_of, picture_of
     from histocyte.formats.foreign.open import open_cells
 
     skipped: dict[str, list[str]] = {}

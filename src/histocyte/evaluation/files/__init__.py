@@ -1,0 +1,1 @@
+"""Cells in files of any program, scored against labels."""

@@ -1,0 +1,1 @@
+"""The report as an HTML page: plots, a gallery of tiles, the worst mistakes."""

@@ -1,0 +1,1 @@
+"""How sure a number is: bootstrap over groups, paired differences, agreement of two counts, averages, ranks."""
