@@ -68,8 +68,26 @@ def test_scores_of_each_side_are_those_of_its_report():
     for c in summary.classes:
         assert found[c.name, "pq"].first.value == pytest.approx(c.pq.value)
         assert found[c.name, "pq_mean"].first.n == c.pq_mean.n
+        for key in ("dq", "sq", "precision", "recall"):
+            score = getattr(c, key)
+            theirs = found[c.name, key].first
+            assert (theirs.value, theirs.low, theirs.high) == pytest.approx((score.value, score.low, score.high))
     assert found["skin", "f1"].second.value == pytest.approx(summary.strata["skin"].scores["f1"].value)
     assert found["", "aji"].difference.value == pytest.approx(-summary.scores["aji"].value / 2)
+
+
+def test_a_report_of_an_earlier_version_is_compared_by_scores_that_it_does_not_state(tmp_path):
+    data = report_of(random_rows(12, seed=1), NAMES, replicates=10).to_json()
+    for one in data["sources"]["set"]["classes"]:
+        for key in ("dq", "sq", "precision", "recall"):
+            del one[key]
+    (tmp_path / "old.json").write_bytes(orjson.dumps(data))
+    old = read_report(tmp_path / "old.json")
+    found = by_key(compare_reports(old, stored(random_rows(12, seed=1)), replicates=20))
+    for key in ("dq", "sq", "precision", "recall"):
+        d = found["epithelial", key]
+        assert 0 < d.first.value < 1, key
+        assert d.difference.value == 0, key
 
 
 def test_a_known_shift_is_found_and_pairing_narrows_its_interval():

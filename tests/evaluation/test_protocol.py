@@ -10,6 +10,7 @@ from histocyte.core.errors import DiskError, InputError
 from histocyte.core.instances import Instances
 from histocyte.datasets.sample import Sample
 from histocyte.evaluation.protocol import evaluate
+from histocyte.statistics.bootstrap import bootstrap_weights
 
 NAMES = ("epithelial", "inflammatory")
 ORACLES = Path(__file__).parents[2].parent / "shared" / "oracles" / "metrics"
@@ -93,6 +94,68 @@ def test_scores_by_hand():
     assert (epithelial.n_truth, epithelial.n_found, inflammatory.n_truth, inflammatory.n_found) == (2, 3, 2, 1)
     assert epithelial.r2.value == 1 - 1 / 2
     assert value(report, "r2_total") == 1 - 2 / 8
+
+
+def tissue(seed):
+    """Truth and result of one image: 9 nuclei on a grid, some of them missed, shifted or of the wrong class."""
+    rng = np.random.default_rng(seed)
+    corners = [(r, c) for r in (2, 24, 46) for c in (2, 24, 46)]
+    kept = [k for k in range(9) if rng.random() < 0.8]
+    shifts = {k: int(rng.integers(0, 6)) for k in kept}
+    moved = squares(*[(corners[k][0] + shifts[k], corners[k][1]) for k in kept], side=10)
+    types = rng.integers(1, 3, 9)
+    called = [int(types[k]) if rng.random() < 0.7 else 3 - int(types[k]) for k in kept]
+    return squares(*corners, side=10), types, moved, called, {k: (shifts[k], called[i]) for i, k in enumerate(kept)}
+
+
+def by_the_formulas(images, c):
+    """DQ, SQ, precision and recall of class c from what was done to each nucleus, without label maps."""
+    ious, false, missed = [], 0, 0
+    hits = wrong = unlike = lost = 0
+    for _, types, _, _, kept in images:
+        for k, true in enumerate(types):
+            shift, called = kept.get(k, (None, None))
+            iou = 0 if shift is None else (10 - shift) / (10 + shift)
+            paired = iou > 0.5 and called == true == c
+            ious += [iou] if paired else []
+            false += called == c and not paired
+            missed += true == c and not paired
+            hits += true == called == c
+            wrong += called == c != true
+            unlike += called is not None and true == c != called
+            lost += called is None and true == c
+    dq = len(ious) / (len(ious) + false / 2 + missed / 2)
+    return dq, float(np.mean(ious)), hits / (hits + 2 * wrong), hits / (hits + 2 * unlike + lost)
+
+
+def test_scores_of_classes_are_those_of_the_formulas_with_intervals_of_resampled_images():
+    images = [tissue(seed) for seed in range(12)]
+    samples = [sample(str(i), truth, [0, *types]) for i, (truth, types, *_) in enumerate(images)]
+    found = [instances(moved, called) for _, _, moved, called, _ in images]
+    report = evaluate(answers(*found), samples, NAMES, replicates=40, seed=3)
+    drawn = bootstrap_weights([""] * 12, replicates=40, seed=3).astype(int)
+    keys = ("dq", "sq", "precision", "recall")
+    for c, summary in enumerate(report.sources["set"].classes, 1):
+        estimates = [getattr(summary, key) for key in keys]
+        np.testing.assert_allclose([e.value for e in estimates], by_the_formulas(images, c), atol=1e-6)
+        replicates = [by_the_formulas([images[i] for i in np.repeat(range(12), row)], c) for row in drawn]
+        np.testing.assert_allclose(
+            [(e.low, e.high) for e in estimates], np.quantile(replicates, [0.025, 0.975], axis=0).T, atol=1e-6
+        )
+        assert summary.pq.value == pytest.approx(summary.dq.value * summary.sq.value)
+        assert summary.f1.value == pytest.approx(2 / (1 / summary.precision.value + 1 / summary.recall.value))
+    shown = {row.score: row.value for row in report.table()}
+    assert shown["epithelial: DQ, pooled"] == f"{by_the_formulas(images, 1)[0]:.3f}"
+    stored = report.to_json()["sources"]["set"]["classes"][1]
+    assert [stored[key]["value"] for key in keys] == pytest.approx(by_the_formulas(images, 2), abs=1e-6)
+
+
+def test_a_class_that_is_nowhere_is_left_out_of_mpq_plus_or_scores_0_as_conic_has_it():
+    report = evaluate(answers(instances(LABELS, [1] * 4)), [sample("0", LABELS, [0, 1, 1, 1, 1])], NAMES)
+    assert value(report, "mpq_plus") == pytest.approx(1, abs=1e-6)
+    assert value(report, "mpq_plus_absent_0") == pytest.approx(0.5, abs=1e-6)
+    absent = report.sources["set"].classes[1]
+    assert all(np.isnan(getattr(absent, key).value) for key in ("pq", "dq", "sq", "precision", "recall"))
 
 
 def test_swapped_classes_cost_only_the_class_scores():
@@ -231,6 +294,7 @@ def test_report_goes_to_json_table_and_csv(tmp_path):
     assert (first["bpq"][:6], first["n_truth epithelial"], second["bpq"], second["pq epithelial"]) == (
         "0.9999", "2", "", ""
     )  # fmt: skip
+    assert [first[f"{key} epithelial"] for key in ("dq", "precision", "recall")] == ["1.0", "1.0", "1.0"]
     with pytest.raises(DiskError, match="'.*scores.csv' is a file and no folder"):
         report.write_csv(tmp_path / "scores.csv" / "scores.csv")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,8 +46,12 @@ class ClassSummary:
         n_truth: True nuclei in all images.
         n_found: Found nuclei.
         pq: From counts summed over all images.
+        dq: Its detection quality, of the same counts.
+        sq: Its segmentation quality, the mean IoU of the pairs; 0 where no pair was found.
         pq_mean: Mean over images whose truth has the class (PanNuke).
         f1: Detection and classification by HoVer-Net's definition, counts summed over all images.
+        precision: Of the same counts; NaN where nothing was found as the class.
+        recall: Of the same counts; NaN where the truth has none of the class.
         r2: Agreement of counts per image.
     """
 
@@ -54,8 +59,12 @@ class ClassSummary:
     n_truth: int
     n_found: int
     pq: Estimate
+    dq: Estimate
+    sq: Estimate
     pq_mean: Estimate
     f1: Estimate
+    precision: Estimate
+    recall: Estimate
     r2: Estimate
 
 
@@ -144,24 +153,30 @@ def summarise_classes(
         names,
         np.sum([p.n_truth for p in parts], axis=0),
         np.sum([p.n_found for p in parts], axis=0),
-        *(scores[key].estimate_each(weights) for key in ("pq", "pq_mean", "f1", "r2")),
+        *(score.estimate_each(weights) for score in scores.values()),
         strict=True,
     )
     return tuple(ClassSummary(name, int(truth), int(found), *each) for name, truth, found, *each in columns)
 
 
 def class_scores(parts: Sequence[ClassScores]) -> dict[str, Score]:
-    """The scores of K classes, by the fields of `ClassSummary`."""
-    detection = np.array(
-        [[(c.tp, c.fp, c.fn, c.fp_unmatched, c.fn_unmatched) for c in p.detection] for p in parts], np.float64
-    )
+    """The scores of K classes, by the fields of `ClassSummary` and in their order."""
+    panoptic, detection = _panoptic_table(parts), _detection_table(parts)
     pq_by_image = np.array([p.pq for p in parts])
     everywhere = np.ones(pq_by_image.shape, np.bool_)
     occurs = np.array([np.add(p.n_truth, p.n_found) > 0 for p in parts]).reshape(pq_by_image.shape)
+
+    def quality(part: Literal["dq", "sq", "pq"]) -> Score:
+        return Score(weighted_pool(panoptic, lambda totals: _pooled_quality(totals, part)), occurs)
+
     return {
-        "pq": Score(weighted_pool(_panoptic_table(parts), _pooled_pq), occurs),
+        "pq": quality("pq"),
+        "dq": quality("dq"),
+        "sq": quality("sq"),
         "pq_mean": Score.mean(pq_by_image),
         "f1": Score(weighted_pool(detection, _pooled_class_f1), occurs),
+        "precision": Score(weighted_pool(detection, _pooled_class_precision), occurs),
+        "recall": Score(weighted_pool(detection, _pooled_class_recall), occurs),
         "r2": Score(_r_squared(parts), everywhere, swings=True),
     }
 
@@ -169,9 +184,11 @@ def class_scores(parts: Sequence[ClassScores]) -> dict[str, Score]:
 def class_statistics(parts: Sequence[ClassScores]) -> dict[str, Statistic]:
     """Scores over all classes, by key; those of calibration only where probabilities are stated."""
     right = np.array([(p.right, p.detected) for p in parts], np.float64)
-    pooled_pq, r2 = weighted_pool(_panoptic_table(parts), _pooled_pq), _r_squared(parts)
+    pooled_pq = weighted_pool(_panoptic_table(parts), lambda totals: _pooled_quality(totals, "pq"))
+    r2 = _r_squared(parts)
     statistics: dict[str, Statistic] = {
         "mpq_plus": lambda w: nan_mean(pooled_pq(w), axis=1),
+        "mpq_plus_absent_0": lambda w: _mean_with_absent_0(pooled_pq(w)),
         "accuracy": weighted_pool(right, lambda t: _ratio(t[:, 0], t[:, 1])),
         "r2": lambda w: nan_mean(r2(w), axis=1),
     }
@@ -242,15 +259,36 @@ def _panoptic_table(parts: Sequence[ClassScores]) -> NDArray[np.float64]:
     return np.array([[(c.tp, c.fp, c.fn, c.iou_sum) for c in p.panoptic] for p in parts], np.float64)
 
 
-def _pooled_pq(totals: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(R, K) PQ by CoNIC's epsilons from (R, K, 4) counts; NaN for a class that is nowhere."""
-    pq = panoptic_quality(*np.moveaxis(totals, -1, 0), convention="conic").pq
-    return np.where(totals[..., :3].sum(axis=-1) > 0, pq, np.nan)
+def _detection_table(parts: Sequence[ClassScores]) -> NDArray[np.float64]:
+    """(n, K, 5) counts."""
+    counts = [[(c.tp, c.fp, c.fn, c.fp_unmatched, c.fn_unmatched) for c in p.detection] for p in parts]
+    return np.array(counts, np.float64)
+
+
+def _pooled_quality(totals: NDArray[np.float64], part: Literal["dq", "sq", "pq"]) -> NDArray[np.float64]:
+    """(R, K) DQ, SQ or PQ by CoNIC's epsilons from (R, K, 4) counts; NaN for a class that is nowhere."""
+    quality = panoptic_quality(*np.moveaxis(totals, -1, 0), convention="conic")
+    return np.where(totals[..., :3].sum(axis=-1) > 0, getattr(quality, part), np.nan)
+
+
+def _mean_with_absent_0(pq: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(R,) means of (R, K) PQ in which a class that is nowhere scores 0; NaN where none is anywhere."""
+    return np.where(np.isnan(pq).all(axis=1), np.nan, np.nan_to_num(pq).mean(axis=1))
 
 
 def _pooled_class_f1(totals: NDArray[np.float64]) -> NDArray[np.float64]:
     tp, fp, fn, fp_unmatched, fn_unmatched = np.moveaxis(totals, -1, 0)
     return _ratio(2 * tp, 2 * (tp + fp + fn) + fp_unmatched + fn_unmatched)
+
+
+def _pooled_class_precision(totals: NDArray[np.float64]) -> NDArray[np.float64]:
+    tp, fp, _, fp_unmatched, _ = np.moveaxis(totals, -1, 0)
+    return _ratio(tp, tp + 2 * fp + fp_unmatched)
+
+
+def _pooled_class_recall(totals: NDArray[np.float64]) -> NDArray[np.float64]:
+    tp, _, fn, _, fn_unmatched = np.moveaxis(totals, -1, 0)
+    return _ratio(tp, tp + 2 * fn + fn_unmatched)
 
 
 def _r_squared(parts: Sequence[ClassScores]) -> Statistic:

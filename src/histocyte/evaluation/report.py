@@ -60,7 +60,7 @@ class Report:
             `class_names`: the classes in order.
             `about`: what each score is.
             `sources`: by data set `n_images, n_groups, n_truth, n_found`, `scores` (key → estimate), `classes`
-                (a list with name, counts and the estimates pq, pq_mean, f1, r2), `strata` (by name `n_images`, `bpq`,
+                (a list with name, counts and the estimates of `CLASS_SCORES`), `strata` (by name `n_images`, `bpq`,
                 `mpq` and their estimates under `scores`) and `skipped`. An estimate is `{value, low, high, n,
                 dropped}`: n images, replicates dropped as undefined.
                 `confusion`: None without classes, else `counts` and `shares`, lists of K + 1 rows (true class) of
@@ -144,9 +144,14 @@ def _csv_row(row: ImageScores, class_names: Sequence[str]) -> dict[str, object]:
     nested = ("classes", "confusion", "calibration")
     flat = {key: value for key, value in image_to_json(row).items() if key not in nested}
     if row.classes is not None:
-        columns = zip(class_names, row.classes.n_truth, row.classes.n_found, row.classes.pq, strict=True)
-        for name, truth, found, pq in columns:
-            flat |= {f"n_truth {name}": int(truth), f"n_found {name}": int(found), f"pq {name}": _defined(float(pq))}
+        part = row.classes
+        columns = zip(class_names, part.n_truth, part.n_found, part.panoptic, part.detection, strict=True)
+        for name, truth, found, panoptic, detection in columns:
+            quality = panoptic.quality("pannuke")
+            scores = {key: _defined(float(getattr(quality, key))) for key in ("pq", "dq", "sq")}
+            scores |= {key: _defined(getattr(detection, key)) for key in ("f1", "precision", "recall")}
+            flat |= {f"n_truth {name}": int(truth), f"n_found {name}": int(found)}
+            flat |= {f"{key} {name}": value for key, value in scores.items()}
     return flat
 
 

@@ -64,6 +64,10 @@ SCORES: Mapping[str, tuple[str, str]] = {
     "f1_mean": ("Detection F1, image mean", "mean over images that have true or found nuclei"),
     "mpq": ("mPQ", "mean PQ over the classes in an image's truth, then over images (PanNuke)"),
     "mpq_plus": ("mPQ+", "PQ from counts summed over all images, mean over classes (CoNIC; absent classes left out)"),
+    "mpq_plus_absent_0": (
+        "mPQ+, absent classes 0",
+        "the same with 0 for a class that is neither in the truth nor found, as CoNIC's program has it",
+    ),
     "accuracy": ("Class accuracy", "detected nuclei with the right class (HoVer-Net)"),
     "r2": (
         "R² of counts",
@@ -81,7 +85,16 @@ SCORES: Mapping[str, tuple[str, str]] = {
 }
 """Key of each score → its title and what it is."""
 
-CLASS_SCORES: Mapping[str, str] = {"pq": "PQ, pooled", "pq_mean": "PQ, image mean", "f1": "F1", "r2": "R² of counts"}
+CLASS_SCORES: Mapping[str, str] = {
+    "pq": "PQ, pooled",
+    "dq": "DQ, pooled",
+    "sq": "SQ, pooled",
+    "pq_mean": "PQ, image mean",
+    "f1": "F1",
+    "precision": "Precision",
+    "recall": "Recall",
+    "r2": "R² of counts",
+}
 """Field of `ClassSummary` → its title."""
 
 STRATUM_SCORES: Mapping[str, str] = {"bpq": "bPQ", "mpq": "mPQ", "f1": "Detection F1"}

@@ -45,6 +45,7 @@ def test_the_page_is_whole_escaped_and_has_class_parts_where_there_are_classes(t
     assert all(re.findall(r'alt="([^"]*)', page))
     typed, untyped = page.split("<h2>")[-3:-1]
     assert "Nuclei by true class" in typed
+    assert all(f"<th>{title}</th>" in typed for title in ("DQ, pooled", "SQ, pooled", "Precision", "Recall"))
     assert "Nuclei by true class" not in untyped
     assert list(tmp_path.iterdir()) == [path]
 

@@ -23,7 +23,7 @@ from histocyte.evaluation.page.plots import (
 )
 from histocyte.evaluation.page.tiles import TilePicture, class_legend, mistake_legend, picture_of
 from histocyte.evaluation.report import Report
-from histocyte.evaluation.summary import SCORES, SourceSummary
+from histocyte.evaluation.summary import CLASS_SCORES, SCORES, SourceSummary
 from histocyte.files.atomic import write_atomically
 from histocyte.metrics.detection import RADIUS_UM
 from histocyte.pages.drawing import Plot, short_number
@@ -31,8 +31,6 @@ from histocyte.pages.page import check_html
 from histocyte.statistics.bootstrap import FEW_GROUPS, Estimate
 
 __all__ = ["write_html"]
-
-_CLASS_TITLES = {"pq": "PQ, pooled", "pq_mean": "PQ, image mean", "f1": "F1", "r2": "R² of counts"}
 
 _BROAD_PX = 700
 """Wider plots have the whole width of the page, and scroll on a phone."""
@@ -127,13 +125,13 @@ def _section(report: Report, summary: SourceSummary, rows: list[ImageScores]) ->
     )
     return {
         "name": summary.source,
-        "class_titles": list(_CLASS_TITLES.values()),
+        "class_titles": list(CLASS_SCORES.values()),
         "classes": [
             {
                 "name": c.name,
                 "n_truth": f"{c.n_truth:,}",
                 "n_found": f"{c.n_found:,}",
-                "cells": [_cell(getattr(c, key)) for key in _CLASS_TITLES],
+                "cells": [_cell(getattr(c, key)) for key in CLASS_SCORES],
             }
             for c in summary.classes
         ],
