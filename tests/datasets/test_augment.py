@@ -19,6 +19,7 @@ COLOUR = [
     augment.brightness_contrast,
     augment.blur,
     augment.noise,
+    augment_cellvit.gauss_noise,
     augment.downscale,
     augment_cellvit.halve,
     augment_cellvit.box_blur,
@@ -54,6 +55,51 @@ def test_the_seed_decides() -> None:
     np.testing.assert_array_equal(first[0], again[0])
     np.testing.assert_array_equal(first[1], again[1])
     assert (first[0] != other[0]).any()
+
+
+class Scripted:
+    """A generator whose uniform draws are given."""
+
+    def __init__(self, *values):  # type: ignore[no-untyped-def]
+        self.values = list(values)
+
+    def uniform(self, low, high):  # type: ignore[no-untyped-def]
+        value = self.values.pop(0)
+        assert low <= value <= high
+        return value
+
+
+def test_cellvits_noise_has_a_variance_that_is_uniform_up_to_50() -> None:
+    grey, nothing = np.full((64, 64, 3), 128, np.uint8), np.zeros((64, 64), np.int32)
+    noisy = [augment_cellvit.gauss_noise(grey, nothing, np.random.default_rng(i))[0] for i in range(300)]
+    variance = np.array([n.astype(float).var() for n in noisy])
+    # The quarters of a uniform variance; a uniform deviation would have a quarter below 3 and its middle at 12.5.
+    np.testing.assert_allclose(np.quantile(variance, [0.25, 0.5, 0.75]), [12.5, 25, 37.5], atol=4)
+
+
+def test_cellvits_zoom_blur_averages_the_image_with_copies_from_its_own_size_on() -> None:
+    image, nothing = np.zeros((101, 101, 3), np.uint8), np.zeros((101, 101), np.int32)
+    image[50, 90] = 240
+    same, _ = augment_cellvit.zoom_blur(image, nothing, Scripted(1.02, 0.03))  # type: ignore[arg-type]
+    np.testing.assert_array_equal(same, image)  # the only copy is as large as the image
+    blurred, _ = augment_cellvit.zoom_blur(image, nothing, Scripted(1.045, 0.025))  # type: ignore[arg-type]
+    # The image, a copy of its size and one enlarged by 1.025, whose point lies 41 px from the centre and not 40.
+    assert blurred[50, 90, 0] == 160
+    assert blurred[50, 91, 0] == pytest.approx(80, abs=3)
+
+
+def test_cellvits_elastic_jolt_moves_three_corners_a_third_of_the_side_from_the_centre() -> None:
+    height, width = 256, 320
+    corners = np.array([160, 128]) + 85 * np.array([[1, 1], [1, -1], [-1, -1]])
+    labels = np.zeros((height, width), np.int32)
+    for i, (x, y) in enumerate(corners, 1):
+        labels[y - 4 : y + 5, x - 4 : x + 5] = i
+    image = np.repeat(labels[..., None], 3, axis=2).astype(np.uint8)
+    for seed in range(5):
+        jolt = np.random.default_rng(seed).uniform(-15, 15, (3, 2))
+        moved = augment_cellvit.elastic(image, labels, np.random.default_rng(seed))[1]
+        found = [np.argwhere(moved == i).mean(axis=0)[::-1] for i in (1, 2, 3)]
+        np.testing.assert_allclose(found, corners + jolt, atol=1)
 
 
 def test_ciscas_augmentation_is_decided_by_the_seed_and_moves_labels_along() -> None:

@@ -1,4 +1,7 @@
-"""The augmentation of CellViT (Hörst et al. 2024): eleven transforms in the published order, with its probabilities."""
+"""The augmentation of CellViT (Hörst et al. 2024): eleven transforms in the published order, with its probabilities.
+
+Each draws what albumentations 1.3, which the paper's code calls, draws for the published arguments.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from histocyte.core.errors import require
-from histocyte.datasets.augment import Augmentation, noise
+from histocyte.datasets.augment import Augmentation
 
 __all__ = [
     "box_blur",
@@ -15,6 +18,7 @@ __all__ = [
     "colour_jitter",
     "elastic",
     "flips",
+    "gauss_noise",
     "halve",
     "quarter_turn",
     "sized_crop",
@@ -25,6 +29,9 @@ __all__ = [
 Image = NDArray[np.uint8]
 Map = NDArray[np.int32]
 
+_CORNERS = np.array([[1, 1], [1, -1], [-1, -1]], np.float32)
+"""Of the square that `elastic` jolts, from its centre."""
+
 
 def cellvit_augmentation(*, crop: bool = True) -> Augmentation:
     """All eleven transforms; the models at 0.5 µm/px are trained without the random sized crop."""
@@ -32,7 +39,7 @@ def cellvit_augmentation(*, crop: bool = True) -> Augmentation:
         *flips().steps,
         (0.15, halve),
         (0.2, box_blur),
-        (0.25, noise),
+        (0.25, gauss_noise),
         (0.2, colour_jitter),
         (0.1, superpixels),
         (0.1, zoom_blur),
@@ -70,6 +77,12 @@ def box_blur(image: Image, instances: Map, rng: np.random.Generator) -> tuple[Im
     """Mean over an odd square of 3–9 px (blur limit 10)."""
     side = int(rng.choice([3, 5, 7, 9]))
     return np.asarray(cv2.blur(np.ascontiguousarray(image), (side, side)), np.uint8), instances
+
+
+def gauss_noise(image: Image, instances: Map, rng: np.random.Generator) -> tuple[Image, Map]:
+    """Gaussian noise of a variance of 0–50 grey levels squared, each as likely as the other (var_limit 50)."""
+    grain = rng.standard_normal(image.shape, dtype=np.float32) * rng.uniform(0, 50) ** 0.5
+    return np.clip(image + grain, 0, 255).astype(np.uint8), instances
 
 
 def colour_jitter(image: Image, instances: Map, rng: np.random.Generator) -> tuple[Image, Map]:
@@ -117,11 +130,15 @@ def superpixels(image: Image, instances: Map, rng: np.random.Generator) -> tuple
 
 
 def zoom_blur(image: Image, instances: Map, rng: np.random.Generator) -> tuple[Image, Map]:
-    """Mean of the image and copies enlarged by up to 1.05 about its centre, in steps of 0.01."""
+    """Mean of the image and copies enlarged about its centre: by 1 up to a largest factor of 1–1.05, 0.01–0.03 apart.
+
+    Where the largest factor is below the first step, the image stays as it is.
+    """
     height, width = image.shape[:2]
     image = np.ascontiguousarray(image)
     total = image.astype(np.float32)
-    factors = np.arange(1.01, rng.uniform(1.01, 1.05) + 1e-9, 0.01)
+    largest, step = rng.uniform(1.0, 1.05), rng.uniform(0.01, 0.03)
+    factors = np.arange(1.0, largest, step)
     for factor in factors:
         matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), 0, float(factor))
         total += cv2.warpAffine(
@@ -143,17 +160,22 @@ def sized_crop(image: Image, instances: Map, rng: np.random.Generator) -> tuple[
 
 
 def elastic(image: Image, instances: Map, rng: np.random.Generator) -> tuple[Image, Map]:
-    """Smooth random displacement (sigma 25 px, alpha 0.5) after an affine jolt of up to 15 px at three corners."""
+    """Smooth random displacement (sigma 25 px, alpha 0.5) after an affine jolt (alpha_affine 15).
+
+    Three corners of a square about the centre, a third of the image's shorter side away from it each way, move by up to
+    15 px each way, and all else along with them.
+    """
     height, width = image.shape[:2]
-    corners = np.array([[0.25, 0.25], [0.75, 0.25], [0.25, 0.75]], np.float32) * np.array([width, height], np.float32)
+    corners = np.array([width, height], np.float32) // 2 + min(height, width) // 3 * _CORNERS
     jolt = rng.uniform(-15, 15, (3, 2)).astype(np.float32)
     affine = cv2.getAffineTransform(corners + jolt, corners)
     dx, dy = (
         cv2.GaussianBlur(rng.uniform(-1, 1, (height, width)).astype(np.float32), (0, 0), 25) * 0.5 for _ in range(2)
     )
     x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
-    map_x = (affine[0, 0] * x + affine[0, 1] * y + affine[0, 2] + dx).astype(np.float32)
-    map_y = (affine[1, 0] * x + affine[1, 1] * y + affine[1, 2] + dy).astype(np.float32)
+    x, y = x + dx, y + dy
+    map_x = (affine[0, 0] * x + affine[0, 1] * y + affine[0, 2]).astype(np.float32)
+    map_y = (affine[1, 0] * x + affine[1, 1] * y + affine[1, 2]).astype(np.float32)
     border = {"borderMode": cv2.BORDER_REFLECT_101}
     warped = cv2.remap(np.ascontiguousarray(image), map_x, map_y, cv2.INTER_LINEAR, **border)
     # cv2.remap knows no 32-bit integers; float32 holds every id up to 2^24 exactly.
