@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 from histocyte.inference.load import load
 from histocyte.inference.runtime import Precision
 from histocyte.model.checkpoint import load_model
-from histocyte.model.onnx_export import onnx_graph
-from histocyte.model.onnx_file import write_onnx
+from histocyte.model.onnx.export import onnx_graph
+from histocyte.model.onnx.file import write_onnx
 from histocyte.model.zoo import DEFAULT_MODEL, find_model
 
 MEMORY = """

@@ -31,9 +31,9 @@ from histocyte.inference.quantise_tiles import calibration_tiles
 from histocyte.inference.torch_runtime import TorchRuntime
 from histocyte.model.build import build_segmenter
 from histocyte.model.checkpoint import load_model
-from histocyte.model.onnx_export import onnx_graph
-from histocyte.model.onnx_file import write_onnx
-from histocyte.model.quantise import quantise
+from histocyte.model.onnx.export import onnx_graph
+from histocyte.model.onnx.file import write_onnx
+from histocyte.model.onnx.quantise import quantise
 from histocyte.model.segmenter import Segmenter
 from histocyte.model.spec import ModelSpec
 from histocyte.model.zoo import DEFAULT_MODEL, find_model

@@ -19,7 +19,7 @@ from histocyte.datasets.sample import Sample
 from histocyte.files.atomic import write_atomically
 from histocyte.model.checkpoint import SPEC_KEY, read_spec
 from histocyte.model.history import History
-from histocyte.model.onnx_metadata import read_onnx_spec
+from histocyte.model.onnx.metadata import read_onnx_spec
 from histocyte.model.spec import ModelSpec
 from histocyte.model.zoo import bundled_models
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from histocyte.encoders.catalog import CARDS
+from histocyte.encoders.catalog.find import CARDS
 
 PAGE = Path(__file__).parents[1] / "docs" / "encoders.md"
 BEGIN, END = "<!-- table: scripts/encoders_table.py -->", "<!-- end of table -->"

@@ -14,7 +14,7 @@ import numpy as np
 
 from histocyte.inference.load import load
 from histocyte.model.checkpoint import load_model
-from histocyte.model.onnx_export import export_onnx
+from histocyte.model.onnx.export import export_onnx
 from histocyte.model.zoo import bundled_models
 
 

@@ -28,8 +28,8 @@ from histocyte.inference.onnx_runtime import OnnxRuntime
 from histocyte.inference.openvino_runtime import OpenVinoRuntime
 from histocyte.inference.torch_runtime import TorchRuntime
 from histocyte.model.build import build_segmenter
-from histocyte.model.onnx_export import onnx_graph
-from histocyte.model.onnx_file import write_onnx
+from histocyte.model.onnx.export import onnx_graph
+from histocyte.model.onnx.file import write_onnx
 from histocyte.model.segmenter import Segmenter
 from histocyte.recipes.registry import RECIPES
 

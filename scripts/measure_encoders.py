@@ -12,10 +12,10 @@ import json
 import sys
 from pathlib import Path
 
-from histocyte.encoders.catalog import CARDS
-from histocyte.encoders.measure import build_empty, facts_of
+from histocyte.encoders.catalog.find import CARDS
+from histocyte.encoders.catalog.measure import build_empty, facts_of
 
-FACTS = Path(__file__).parents[1] / "src" / "histocyte" / "encoders" / "catalog_facts.json"
+FACTS = Path(__file__).parents[1] / "src" / "histocyte" / "encoders" / "catalog" / "facts.json"
 
 
 def main(names: list[str]) -> None:

@@ -20,7 +20,7 @@ from histocyte.datasets.folder import load_folders
 from histocyte.evaluation.protocol import evaluate
 from histocyte.inference.load import load
 from histocyte.model.checkpoint import load_model, save_model
-from histocyte.model.onnx_export import export_onnx
+from histocyte.model.onnx.export import export_onnx
 from histocyte.model.segmenter import Segmenter
 from histocyte.model.spec import ModelSpec
 from histocyte.pipeline import instances_on

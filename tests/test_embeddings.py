@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from histocyte.core.errors import InputError
 from histocyte.core.instances import Labels
 from histocyte.core.taxonomy import CONSEP
-from histocyte.export.geoparquet import read_cells
+from histocyte.formats.geoparquet import read_cells
 from histocyte.inference.load import Model
 from histocyte.inference.plan import Settings
 from histocyte.results import Options, segment_to_folder

@@ -14,10 +14,10 @@ from PIL import Image
 
 from fuzzing.inputs import CORNERS, LABELS, SIDE, cells, moved, write_json
 from histocyte.counts.input import read_located
-from histocyte.export.geoparquet import read_cells, write_parquet
 from histocyte.formats.foreign.open import open_cells
 from histocyte.formats.geojson.cells import read_geojson, write_geojson
 from histocyte.formats.geojson.regions import read_polygons
+from histocyte.formats.geoparquet import read_cells, write_parquet
 from histocyte.store.journal import Journal
 from histocyte.testing.attack import Target
 

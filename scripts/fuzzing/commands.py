@@ -12,8 +12,8 @@ from fuzzing.cells import cells_json
 from fuzzing.inputs import IMAGE, MODEL, SIDE, cells, command, write_json
 from fuzzing.models import copied
 from fuzzing.training import LABELLED, RUN_FILES, labelled, reports
-from histocyte.export.geoparquet import write_parquet
 from histocyte.formats.geojson.cells import write_geojson
+from histocyte.formats.geoparquet import write_parquet
 from histocyte.testing.attack import Target
 from histocyte.testing.pyramid import write_pyramid
 

@@ -18,7 +18,7 @@ from histocyte.inference.onnx_features import features_in
 from histocyte.inference.predict import tile_spans
 from histocyte.model.build import build_representation
 from histocyte.model.checkpoint import read_spec
-from histocyte.model.onnx_metadata import check_numbers, read_onnx_spec
+from histocyte.model.onnx.metadata import check_numbers, read_onnx_spec
 from histocyte.model.spec import ModelSpec
 from histocyte.model.zoo import find_model
 from histocyte.testing.attack import Target
@@ -79,8 +79,8 @@ def checkpoint(folder: Path) -> None:
 
 def convert(folder: Path) -> None:
     """Read it as a checkpoint of a model, and as an encoder's weights."""
-    from histocyte.encoders.files import read_tensors
-    from histocyte.model.foreign_file import read_foreign
+    from histocyte.conversion.file import read_foreign
+    from histocyte.encoders.weights.files import read_tensors
 
     read_foreign(folder / "w.pth")
     with contextlib.suppress(InputError):  # said of this file too
@@ -107,8 +107,8 @@ def encoder(folder: Path) -> None:
 
 def read_encoder(folder: Path) -> None:
     """Its card, and its tensors."""
-    from histocyte.encoders.catalog import find_card
-    from histocyte.encoders.files import read_tensors
+    from histocyte.encoders.catalog.find import find_card
+    from histocyte.encoders.weights.files import read_tensors
 
     find_card(str(folder / "timm"))
     find_card(str(folder / "vit"))

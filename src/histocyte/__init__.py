@@ -17,7 +17,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # ONNX Runtime reports its 
 
 if TYPE_CHECKING:
     from histocyte.core.cells import Cells
-    from histocyte.export.geoparquet import read_cells
+    from histocyte.formats.geoparquet import read_cells
     from histocyte.inference.load import load
     from histocyte.pipeline import segment
     from histocyte.results import segment_to_folder
@@ -29,7 +29,7 @@ _HOME = {
     "Cells": "histocyte.core.cells",
     "load": "histocyte.inference.load",
     "open_slide": "histocyte.slides.open",
-    "read_cells": "histocyte.export.geoparquet",
+    "read_cells": "histocyte.formats.geoparquet",
     "segment": "histocyte.pipeline",
     "segment_to_folder": "histocyte.results",
 }

@@ -17,7 +17,7 @@ from histocyte.apps.cli.counts import counts
 from histocyte.core.cells import Cells
 from histocyte.core.errors import InputError
 from histocyte.core.taxonomy import CONSEP
-from histocyte.export.geoparquet import write_parquet
+from histocyte.formats.geoparquet import write_parquet
 
 APP = typer.Typer()
 APP.command()(counts)

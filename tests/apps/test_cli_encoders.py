@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from histocyte.encoders.timm_encoder import TimmPyramid
+from histocyte.encoders.networks.timm import TimmPyramid
 
 torch.set_num_threads(1)
 WITHOUT_TORCH = "import sys; sys.modules['torch'] = sys.modules['timm'] = None; "

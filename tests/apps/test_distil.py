@@ -31,9 +31,8 @@ from histocyte.evaluation.image_json import read_report
 from histocyte.inference.embed import FeatureInfo, FieldFeatures
 from histocyte.inference.load import Model, load
 from histocyte.inference.predict import tile_spans
-from histocyte.model.build import build_segmenter
+from histocyte.model.build import build_segmenter, count_parameters
 from histocyte.model.checkpoint import read_spec, save_model
-from histocyte.model.count import count_parameters
 from histocyte.model.history import History, Known, Split, Standing
 from histocyte.model.spec import ModelSpec, Part
 from histocyte.recipes.hover_small import hover_small
@@ -41,8 +40,8 @@ from histocyte.recipes.hover_unet import hover_unet
 from histocyte.representations.logits import activated
 from histocyte.testing.perfect import paint_truth
 from histocyte.testing.scenes import packed_ellipses
-from histocyte.training.distil_cache import Teacher
-from histocyte.training.distil_fields import labelled_field
+from histocyte.training.distil.cache import Teacher
+from histocyte.training.distil.fields import labelled_field
 
 torch.set_num_threads(1)
 

@@ -113,7 +113,7 @@ def test_the_first_column_is_whole_and_nothing_is_cut(capsys: pytest.CaptureFixt
 @pytest.mark.parametrize("group", ["recipes", "encoders", "models"])
 def test_names_in_lists_can_be_copied(group: str, capsys: pytest.CaptureFixture[str], narrow: int) -> None:
     from histocyte.apps.cli.main import app
-    from histocyte.encoders.catalog import CARDS
+    from histocyte.encoders.catalog.find import CARDS
     from histocyte.model.zoo import bundled_models
     from histocyte.recipes.registry import RECIPES
 

@@ -24,12 +24,12 @@ from histocyte.apps.cli.training_options import Adaptation
 from histocyte.apps.cli.training_start import Start
 from histocyte.core.errors import InputError, UnknownNameError
 from histocyte.core.taxonomy import CONSEP
-from histocyte.encoders.timm_encoder import TimmViT
+from histocyte.encoders.networks.timm import TimmViT
 from histocyte.files.lock import FolderLock
 from histocyte.inference.load import load
-from histocyte.model import onnx_export
 from histocyte.model.checkpoint import load_model, read_spec, save_model
 from histocyte.model.delta import FOLDER_VARIABLE
+from histocyte.model.onnx import export as onnx_export
 from histocyte.model.spec import ModelSpec
 from histocyte.recipes.training import first_spec, origin, start
 from histocyte.testing.perfect import paint_truth

@@ -22,7 +22,7 @@ from histocyte.apps.cli.training_options import Adaptation, training_options
 from histocyte.core.errors import HistocyteError, InputError, UnknownNameError
 from histocyte.core.taxonomy import CONSEP
 from histocyte.datasets.sample import Sample
-from histocyte.encoders.timm_encoder import TimmPyramid
+from histocyte.encoders.networks.timm import TimmPyramid
 from histocyte.model.checkpoint import read_spec, save_model
 from histocyte.recipes import plans
 from histocyte.recipes.plans import OURS, PLANS, find_plan

@@ -17,8 +17,8 @@ from histocyte.counts.agreement import compare_counts, r_squared_of
 from histocyte.counts.count import count_cells
 from histocyte.counts.input import read_located
 from histocyte.counts.squares import MAX_SQUARES, SortedPoints, cut_into_squares, resampled_sums
-from histocyte.export.geoparquet import write_parquet
 from histocyte.formats.geojson.cells import write_geojson
+from histocyte.formats.geoparquet import write_parquet
 from histocyte.metrics.counts import r_squared
 from histocyte.statistics.agreement import bland_altman, concordance
 from histocyte.statistics.bootstrap import bootstrap_weights

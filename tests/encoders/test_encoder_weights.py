@@ -11,10 +11,10 @@ import torch
 from safetensors.torch import save_file
 
 from histocyte.core.errors import InputError, ModelError
-from histocyte.encoders.sam_encoder import SamEncoder
-from histocyte.encoders.timm_encoder import TimmPyramid, TimmViT
-from histocyte.encoders.timm_import import import_timm
-from histocyte.encoders.weights import encoder_weights, load_encoder_weights
+from histocyte.encoders.networks.sam import SamEncoder
+from histocyte.encoders.networks.timm import TimmPyramid, TimmViT
+from histocyte.encoders.networks.timm_import import import_timm
+from histocyte.encoders.weights.load import encoder_weights, load_encoder_weights
 
 torch.set_num_threads(1)
 

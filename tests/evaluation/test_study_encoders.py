@@ -20,7 +20,7 @@ from histocyte.core.errors import InputError, UnknownNameError
 from histocyte.core.instances import Instances
 from histocyte.core.taxonomy import CONSEP
 from histocyte.datasets.sample import Sample
-from histocyte.encoders.catalog import CARDS, find_card
+from histocyte.encoders.catalog.find import CARDS, find_card
 from histocyte.evaluation.image_json import image_to_json
 from histocyte.evaluation.image_scores import ImageInfo, score_image
 from histocyte.evaluation.study_encoders import (
@@ -400,8 +400,8 @@ def test_gated_encoders_are_ready_and_not_failed(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", refuse)
     monkeypatch.setattr(huggingface_hub, "get_token", lambda: None)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr("histocyte.encoders.hub.cached", lambda card: None)
-    monkeypatch.setattr("histocyte.encoders.availability.cached", lambda card: None)
+    monkeypatch.setattr("histocyte.encoders.weights.hub.cached", lambda card: None)
+    monkeypatch.setattr("histocyte.encoders.weights.availability.cached", lambda card: None)
     outcome = study(tmp_path, plan_runs([Choice("uni")], ("shallow", "deep"), (0,)))
     assert outcome.failures == []
     (ready,) = outcome.ready  # once, whatever the taps

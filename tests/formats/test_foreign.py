@@ -25,10 +25,10 @@ from histocyte.core.labels import instance_statistics
 from histocyte.core.outlines import trace_outlines
 from histocyte.core.taxonomy import CellClass, Taxonomy
 from histocyte.counts.input import read_located
-from histocyte.export.geoparquet import read_cells
 from histocyte.formats.foreign.contours import Contours
 from histocyte.formats.foreign.open import find_cells, open_cells
 from histocyte.formats.foreign.polygons import Polygons, fill_polygons, fill_polygons_plain
+from histocyte.formats.geoparquet import read_cells
 from histocyte.formats.json_file import load_json
 
 LABELS = np.zeros((40, 50), np.int32)

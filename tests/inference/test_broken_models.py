@@ -14,7 +14,7 @@ import histocyte as hc
 from histocyte.core.errors import ModelError
 from histocyte.inference.load import RuntimeName, load
 from histocyte.model.checkpoint import SPEC_KEY, read_spec
-from histocyte.model.onnx_metadata import FEATURES_KEY, check_numbers
+from histocyte.model.onnx.metadata import FEATURES_KEY, check_numbers
 from histocyte.model.zoo import find_model
 from histocyte.testing.mutations import safetensors_header, with_onnx_metadata, with_safetensors_header
 

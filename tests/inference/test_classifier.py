@@ -17,7 +17,7 @@ from safetensors.numpy import save
 from histocyte.core.errors import InputError, ModelError
 from histocyte.core.instances import Labels
 from histocyte.core.taxonomy import CONSEP, CellClass, Taxonomy
-from histocyte.export.geoparquet import read_cells
+from histocyte.formats.geoparquet import read_cells
 from histocyte.inference.classifier import (
     CLASSIFIER_KEY,
     CellClassifier,

@@ -17,7 +17,7 @@ from histocyte.inference.onnx_runtime import OnnxRuntime
 from histocyte.inference.openvino_runtime import OpenVinoRuntime
 from histocyte.inference.predict import predict_field
 from histocyte.inference.quantise import export_int8
-from histocyte.model.onnx_metadata import FEATURES_KEY
+from histocyte.model.onnx.metadata import FEATURES_KEY
 from histocyte.model.zoo import DEFAULT_MODEL, ModelFiles, bundled_models
 from histocyte.testing.synthetic import paint_tissue
 

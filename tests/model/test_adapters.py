@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from histocyte.core.errors import InputError, ModelError
-from histocyte.encoders.timm_encoder import TimmPyramid, TimmViT
-from histocyte.encoders.timm_import import import_timm
+from histocyte.encoders.networks.timm import TimmPyramid, TimmViT
+from histocyte.encoders.networks.timm_import import import_timm
 from histocyte.model.adapters import (
     ATTENTION,
     MLP,

@@ -13,7 +13,7 @@ from torch import nn
 
 from histocyte.core.errors import InputError, ModelError
 from histocyte.core.taxonomy import CONSEP
-from histocyte.encoders.fingerprint import encoder_sha256, tensor_sha256
+from histocyte.encoders.weights.fingerprint import encoder_sha256, tensor_sha256
 from histocyte.model.adapters import add_adapters, merge_adapters
 from histocyte.model.build import build_segmenter
 from histocyte.model.checkpoint import load_model, read_spec, save_model

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from histocyte.model.build import build_segmenter
-from histocyte.model.onnx_export import export_onnx
+from histocyte.model.onnx.export import export_onnx
 from histocyte.model.segmenter import activate
 from histocyte.recipes.cellvit import cellvit
 

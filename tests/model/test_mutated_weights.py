@@ -13,12 +13,12 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from histocyte.encoders.files import read_tensors  # noqa: E402
-from histocyte.encoders.generic_card import card_of_config  # noqa: E402
+from histocyte.conversion.convert import convert  # noqa: E402
+from histocyte.conversion.file import read_foreign  # noqa: E402
+from histocyte.encoders.catalog.generic import card_of_config  # noqa: E402
+from histocyte.encoders.weights.files import read_tensors  # noqa: E402
 from histocyte.model.checkpoint import SPEC_KEY, load_model, read_spec  # noqa: E402
-from histocyte.model.foreign_file import read_foreign  # noqa: E402
 from histocyte.model.zoo import find_model  # noqa: E402
-from histocyte.recipes.convert import convert  # noqa: E402
 from histocyte.recipes.plan import Crops  # noqa: E402
 from histocyte.recipes.resolved import ResolvedRecipe  # noqa: E402
 from histocyte.testing.mutations import (  # noqa: E402

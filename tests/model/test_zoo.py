@@ -9,7 +9,7 @@ import pytest
 from histocyte.core.errors import InputError, ModelError, UnknownNameError
 from histocyte.datasets.cards import DATASETS
 from histocyte.model.checkpoint import load_model, read_spec, save_model
-from histocyte.model.onnx_metadata import read_onnx_spec
+from histocyte.model.onnx.metadata import read_onnx_spec
 from histocyte.model.zoo import DEFAULT_MODEL, bundled_models, find_model
 
 

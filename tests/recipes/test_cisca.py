@@ -7,7 +7,7 @@ import torch
 
 from histocyte.core.errors import InputError, UnknownNameError
 from histocyte.core.taxonomy import CONSEP, Taxonomy
-from histocyte.encoders.catalog import CARDS
+from histocyte.encoders.catalog.find import CARDS
 from histocyte.model.build import build_representation, build_segmenter
 from histocyte.model.spec import ModelSpec, Part
 from histocyte.recipes.cisca import cisca

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from histocyte.core.errors import InputError
-from histocyte.encoders.card import IMAGENET
-from histocyte.encoders.catalog import CARDS
+from histocyte.encoders.catalog.card import IMAGENET
+from histocyte.encoders.catalog.find import CARDS
 from histocyte.model.build import build_segmenter
 from histocyte.recipes.encoder import normalisation
 from histocyte.recipes.registry import RECIPES, way_to_adapt

@@ -12,12 +12,12 @@ import torch
 from histocyte.core.errors import InputError, UnknownNameError
 from histocyte.core.taxonomy import CONSEP, Taxonomy
 from histocyte.decoders.hover_branches import HoverBranches
-from histocyte.encoders import hovernet_encoder
-from histocyte.encoders.hovernet_encoder import HoverNetEncoder, mirror
+from histocyte.encoders.networks import hovernet as hovernet_encoder
+from histocyte.encoders.networks.hovernet import HoverNetEncoder, mirror
 from histocyte.encoders.protocol import EncoderInfo, Features
 from histocyte.inference.predict import tile_spans
 from histocyte.model.build import build_segmenter
-from histocyte.model.onnx_export import export_onnx
+from histocyte.model.onnx.export import export_onnx
 from histocyte.model.segmenter import activate
 from histocyte.model.spec import Part
 from histocyte.recipes.hovernet import hovernet

@@ -25,7 +25,7 @@ from histocyte.core.taxonomy import CONSEP
 from histocyte.counts.count import count_cells
 from histocyte.datasets.sample import Sample
 from histocyte.evaluation.files.pairs import true_images
-from histocyte.export.geoparquet import read_cells
+from histocyte.formats.geoparquet import read_cells
 from histocyte.inference.load import Model
 from histocyte.model.history import History, Standing
 from histocyte.pipeline import Settings

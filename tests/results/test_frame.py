@@ -14,9 +14,9 @@ import shapely
 from histocyte import pipeline
 from histocyte.core.taxonomy import CONSEP
 from histocyte.counts.count import count_cells
-from histocyte.export.geoparquet import read_cells
 from histocyte.formats.foreign.open import open_cells
 from histocyte.formats.geojson.cells import read_geojson
+from histocyte.formats.geoparquet import read_cells
 from histocyte.inference.load import Model
 from histocyte.pipeline import Settings
 from histocyte.results import Options, segment_to_folder

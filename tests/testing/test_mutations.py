@@ -20,7 +20,7 @@ import tifffile
 from PIL import Image
 
 from histocyte.core.errors import InputError
-from histocyte.model.onnx_metadata import onnx_metadata
+from histocyte.model.onnx.metadata import onnx_metadata
 from histocyte.model.zoo import find_model
 from histocyte.testing.mutations import (
     failures,

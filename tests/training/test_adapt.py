@@ -16,8 +16,8 @@ from histocyte.core.taxonomy import CONSEP
 from histocyte.datasets.sample import Sample
 from histocyte.decoders.blocks import conv_block
 from histocyte.decoders.heads import PointwiseHeads
+from histocyte.encoders.networks.timm import TimmPyramid, TimmViT
 from histocyte.encoders.protocol import Features
-from histocyte.encoders.timm_encoder import TimmPyramid, TimmViT
 from histocyte.model.build import build_representation, build_segmenter
 from histocyte.model.segmenter import Segmenter
 from histocyte.model.spec import ModelSpec

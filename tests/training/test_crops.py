@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from histocyte.core.taxonomy import CONSEP
-from histocyte.datasets.augment import Augmentation
+from histocyte.datasets.augment.steps import Augmentation
 from histocyte.datasets.sample import Sample
 from histocyte.recipes.plan import Crops
 from histocyte.recipes.training import crop_sampler, first_spec

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from histocyte.datasets.augment import Augmentation, dihedral
+from histocyte.datasets.augment.steps import Augmentation, dihedral
 from histocyte.datasets.sample import Sample
 from histocyte.representations.hover import Hover
 from histocyte.training.crops import CropSampler

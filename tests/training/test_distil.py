@@ -16,7 +16,7 @@ from histocyte.core.errors import DiskError, InputError
 from histocyte.core.instances import Instances, Labels
 from histocyte.core.maps import decoded_maps
 from histocyte.core.taxonomy import CONSEP
-from histocyte.datasets.augment import Augmentation, noise
+from histocyte.datasets.augment.steps import Augmentation, noise
 from histocyte.datasets.sample import Sample
 from histocyte.datasets.unlabelled import list_unlabelled
 from histocyte.losses.distillation import softened_binary_divergence, softened_divergence
@@ -25,18 +25,18 @@ from histocyte.model.spec import ModelSpec, Part
 from histocyte.representations.logits import to_logits
 from histocyte.testing.perfect import paint_truth
 from histocyte.testing.scenes import packed_ellipses
-from histocyte.training.distil_cache import Answer, Ask, Teacher, TeacherCache
-from histocyte.training.distil_crops import DistilBatch, DistilSampler
-from histocyte.training.distil_fields import Field, image_field, labelled_field, slide_fields
-from histocyte.training.distil_lessons import Way, lessons_of
-from histocyte.training.distil_losses import (
+from histocyte.training.distil.cache import Answer, Ask, Teacher, TeacherCache
+from histocyte.training.distil.crops import DistilBatch, DistilSampler
+from histocyte.training.distil.fields import Field, image_field, labelled_field, slide_fields
+from histocyte.training.distil.lessons import Way, lessons_of
+from histocyte.training.distil.losses import (
     DistilLosses,
     DistilOptions,
     add_projection,
     drop_projection,
     loss_weights,
 )
-from histocyte.training.distil_windows import Window, cut, cut_nearest, whole
+from histocyte.training.distil.windows import Window, cut, cut_nearest, whole
 from histocyte.training.fit import TrainingOptions, fit
 
 torch.set_num_threads(1)

@@ -16,7 +16,7 @@ from safetensors.numpy import save_file
 from histocyte.apps.cli.training_batch import batch_of_run
 from histocyte.core.instances import Instances, Labels
 from histocyte.core.taxonomy import CONSEP
-from histocyte.datasets.augment import Augmentation
+from histocyte.datasets.augment.steps import Augmentation
 from histocyte.datasets.folder import load_folder
 from histocyte.datasets.name_list import named_samples, read_name_list
 from histocyte.datasets.sample import Sample
@@ -43,10 +43,10 @@ from histocyte.testing.mutations import (
 from histocyte.testing.perfect import paint_truth
 from histocyte.testing.scenes import packed_ellipses
 from histocyte.training.adapt import Fixed
-from histocyte.training.distil_cache import Answer, Teacher, TeacherCache
-from histocyte.training.distil_crops import DistilSampler
-from histocyte.training.distil_fields import Field, labelled_field
-from histocyte.training.distil_lessons import lessons_of
+from histocyte.training.distil.cache import Answer, Teacher, TeacherCache
+from histocyte.training.distil.crops import DistilSampler
+from histocyte.training.distil.fields import Field, labelled_field
+from histocyte.training.distil.lessons import lessons_of
 from histocyte.training.ema import WeightAverage
 from histocyte.training.environment import record_environment
 from histocyte.training.feature_cache import FeatureCache

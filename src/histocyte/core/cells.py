@@ -26,13 +26,13 @@ CELL_FORMATS: Registry[None] = Registry(
     "cell format",
     {
         "geojson": "histocyte.formats.geojson.cells:write_geojson",
-        "parquet": "histocyte.export.geoparquet:write_parquet",
+        "parquet": "histocyte.formats.geoparquet:write_parquet",
     },
     group="histocyte.cell_formats",
 )
 """Format → function(path, cells) that writes it. Named and not imported: core knows no files. Others may add theirs."""
 
-_FRAMES = "histocyte.export.frames"
+_FRAMES = "histocyte.formats.frames"
 """Likewise."""
 
 

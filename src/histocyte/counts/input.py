@@ -16,12 +16,12 @@ from shapely.geometry.base import BaseGeometry
 from histocyte.core.errors import InputError
 from histocyte.core.geometry import check_mpp, stated_origin, to_viewer
 from histocyte.core.taxonomy import Taxonomy
-from histocyte.export.manifest import RUN_FILE, SlideFacts, read_manifest
 from histocyte.files.foreign import foreign_parser
 from histocyte.formats.geojson.cell_objects import cells_of
 from histocyte.formats.geojson.objects import read_objects
 from histocyte.formats.geojson.regions import read_polygons
 from histocyte.formats.json_file import without_collection
+from histocyte.formats.manifest import RUN_FILE, SlideFacts, read_manifest
 
 __all__ = ["SAME_MPP", "LocatedCells", "read_located"]
 

@@ -19,7 +19,7 @@ from histocyte.core.errors import InputError, UnknownNameError
 from histocyte.core.geometry import check_mpp
 from histocyte.datasets.cards import DATASETS
 from histocyte.datasets.sample import Sample
-from histocyte.encoders.card import EncoderCard
+from histocyte.encoders.catalog.card import EncoderCard
 from histocyte.model.history import History
 
 __all__ = [

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from histocyte.core.errors import HistocyteError, InputError
 from histocyte.datasets.sample import Sample
-from histocyte.encoders.card import EncoderCard
-from histocyte.encoders.catalog import find_card
+from histocyte.encoders.catalog.card import EncoderCard
+from histocyte.encoders.catalog.find import find_card
 from histocyte.evaluation.image_json import image_to_json
 from histocyte.evaluation.image_scores import ImageInfo, ImageScores, score_image
 from histocyte.evaluation.protocol import Predictor

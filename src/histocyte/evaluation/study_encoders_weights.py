@@ -9,8 +9,8 @@ from pathlib import Path
 from histocyte.core.digest import file_sha256
 from histocyte.core.errors import InputError, ModelError
 from histocyte.datasets.sample import Sample
-from histocyte.encoders.availability import check
-from histocyte.encoders.card import EncoderCard
+from histocyte.encoders.catalog.card import EncoderCard
+from histocyte.encoders.weights.availability import check
 from histocyte.evaluation.study_encoders import Choice
 from histocyte.model.checkpoint import read_spec
 from histocyte.training.journal import read_json

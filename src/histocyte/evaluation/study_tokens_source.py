@@ -133,8 +133,8 @@ def _alone(name: str, weights: Path | None, tap: int | None, normalise: tuple[fl
     Raises:
         InputError: No such encoder or file.
     """
-    from histocyte.encoders.catalog import find_card
-    from histocyte.encoders.weights import load_encoder_weights
+    from histocyte.encoders.catalog.find import find_card
+    from histocyte.encoders.weights.load import load_encoder_weights
     from histocyte.model.zoo import bundled_models
 
     try:

@@ -72,7 +72,7 @@ class TokenTable:
 
 def tokens_key(source: TokenSource) -> str:
     """Names what decides the vectors of an image: weights, resolution, tiles, normalisation."""
-    from histocyte.encoders.fingerprint import weights_sha256
+    from histocyte.encoders.weights.fingerprint import weights_sha256
 
     weights = weights_sha256(source.encoder.state_dict())
     facts = [_FORMAT, weights, source.part.model_dump(), source.mpp, source.tile_px, source.margin_px]

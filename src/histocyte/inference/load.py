@@ -23,7 +23,7 @@ from histocyte.inference.runtime import DEFAULT_PRECISION, Precision, Runtime
 from histocyte.inference.views import views_runtime
 from histocyte.model.build import build_representation
 from histocyte.model.checkpoint import read_spec
-from histocyte.model.onnx_metadata import check_numbers, read_onnx_spec
+from histocyte.model.onnx.metadata import check_numbers, read_onnx_spec
 from histocyte.model.spec import ModelSpec
 from histocyte.model.zoo import DEFAULT_MODEL, ModelFiles, find_model
 from histocyte.representations.protocol import Representation

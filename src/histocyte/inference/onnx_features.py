@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 
 from histocyte.core.errors import ModelError
 from histocyte.inference.embed import FeatureInfo
-from histocyte.model.onnx_metadata import FEATURES_KEY, onnx_metadata
+from histocyte.model.onnx.metadata import FEATURES_KEY, onnx_metadata
 
 __all__ = ["features_in"]
 

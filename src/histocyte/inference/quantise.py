@@ -13,9 +13,9 @@ from histocyte.core.digest import file_sha256
 from histocyte.core.errors import InputError, require
 from histocyte.inference.load import spec_of
 from histocyte.inference.quantise_tiles import TILE_PX, calibration_tiles, check_calibration
-from histocyte.model.onnx_file import read_onnx, write_onnx
-from histocyte.model.onnx_metadata import FEATURES_KEY, onnx_metadata
-from histocyte.model.quantise import quantise
+from histocyte.model.onnx.file import read_onnx, write_onnx
+from histocyte.model.onnx.metadata import FEATURES_KEY, onnx_metadata
+from histocyte.model.onnx.quantise import quantise
 from histocyte.model.spec import ModelSpec, Quantised
 from histocyte.model.zoo import ModelFiles
 
@@ -89,7 +89,7 @@ def _graph_of(files: ModelFiles, features: bool) -> tuple[ModelSpec, Any, dict[s
     require("torch", extra="torch")
     from histocyte.inference.torch_runtime import TorchRuntime
     from histocyte.model.checkpoint import load_model
-    from histocyte.model.onnx_export import onnx_graph
+    from histocyte.model.onnx.export import onnx_graph
 
     spec, network = load_model(files.safetensors)
     info = asdict(TorchRuntime(network, device="cpu", keep_threads=True).features)

@@ -17,16 +17,25 @@ from histocyte.representations.protocol import Representation
 if TYPE_CHECKING:
     from histocyte.model.segmenter import Segmenter
 
-__all__ = ["DECODERS", "ENCODERS", "HEADS", "REPRESENTATIONS", "build_representation", "build_segmenter", "check_spec"]
+__all__ = [
+    "DECODERS",
+    "ENCODERS",
+    "HEADS",
+    "REPRESENTATIONS",
+    "build_representation",
+    "build_segmenter",
+    "check_spec",
+    "count_parameters",
+]
 
 ENCODERS: Registry[Any] = Registry(
     "encoder",
     {
-        "hovernet": "histocyte.encoders.hovernet_encoder:HoverNetEncoder",
-        "plain": "histocyte.encoders.plain_encoder:PlainEncoder",
-        "sam": "histocyte.encoders.sam_encoder:SamEncoder",
-        "timm_pyramid": "histocyte.encoders.timm_encoder:TimmPyramid",
-        "timm_vit": "histocyte.encoders.timm_encoder:TimmViT",
+        "hovernet": "histocyte.encoders.networks.hovernet:HoverNetEncoder",
+        "plain": "histocyte.encoders.networks.plain:PlainEncoder",
+        "sam": "histocyte.encoders.networks.sam:SamEncoder",
+        "timm_pyramid": "histocyte.encoders.networks.timm:TimmPyramid",
+        "timm_vit": "histocyte.encoders.networks.timm:TimmViT",
     },
     group="histocyte.encoders",
 )
@@ -139,3 +148,18 @@ def _call(factory: Callable[..., Any], part: Part, *given: object) -> Any:
         lambda why: ModelError(f"The part '{part.name}' does not take the options {dict(part.options)!r:.300}: {why}.")
     ):
         return factory(*given, **part.options)
+
+
+def count_parameters(spec: ModelSpec) -> dict[str, int]:
+    """Parameters of encoder, decoder, heads, tissue head (where there is one) and all, from a network without memory.
+
+    Raises:
+        UnknownNameError: A part that is not registered.
+        ModelError: Options that a part does not take.
+    """
+    import torch
+
+    with torch.device("meta"):
+        network = build_segmenter(spec)
+    counts = {name: sum(p.numel() for p in part.parameters()) for name, part in network.named_children()}
+    return {"all": sum(p.numel() for p in network.parameters()), **counts}

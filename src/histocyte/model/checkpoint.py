@@ -97,7 +97,7 @@ def load_model(path: str | Path, encoder_weights: str | Path | None = None) -> t
     """
     from safetensors.torch import load_file
 
-    from histocyte.encoders.finite import check_finite
+    from histocyte.encoders.weights.finite import check_finite
 
     path = Path(path)
     spec = read_spec(path)
@@ -133,7 +133,7 @@ def _refuse_giant(spec: ModelSpec, path: Path) -> None:
     Raises:
         ModelError: That is so.
     """
-    from histocyte.model.count import count_parameters
+    from histocyte.model.build import count_parameters
 
     parts = ((ENCODERS, spec.encoder), (DECODERS, spec.decoder), (HEADS, spec.heads))
     if any(registry.origin(part.name) != "histocyte" for registry, part in parts):

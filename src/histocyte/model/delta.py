@@ -34,7 +34,7 @@ def delta_of(model: Segmenter, published: Mapping[str, str]) -> dict[str, Tensor
         model: Trained, with adapters in place.
         published: `tensor_sha256` of each of the encoder's weights at the beginning, by name within the encoder.
     """
-    from histocyte.encoders.fingerprint import tensor_sha256
+    from histocyte.encoders.weights.fingerprint import tensor_sha256
     from histocyte.model.adapters import DOWN, UP, scaled_adapters
 
     def is_own(name: str, tensor: Tensor) -> bool:
@@ -63,8 +63,8 @@ def complete(
         InputError: The published weights are nowhere to be found; says what to do.
         ModelError: They are others than the model was trained with, or the file's adapters fit nothing.
     """
-    from histocyte.encoders.fingerprint import encoder_sha256
-    from histocyte.encoders.weights import load_encoder_weights
+    from histocyte.encoders.weights.fingerprint import encoder_sha256
+    from histocyte.encoders.weights.load import load_encoder_weights
     from histocyte.model.adapters import DOWN, UP, apply_low_rank
 
     named = spec.encoder_weights
@@ -133,8 +133,8 @@ def _plain(source: str) -> str:
 def _in_cache(source: str) -> Path | None:
     if not source:
         return None
-    from histocyte.encoders.catalog import CARDS
-    from histocyte.encoders.hub import cached, split_revision
+    from histocyte.encoders.catalog.find import CARDS
+    from histocyte.encoders.weights.hub import cached, split_revision
 
     name, revision = split_revision(source.removeprefix("hub:").removeprefix("hf-hub:"))
     for card in CARDS.values():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from histocyte.datasets.cards import DATASETS
-from histocyte.encoders.catalog import CARDS
+from histocyte.encoders.catalog.find import CARDS
 from histocyte.model.spec import ModelSpec
 
 __all__ = ["bound_by", "licence_of", "not_for_commerce"]

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from histocyte.core.taxonomy import CONSEP, Taxonomy
-from histocyte.encoders.card import EncoderCard
-from histocyte.encoders.catalog import find_card
+from histocyte.encoders.catalog.card import EncoderCard
+from histocyte.encoders.catalog.find import find_card
 from histocyte.model.spec import ModelSpec, Part
 from histocyte.recipes.fitting import fitting_part
 

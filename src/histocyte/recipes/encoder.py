@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from histocyte.core.errors import MissingExtraError
-from histocyte.encoders.card import IMAGENET, EncoderCard
-from histocyte.encoders.catalog import CARDS, find_card
+from histocyte.encoders.catalog.card import IMAGENET, EncoderCard
+from histocyte.encoders.catalog.find import CARDS, find_card
 from histocyte.model.spec import Part
 
 __all__ = ["RGB", "card_of", "normalisation", "normalised", "pyramid_part"]
@@ -44,7 +44,7 @@ def normalisation(name: str) -> tuple[RGB, RGB]:
     alike = {(c.mean, c.std) for c in CARDS.values() if c.options.get("name") == name}
     if len(alike) == 1:  # known without timm
         return alike.pop()
-    from histocyte.encoders.generic_card import normalisation_of_timm
+    from histocyte.encoders.catalog.generic import normalisation_of_timm
 
     try:
         return normalisation_of_timm(name) or IMAGENET

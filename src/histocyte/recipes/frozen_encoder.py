@@ -7,7 +7,7 @@ from typing import Literal
 
 from histocyte.core.errors import InputError, UnknownNameError
 from histocyte.core.taxonomy import PANNUKE, Taxonomy
-from histocyte.encoders.catalog import find_card
+from histocyte.encoders.catalog.find import find_card
 from histocyte.model.spec import ModelSpec
 from histocyte.recipes.cisca import cisca_spec
 

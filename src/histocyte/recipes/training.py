@@ -14,14 +14,22 @@ from numpy.typing import NDArray
 
 from histocyte.core.errors import InputError
 from histocyte.core.taxonomy import CONSEP, Taxonomy
-from histocyte.datasets.augment import Augmentation, blur, brightness_contrast, dihedral, downscale, noise, stain_jitter
-from histocyte.datasets.augment_cellvit import cellvit_augmentation, flips
-from histocyte.datasets.augment_cisca import cisca_augmentation
+from histocyte.datasets.augment.cellvit import cellvit_augmentation, flips
+from histocyte.datasets.augment.cisca import cisca_augmentation
+from histocyte.datasets.augment.steps import (
+    Augmentation,
+    blur,
+    brightness_contrast,
+    dihedral,
+    downscale,
+    noise,
+    stain_jitter,
+)
 from histocyte.datasets.cards import DATASETS
 from histocyte.datasets.sample import Sample
-from histocyte.encoders.fingerprint import encoder_sha256
-from histocyte.encoders.hub import find_weights
-from histocyte.encoders.weights import load_encoder_weights
+from histocyte.encoders.weights.fingerprint import encoder_sha256
+from histocyte.encoders.weights.hub import find_weights
+from histocyte.encoders.weights.load import load_encoder_weights
 from histocyte.losses.classes import class_weights
 from histocyte.model.build import build_representation, build_segmenter
 from histocyte.model.segmenter import Segmenter

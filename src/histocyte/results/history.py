@@ -6,7 +6,7 @@ from pathlib import Path
 
 from histocyte.core.errors import InputError
 from histocyte.evaluation.files.pairs import TrueImage, picture_of
-from histocyte.export.manifest import RUN_FILE, RunRecord, read_manifest
+from histocyte.formats.manifest import RUN_FILE, RunRecord, read_manifest
 from histocyte.model.checkpoint import read_spec
 from histocyte.model.history import Standing
 from histocyte.model.zoo import bundled_models

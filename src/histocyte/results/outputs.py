@@ -18,19 +18,19 @@ from histocyte.core.cells import Cells
 from histocyte.core.geometry import Box
 from histocyte.core.listener import SILENT, Listener, Stop, Stopped, never
 from histocyte.core.names import distinct_names
-from histocyte.export.cell_writer import CellWriter
-from histocyte.export.embeddings import EmbeddingsWriter
-from histocyte.export.geoparquet import GeoParquetWriter
-from histocyte.export.manifest import RUN_FILE
-from histocyte.export.overview import draw_overview
-from histocyte.export.summary import Summary
 from histocyte.files.atomic import remove, write_atomically
 from histocyte.files.names import shown
+from histocyte.formats.cell_writer import CellWriter
+from histocyte.formats.embeddings import EmbeddingsWriter
 from histocyte.formats.geojson.cells import GeoJsonWriter
+from histocyte.formats.geoparquet import GeoParquetWriter
+from histocyte.formats.manifest import RUN_FILE
 from histocyte.inference.embed import feature_runtime
 from histocyte.inference.load import Model
 from histocyte.inference.plan import Plan
 from histocyte.pipeline import settled
+from histocyte.results.overview.picture import draw_overview
+from histocyte.results.summary import Summary
 from histocyte.slides.protocol import SlideReader
 from histocyte.slides.tissue import Region
 from histocyte.store.journal import Journal

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from histocyte.core.errors import InputError
-from histocyte.export.manifest import RUN_FILE, RunRecord, read_manifest, write_manifest
 from histocyte.files.atomic import remove
+from histocyte.formats.manifest import RUN_FILE, RunRecord, read_manifest, write_manifest
 from histocyte.inference.plan import Plan
 from histocyte.results.outputs import FILES, FORMATS
 from histocyte.slides.fingerprint import are_of_one_slide

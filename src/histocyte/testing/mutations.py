@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 import tifffile
 
 from histocyte.core.errors import HistocyteError
-from histocyte.model.onnx_metadata import onnx_metadata
+from histocyte.model.onnx.metadata import onnx_metadata
 
 __all__ = [
     "failures",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from histocyte.core.errors import InputError
-from histocyte.encoders.fingerprint import encoder_sha256
+from histocyte.encoders.weights.fingerprint import encoder_sha256
 from histocyte.model.adapters import ATTENTION, DOWN, UP, add_adapters
 from histocyte.model.segmenter import Segmenter
 

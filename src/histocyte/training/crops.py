@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from histocyte.core.maps import decoded_maps
-from histocyte.datasets.augment import Augmentation
+from histocyte.datasets.augment.steps import Augmentation
 from histocyte.datasets.sample import IGNORED, Sample
 from histocyte.representations.protocol import Representation
 

@@ -25,8 +25,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from histocyte.core.errors import DiskError, InputError
-from histocyte.encoders.fingerprint import weights_sha256
 from histocyte.encoders.protocol import Features
+from histocyte.encoders.weights.fingerprint import weights_sha256
 from histocyte.files.atomic import write_atomically
 from histocyte.model.segmenter import Segmenter
 from histocyte.model.spec import ModelSpec

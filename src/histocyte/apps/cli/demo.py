@@ -56,7 +56,7 @@ def demo(
         slide, truth = _paint(out / "synthetic.tiff", seed)
     record = segment_one(slide, out, load(), Options(force=True), quiet=as_json)
     if truth is not None:
-        from histocyte.export.geoparquet import read_cells
+        from histocyte.formats.geoparquet import read_cells
 
         record["score"] = _scored(truth, read_cells(Path(record["outputs"]["parquet"])))
     if as_json:

@@ -122,8 +122,8 @@ def distil(
     from histocyte.apps.cli.stopping import ending_with_a_word
     from histocyte.model.licences import not_for_commerce
     from histocyte.recipes.training import with_class_weights_of_plan, with_fitting_sides
-    from histocyte.training.distil_lessons import Way
-    from histocyte.training.distil_losses import DistilOptions, Features, Reading
+    from histocyte.training.distil.lessons import Way
+    from histocyte.training.distil.losses import DistilOptions, Features, Reading
 
     with ending_with_a_word():
         how = DistilOptions(

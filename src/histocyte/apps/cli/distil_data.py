@@ -21,7 +21,7 @@ from histocyte.model.spec import ModelSpec
 from histocyte.recipes.fitting import fitting_crop_px
 from histocyte.slides.open import open_slide
 from histocyte.training.crops import held_px
-from histocyte.training.distil_fields import Field, image_field, labelled_field, slide_fields
+from histocyte.training.distil.fields import Field, image_field, labelled_field, slide_fields
 
 __all__ = ["DistilData"]
 

@@ -25,9 +25,9 @@ from histocyte.evaluation.protocol import evaluate
 from histocyte.evaluation.report import Report
 from histocyte.files.atomic import write_atomically
 from histocyte.inference.load import Model, load
+from histocyte.model.build import count_parameters
 from histocyte.model.checkpoint import load_model, save_model
-from histocyte.model.count import count_parameters
-from histocyte.model.onnx_export import export_onnx
+from histocyte.model.onnx.export import export_onnx
 from histocyte.pipeline import instances_on
 
 __all__ = ["DistilResult", "score"]

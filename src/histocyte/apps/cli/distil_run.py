@@ -20,7 +20,7 @@ from histocyte.apps.cli.training_curves import Curves
 from histocyte.apps.cli.training_result import command_as_typed
 from histocyte.core.errors import InputError
 from histocyte.core.listener import SILENT, Listener
-from histocyte.datasets.augment import Augmentation, dihedral
+from histocyte.datasets.augment.steps import Augmentation, dihedral
 from histocyte.files.atomic import write_atomically
 from histocyte.files.lock import FolderLock
 from histocyte.inference.cpus import available_cpus
@@ -33,10 +33,10 @@ from histocyte.model.segmenter import Segmenter
 from histocyte.model.spec import ModelSpec
 from histocyte.recipes.registry import way_to_adapt
 from histocyte.recipes.training import SHARES, augmentation, origin, start
-from histocyte.training.distil_cache import TeacherCache
-from histocyte.training.distil_crops import DistilSampler
-from histocyte.training.distil_lessons import Lessons, Way, lessons_of
-from histocyte.training.distil_losses import (
+from histocyte.training.distil.cache import TeacherCache
+from histocyte.training.distil.crops import DistilSampler
+from histocyte.training.distil.lessons import Lessons, Way, lessons_of
+from histocyte.training.distil.losses import (
     DistilLosses,
     DistilOptions,
     add_projection,

@@ -19,8 +19,8 @@ from histocyte.model.zoo import ModelFiles, find_model
 from histocyte.representations.logits import activated
 from histocyte.slides.array_reader import open_array
 from histocyte.slides.protocol import working_size
-from histocyte.training.distil_cache import Answer, Ask, Teacher
-from histocyte.training.distil_fields import Field
+from histocyte.training.distil.cache import Answer, Ask, Teacher
+from histocyte.training.distil.fields import Field
 
 __all__ = ["Source", "ask_of", "features_grid"]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from histocyte.encoders.card import EncoderCard
+    from histocyte.encoders.catalog.card import EncoderCard
 
 __all__ = ["app"]
 
@@ -40,7 +40,7 @@ def list_encoders(
     Example: histocyte encoders list --commercial
     """
     from histocyte.apps.cli.output import print_json, print_table
-    from histocyte.encoders.catalog import CARDS
+    from histocyte.encoders.catalog.find import CARDS
 
     cards = [
         card for card in CARDS.values() if (card.mpp or not pathology) and (card.commercial == "yes" or not commercial)
@@ -71,7 +71,7 @@ def show(name: _Name, as_json: _AsJson = False) -> None:
     Example: histocyte encoders show uni2-h
     """
     from histocyte.apps.cli.output import print_json, print_table
-    from histocyte.encoders.catalog import find_card
+    from histocyte.encoders.catalog.find import find_card
 
     card = find_card(name)
     if as_json:
@@ -95,8 +95,8 @@ def check(
     Example: histocyte encoders check vit256 --weights vit256_small_dino.pth
     """
     from histocyte.apps.cli.output import print_json, print_table
-    from histocyte.encoders.availability import check as check_weights
-    from histocyte.encoders.catalog import find_card
+    from histocyte.encoders.catalog.find import find_card
+    from histocyte.encoders.weights.availability import check as check_weights
 
     card = find_card(name)
     found = check_weights(card, weights)

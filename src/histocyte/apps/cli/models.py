@@ -111,9 +111,9 @@ def convert(
     if target.suffix != ".safetensors":
         raise InputError(f"A model file ends in .safetensors, '{target}' does not.")
     require("torch", extra="torch")
+    from histocyte.conversion.convert import convert as convert_checkpoint
+    from histocyte.conversion.facts import taxonomy_of
     from histocyte.model.checkpoint import save_model
-    from histocyte.recipes.convert import convert as convert_checkpoint
-    from histocyte.recipes.published_facts import taxonomy_of
 
     taxonomy = None if classes is None else taxonomy_of([c.strip() for c in classes.split(",")])
     spec, weights = convert_checkpoint(file, kind=kind, taxonomy=taxonomy, mpp=mpp, name=name, compat=not own_decoding)

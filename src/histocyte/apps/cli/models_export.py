@@ -71,7 +71,7 @@ def _export(model: str, files: ModelFiles, out: Path | None, features: bool, ful
         raise InputError(f"'{model}' has no .safetensors file to export from.")
     require("torch", extra="torch")
     from histocyte.model.checkpoint import load_model
-    from histocyte.model.onnx_export import export_onnx
+    from histocyte.model.onnx.export import export_onnx
 
     target = out or files.safetensors.with_suffix(".onnx")
     spec, network = load_model(files.safetensors)

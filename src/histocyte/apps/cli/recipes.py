@@ -159,6 +159,6 @@ def _parameters(spec: ModelSpec) -> dict[str, int] | None:
 
     if not is_installed("torch"):
         return None
-    from histocyte.model.count import count_parameters
+    from histocyte.model.build import count_parameters
 
     return count_parameters(spec)

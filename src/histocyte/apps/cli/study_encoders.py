@@ -82,7 +82,7 @@ def encoders(
     from histocyte.apps.cli.listeners import people
     from histocyte.apps.cli.stopping import ending_with_a_word
     from histocyte.apps.cli.study_encoders_run import EncoderStudy
-    from histocyte.encoders.catalog import find_card
+    from histocyte.encoders.catalog.find import find_card
     from histocyte.evaluation.study_encoders import Budget, parse_encoders, parse_normalisations, plan_runs
 
     budget = Budget(

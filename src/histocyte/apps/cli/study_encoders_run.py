@@ -19,7 +19,7 @@ from histocyte.core.taxonomy import CONSEP
 from histocyte.core.version import __version__
 from histocyte.datasets.folder import load_folders
 from histocyte.datasets.sample import Sample
-from histocyte.encoders.card import EncoderCard
+from histocyte.encoders.catalog.card import EncoderCard
 from histocyte.evaluation.protocol import Predictor
 from histocyte.evaluation.study_encoders import DECODERS, Budget, Choice, Run, pyramid_levels, settings_of, split
 from histocyte.evaluation.study_encoders_page import write_page

@@ -22,7 +22,7 @@ from histocyte.apps.cli.training_result import finished_spec, write_result
 from histocyte.apps.cli.training_start import Start
 from histocyte.core.errors import InputError
 from histocyte.core.listener import SILENT, Listener, in_turn
-from histocyte.encoders.fingerprint import tensor_sha256
+from histocyte.encoders.weights.fingerprint import tensor_sha256
 from histocyte.evaluation.protocol import evaluate
 from histocyte.evaluation.report import Report
 from histocyte.files.lock import FolderLock

@@ -22,13 +22,13 @@ from histocyte.core.cells import Cells
 from histocyte.core.errors import InputError, UnknownNameError
 from histocyte.core.geometry import check_mpp, to_viewer
 from histocyte.core.taxonomy import CellClass, Taxonomy
-from histocyte.export.cell_writer import CellWriter
-from histocyte.export.wkb import closed_rings
 from histocyte.files.atomic import write_atomically
+from histocyte.formats.cell_writer import CellWriter
 from histocyte.formats.geojson.cell_objects import cells_of
 from histocyte.formats.geojson.objects import read_objects
 from histocyte.formats.geojson.outlines import Outlines
 from histocyte.formats.json_file import without_collection
+from histocyte.formats.wkb import closed_rings
 
 __all__ = ["GeoJsonWriter", "read_geojson", "write_geojson"]
 

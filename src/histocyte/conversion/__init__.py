@@ -1,0 +1,1 @@
+"""Checkpoints that others published, read once and written as our model files."""

@@ -1,0 +1,1 @@
+"""A card for each pre-trained encoder: weights, licence, resolution, normalisation and which blocks to tap."""

@@ -1,0 +1,1 @@
+"""Pre-trained weights: found, fetched, checked, renamed and fitted to a network."""

@@ -1,1 +1,0 @@
-"""Finished cells and regions as files that other programs read."""

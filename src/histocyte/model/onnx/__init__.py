@@ -1,0 +1,1 @@
+"""Models as ONNX: export, file, metadata, 8-bit integers."""

@@ -1,0 +1,1 @@
+"""One picture of a slide with its cells, a legend and a scale bar."""
