@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from histocyte.core.errors import ModelError
+from histocyte.datasets import image_print as image_print_module
 from histocyte.datasets.image_print import ImagePrint, PrintIndex, image_print
 
 Picture = NDArray[np.uint8]
@@ -75,6 +76,19 @@ def test_other_tissue_is_not_known(index: PrintIndex) -> None:
 def test_a_copy_at_another_resolution_is_known_if_that_is_stated(pictures: list[Picture], index: PrintIndex) -> None:
     half = cv2.resize(pictures[3], (256, 256), interpolation=cv2.INTER_AREA).astype(np.uint8)
     assert index.find(half, 0.5) == (3,)
+
+
+def test_images_of_estimated_resolution_are_compared_at_the_same_size_alone(
+    pictures: list[Picture], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = [image_print(picture, None).to_text() for picture in pictures]
+    index = PrintIndex([ImagePrint.from_text(text) for text in texts])
+    assert index.find(pictures[3], None) == (3,)
+    assert index.find(pictures[3][::-1], 0.31) == (3,)
+    # Each at every other's resolution would be as many looks as there are pairs.
+    monkeypatch.delattr(image_print_module, "_resized")
+    assert PrintIndex([image_print(pictures[3], 0.5)]).find(pictures[3], None) == (0,)
+    assert index.find(pictures[3], 0.5) == (3,)
 
 
 def test_a_larger_image_that_holds_a_known_one_is_known(pictures: list[Picture]) -> None:

@@ -229,7 +229,7 @@ def _load(pair: tuple[Path, Path], card: DatasetCard, taxonomy: Taxonomy, table:
     image_path, label_path = pair
     picture = read_picture(image_path)
     name = image_path.stem
-    mpp = _mpp(name, card, table)
+    mpp, mpp_estimated = _mpp(name, card, table)
     ignored: NDArray[np.bool_] | None = None
     notes: tuple[str, ...] = ()
     own: NDArray[Any] | None
@@ -261,6 +261,7 @@ def _load(pair: tuple[Path, Path], card: DatasetCard, taxonomy: Taxonomy, table:
         one_of=one_of,
         ignored=ignored,
         mpp=mpp,
+        mpp_estimated=mpp_estimated,
         source=card.name,
         group=table.group(name) or card.group(name),
         separable=card.separable and not card.dots,
@@ -269,11 +270,12 @@ def _load(pair: tuple[Path, Path], card: DatasetCard, taxonomy: Taxonomy, table:
     )
 
 
-def _mpp(name: str, card: DatasetCard, table: ImageTable) -> float:
+def _mpp(name: str, card: DatasetCard, table: ImageTable) -> tuple[float, bool]:
+    """µm per px, and whether it is an estimate."""
     diameter = table.diameter_px(name)
     if card.nucleus_um is not None and diameter is not None:
-        return card.nucleus_um / diameter
-    return card.mpp_by_image.get(name, card.mpp)
+        return card.nucleus_um / diameter, True
+    return card.mpp_by_image.get(name, card.mpp), False
 
 
 def _codes(

@@ -63,14 +63,14 @@ class ImagePrint:
 
     Attributes:
         shape: Its height and width, px.
-        mpp: µm per px.
+        mpp: µm per px; None where it is an estimate, such as one from the nuclei's size.
         exact: Digest of its colours, the same for every turn and flip.
         xy: (N, 2) places, px.
         signs: (N,) uint32, signs of frequencies around each.
     """
 
     shape: tuple[int, int]
-    mpp: float
+    mpp: float | None
     exact: bytes
     xy: NDArray[np.int32]
     signs: NDArray[np.uint32]
@@ -91,7 +91,7 @@ class ImagePrint:
         places["x"][at] = _within(self.xy[:, 0], column, width, across) * 254 // max(254, x_side)
         places["y"][at] = _within(self.xy[:, 1], row, height, down) * 254 // max(254, y_side)
         places["signs"][at] = self.signs
-        return base64.b64encode(_HEAD.pack(height, width, self.mpp, self.exact) + places.tobytes()).decode()
+        return base64.b64encode(_HEAD.pack(height, width, self.mpp or 0.0, self.exact) + places.tobytes()).decode()
 
     @classmethod
     def from_text(cls, text: str) -> ImagePrint:
@@ -105,7 +105,7 @@ class ImagePrint:
             height, width, mpp, exact = _HEAD.unpack_from(content)
             down, across, y_side, x_side = _grid((height, width))
             places = np.frombuffer(content[_HEAD.size :], _PLACE)
-            if len(places) != down * across or not 0 < mpp < 100:
+            if len(places) != down * across or not 0 <= mpp < 100:
                 raise ValueError
         except (ValueError, struct.error, ZeroDivisionError) as error:
             raise ModelError("The print of an image that a model has learnt from is damaged.") from error
@@ -114,22 +114,22 @@ class ImagePrint:
         x = _start(column, width, across) + _back(places["x"][at], x_side)
         y = _start(row, height, down) + _back(places["y"][at], y_side)
         xy = np.stack([x, y], 1).astype(np.int32)
-        return cls((height, width), float(mpp), exact, xy, places["signs"][at].astype(np.uint32))
+        return cls((height, width), float(mpp) or None, exact, xy, places["signs"][at].astype(np.uint32))
 
 
-def image_print(image: NDArray[np.uint8], mpp: float) -> ImagePrint:
+def image_print(image: NDArray[np.uint8], mpp: float | None) -> ImagePrint:
     """The print of an image.
 
     Args:
         image: (H, W, 3) RGB.
-        mpp: µm per px.
+        mpp: µm per px; None where it is an estimate: copies are known at the same size alone.
     """
     seen = _look(image)
     down, across, _, _ = _grid(image.shape)
     square = (seen.xy[:, 1] * down) // image.shape[0] * across + (seen.xy[:, 0] * across) // image.shape[1]
     # The strongest place of each square, in the grid's order; places are sorted by their strength.
     best = np.unique(square, return_index=True)[1]
-    return ImagePrint((image.shape[0], image.shape[1]), float(mpp), seen.exact, seen.xy[best], seen.signs[0, best])
+    return ImagePrint((image.shape[0], image.shape[1]), mpp, seen.exact, seen.xy[best], seen.signs[0, best])
 
 
 class PrintIndex:
@@ -143,7 +143,7 @@ class PrintIndex:
         self._exact: dict[bytes, list[int]] = {}
         for number, each in enumerate(prints):
             self._exact.setdefault(each.exact, []).append(number)
-        self._scales = _scales([p.mpp for p in prints])
+        self._scales = _scales([p.mpp for p in prints if p.mpp is not None])
         empty = np.zeros((0, 2), np.int32)
         self._xy = np.concatenate([empty, *(p.xy for p in prints)])
         self._signs = np.concatenate([np.zeros(0, np.uint32), *(p.signs for p in prints)])
@@ -152,17 +152,18 @@ class PrintIndex:
         self._order = [np.argsort(quarter, kind="stable") for quarter in quarters]
         self._starts = [np.searchsorted(q[o], np.arange(257)) for q, o in zip(quarters, self._order, strict=True)]
 
-    def find(self, image: NDArray[np.uint8], mpp: float) -> tuple[int, ...]:
+    def find(self, image: NDArray[np.uint8], mpp: float | None) -> tuple[int, ...]:
         """Numbers of the prints of which an image is a copy or a part, or that are part of it; the surest first.
 
         Args:
             image: (H, W, 3) RGB.
-            mpp: µm per px; prints of another resolution are compared at theirs.
+            mpp: µm per px; prints of another resolution are compared at theirs. None where it is an estimate: prints
+                are compared at the same size alone, as every image of such a set would have a resolution of its own.
         """
         seen = _look(image)
         same = self._exact.get(seen.exact, []) if seen.exact != _PLAIN else []
         found = dict.fromkeys(same, len(seen.xy) + 1)
-        scales = (mpp / other for other in self._scales)
+        scales = (mpp / other for other in self._scales if mpp is not None)
         for scale in {1.0, *(s for s in scales if abs(s - 1) > _SCALE and 1 / _MOST_SCALE <= s <= _MOST_SCALE)}:
             for number, places in self._matches(seen if scale == 1 else _look(_resized(image, scale))).items():
                 found[number] = max(places, found.get(number, 0))

@@ -31,6 +31,7 @@ class Sample:
         ignored: (H, W) bool, where nobody said what there is: nothing is learnt there and nothing found there is
             scored. None where all is labelled.
         mpp: µm per px.
+        mpp_estimated: Whether nobody stated it, and it follows from the nuclei's size.
         source: Data set it comes from.
         group: What must not be split between training and validation: patient or slide.
         separable: Whether touching nuclei are apart in the labels; if not, only the foreground may be learnt.
@@ -52,6 +53,12 @@ class Sample:
     notes: tuple[str, ...] = ()
     one_of: NDArray[np.bool_] | None = None
     ignored: NDArray[np.bool_] | None = None
+    mpp_estimated: bool = False
+
+    @property
+    def stated_mpp(self) -> float | None:
+        """µm per px, None where it is an estimate."""
+        return None if self.mpp_estimated else self.mpp
 
     def class_counts(self, classes: int) -> NDArray[np.int64]:
         """(K,) nuclei of each class; those that may be several things count for none."""

@@ -437,7 +437,7 @@ class History(BaseModel):
         return [s for s in samples if id(s) not in kept], [s for s in samples if id(s) in kept]
 
     def _know(self, sample: Sample, index: PrintIndex | None, standings: Sequence[Standing]) -> Known:
-        numbers = index.find(sample.image, sample.mpp) if index is not None else ()
+        numbers = index.find(sample.image, sample.stated_mpp) if index is not None else ()
         if numbers:
             return Known(max(standings[n] for n in numbers), "content")
         named = [entry.by_name(sample.name) for entry in self.sets if entry.name == sample.source]
@@ -474,7 +474,7 @@ def prints_by_set(samples: Sequence[Sample]) -> dict[str, dict[str, str]]:
 
     found: dict[str, dict[str, str]] = {}
     for sample in samples:
-        one = image_print(sample.image, sample.mpp)
+        one = image_print(sample.image, sample.stated_mpp)
         mine = found.setdefault(sample.source, {})
         mine[sample.name] = " ".join(filter(None, [mine.get(sample.name), one.to_text() if one.tells else None]))
     return {name: found[name] for name in sorted(found)}
@@ -484,8 +484,8 @@ def _apart_from(samples: Sequence[Sample], others: Sequence[Sample]) -> tuple[li
     """Samples that show nothing of others, and those that are copies or parts of one, or hold one."""
     from histocyte.datasets.image_print import PrintIndex, image_print
 
-    index = PrintIndex([image_print(s.image, s.mpp) for s in others])
-    shown = {id(s) for s in samples if index.find(s.image, s.mpp)}
+    index = PrintIndex([image_print(s.image, s.stated_mpp) for s in others])
+    shown = {id(s) for s in samples if index.find(s.image, s.stated_mpp)}
     return [s for s in samples if id(s) not in shown], [s for s in samples if id(s) in shown]
 
 

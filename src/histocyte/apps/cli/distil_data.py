@@ -138,7 +138,7 @@ class DistilData:
     def _add(self, each: Field) -> bool:
         """Take an image with its print, unless it shows the same as one that is held out."""
         if self._kept is None:
-            self._kept = PrintIndex([image_print(s.image, s.mpp) for s in (*self.validation, *self.left_out)])
+            self._kept = PrintIndex([image_print(s.image, s.stated_mpp) for s in (*self.validation, *self.left_out)])
         image = each.read()
         if self._kept.find(image, each.mpp):
             return False
