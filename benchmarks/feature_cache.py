@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 
 from histocyte.datasets.folder import load_folder
-from histocyte.recipes.training import crop_sampler, first_spec, start
+from histocyte.runs.train.defaults import crop_sampler, first_spec, start
 from histocyte.training.crops import Batch, BatchSource
 from histocyte.training.feature_cache import FeatureCache
 from histocyte.training.fit import TrainingOptions, fit

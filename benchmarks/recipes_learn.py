@@ -33,7 +33,7 @@ from histocyte.model.checkpoint import save_model
 from histocyte.model.spec import ModelSpec
 from histocyte.pipeline import instances_on
 from histocyte.recipes.registry import RECIPES
-from histocyte.recipes.training import augmentation, start
+from histocyte.runs.train.defaults import augmentation, start
 from histocyte.training.crops import CropSampler
 from histocyte.training.fit import TrainingOptions, fit
 

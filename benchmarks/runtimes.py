@@ -27,7 +27,6 @@ from numpy.typing import NDArray
 
 from histocyte.inference.onnx_runtime import OnnxRuntime
 from histocyte.inference.openvino_runtime import OpenVinoRuntime
-from histocyte.inference.quantise_tiles import calibration_tiles
 from histocyte.inference.torch_runtime import TorchRuntime
 from histocyte.model.build import build_segmenter
 from histocyte.model.checkpoint import load_model
@@ -38,6 +37,7 @@ from histocyte.model.segmenter import Segmenter
 from histocyte.model.spec import ModelSpec
 from histocyte.model.zoo import DEFAULT_MODEL, find_model
 from histocyte.recipes.registry import RECIPES
+from histocyte.runs.quantise.tiles import calibration_tiles
 
 Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 

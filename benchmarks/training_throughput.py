@@ -21,7 +21,7 @@ import torch
 from histocyte.datasets.folder import load_folder
 from histocyte.inference.cpus import available_cpus
 from histocyte.recipes.plans import find_plan
-from histocyte.recipes.training import OUR_CROPS, crop_sampler, first_spec, options_of, start
+from histocyte.runs.train.defaults import OUR_CROPS, crop_sampler, first_spec, options_of, start
 from histocyte.training.crops import Batch, BatchSource
 from histocyte.training.environment import environment
 from histocyte.training.fit import TrainingOptions, fit

@@ -21,8 +21,8 @@ from histocyte.datasets.own_classes import load_with_own_classes
 from histocyte.evaluation.compare import compare_reports
 from histocyte.evaluation.folds import merge_folds
 from histocyte.evaluation.image_json import read_report
-from histocyte.evaluation.study_encoders_run import check_folder
-from histocyte.evaluation.study_encoders_table import read_results, table_of
+from histocyte.runs.studies.encoders.run import check_folder
+from histocyte.runs.studies.encoders.table import read_results, table_of
 from histocyte.testing.attack import Target
 from histocyte.testing.perfect import paint_truth
 from histocyte.testing.scenes import packed_ellipses
@@ -73,8 +73,8 @@ def dots(folder: Path) -> None:
 @cache
 def recipe() -> Any:
     """A `ResolvedRecipe`."""
-    from histocyte.recipes.resolved import ResolvedRecipe
-    from histocyte.recipes.training import OUR_CROPS, first_spec
+    from histocyte.runs.train.defaults import OUR_CROPS, first_spec
+    from histocyte.runs.train.resolved import ResolvedRecipe
     from histocyte.training.options import TrainingOptions
 
     spec = first_spec("hover_small").with_changes(name="first")
@@ -116,14 +116,14 @@ def go_on(folder: Path) -> None:
 
 def draw_curves(folder: Path) -> None:
     """The curves of a run."""
-    from histocyte.evaluation.training_curves import write_curves
+    from histocyte.runs.train.curves import write_curves
 
     write_curves(folder, title="run")
 
 
 def read_recipe(folder: Path) -> None:
     """The recipe of a run that is to be trained again."""
-    from histocyte.recipes.resolved import ResolvedRecipe
+    from histocyte.runs.train.resolved import ResolvedRecipe
 
     ResolvedRecipe.read(folder / "recipe.json")
 

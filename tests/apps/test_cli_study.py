@@ -46,7 +46,7 @@ def test_a_study_is_written_and_a_finished_run_is_not_done_again(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gone = Availability(False, None, (Step("token", False, "log in first"),))
-    monkeypatch.setattr("histocyte.evaluation.study_encoders_weights.check", lambda card: gone)
+    monkeypatch.setattr("histocyte.runs.studies.encoders.weights.check", lambda card: gone)
     answer = study(data, tmp_path, "resnet10t=random,vit-ti-22k", "--json")
     assert answer.exit_code == 0, answer.exception
     written = json.loads(answer.stdout)
@@ -88,8 +88,8 @@ def test_a_study_in_which_nothing_could_be_done_says_so(data: Path, tmp_path: Pa
 @pytest.mark.parametrize(
     ("command", "work"),
     [
-        ("encoders", "histocyte.apps.cli.study_encoders_run.run_study"),
-        ("tokens", "histocyte.evaluation.study_tokens.run_token_study"),
+        ("encoders", "histocyte.runs.studies.encoders.study.run_study"),
+        ("tokens", "histocyte.runs.studies.tokens.study.run_token_study"),
     ],
 )
 def test_a_study_that_is_told_to_end_says_how_to_go_on(

@@ -19,11 +19,7 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 from torch import nn
 
-from histocyte.apps.cli import distil_run
-from histocyte.apps.cli.distil import distil, student_spec
-from histocyte.apps.cli.distil_data import DistilData
-from histocyte.apps.cli.distil_teacher import Source, ask_of, features_grid
-from histocyte.apps.cli.model_cost import measure_cost, measure_here
+from histocyte.apps.cli.distil import distil
 from histocyte.core.errors import HistocyteError, InputError, ModelError, UnknownNameError
 from histocyte.core.taxonomy import CONSEP, Taxonomy
 from histocyte.datasets.sample import Sample
@@ -38,6 +34,11 @@ from histocyte.model.spec import ModelSpec, Part
 from histocyte.recipes.hover_small import hover_small
 from histocyte.recipes.hover_unet import hover_unet
 from histocyte.representations.logits import activated
+from histocyte.runs.distil import run as distil_run
+from histocyte.runs.distil.cost import measure_cost, measure_here
+from histocyte.runs.distil.data import DistilData
+from histocyte.runs.distil.student import student_spec
+from histocyte.runs.distil.teacher import Source, ask_of, features_grid
 from histocyte.testing.perfect import paint_truth
 from histocyte.testing.scenes import packed_ellipses
 from histocyte.training.distil.cache import Teacher

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from histocyte.core.errors import ResolutionError
-from histocyte.inference import quantise
 from histocyte.model.zoo import find_model
+from histocyte.runs.quantise import export as quantise
 
 SCRIPT = """
 import json, sys

@@ -9,9 +9,9 @@ import pytest
 from histocyte.apps.cli import models_export
 from histocyte.apps.cli.models_export import export
 from histocyte.core.errors import DiskError, InputError
-from histocyte.inference import quantise
 from histocyte.model.spec import ModelSpec, Part, Quantised
 from histocyte.model.zoo import DEFAULT_MODEL, ModelFiles
+from histocyte.runs.quantise import export as quantise
 
 
 def test_wrong_options_are_named(tmp_path: Path) -> None:

@@ -17,11 +17,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from histocyte.apps.cli import training_run
 from histocyte.apps.cli.models import export
 from histocyte.apps.cli.train import train
-from histocyte.apps.cli.training_options import Adaptation
-from histocyte.apps.cli.training_start import Start
 from histocyte.core.errors import InputError, UnknownNameError
 from histocyte.core.taxonomy import CONSEP
 from histocyte.encoders.networks.timm import TimmViT
@@ -31,7 +28,10 @@ from histocyte.model.checkpoint import load_model, read_spec, save_model
 from histocyte.model.delta import FOLDER_VARIABLE
 from histocyte.model.onnx import export as onnx_export
 from histocyte.model.spec import ModelSpec
-from histocyte.recipes.training import first_spec, origin, start
+from histocyte.runs.train import run as training_run
+from histocyte.runs.train.defaults import first_spec, origin, start
+from histocyte.runs.train.options import Adaptation
+from histocyte.runs.train.start import Start
 from histocyte.testing.perfect import paint_truth
 from histocyte.testing.scenes import packed_ellipses
 

@@ -18,7 +18,6 @@ from safetensors.torch import load_file, save_file
 
 from histocyte.apps.cli import main
 from histocyte.apps.cli.train import train
-from histocyte.apps.cli.training_options import Adaptation, training_options
 from histocyte.core.errors import HistocyteError, InputError, UnknownNameError
 from histocyte.core.taxonomy import CONSEP
 from histocyte.datasets.sample import Sample
@@ -27,8 +26,9 @@ from histocyte.model.checkpoint import read_spec, save_model
 from histocyte.recipes import plans
 from histocyte.recipes.plans import OURS, PLANS, find_plan
 from histocyte.recipes.registry import RECIPES
-from histocyte.recipes.resolved import ResolvedRecipe
-from histocyte.recipes.training import OUR_CROPS, crop_sampler, first_spec, start, with_class_weights
+from histocyte.runs.train.defaults import OUR_CROPS, crop_sampler, first_spec, start, with_class_weights
+from histocyte.runs.train.options import Adaptation, training_options
+from histocyte.runs.train.resolved import ResolvedRecipe
 from histocyte.testing.perfect import paint_truth
 from histocyte.testing.scenes import packed_ellipses
 from histocyte.training.journal import write_json

@@ -155,7 +155,7 @@ def test_told_to_end_it_says_what_comes_of_that(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     end = lambda *_, **__: signal.raise_signal(signal.SIGTERM)  # noqa: E731
-    monkeypatch.setattr("histocyte.evaluation.classifier_cells.collect_cells", end)
+    monkeypatch.setattr("histocyte.runs.classifier.cells.collect_cells", end)
     answer = histocyte("train", "classifier", "hover-small-consep", data, "--mpp", "0.25", "--device", "cpu", *more)
     assert answer.exit_code == 143, answer.exception
     assert f"ended by SIGTERM. {says}" in capfd.readouterr().err
@@ -189,7 +189,7 @@ def test_train_is_what_it_was_and_knows_of_the_other(
         asked.append([str(f) for f in folders])
         raise Stop
 
-    monkeypatch.setattr("histocyte.apps.cli.training_run.TrainingRun.load_data", load)
+    monkeypatch.setattr("histocyte.runs.train.run.TrainingRun.load_data", load)
     out = ("-o", str(tmp_path / "run"), "--mpp", "0.25")
     monkeypatch.chdir(tmp_path)
     for folder in ("classifier", "a"):

@@ -16,7 +16,7 @@ from histocyte.core.taxonomy import CONSEP
 from histocyte.datasets.sample import Sample
 from histocyte.model.checkpoint import load_model, read_spec, save_model
 from histocyte.model.history import History
-from histocyte.recipes.training import first_spec, start
+from histocyte.runs.train.defaults import first_spec, start
 from histocyte.testing.perfect import paint_truth
 from histocyte.testing.scenes import packed_ellipses
 

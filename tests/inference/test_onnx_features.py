@@ -16,9 +16,9 @@ from histocyte.inference.onnx_features import features_in
 from histocyte.inference.onnx_runtime import OnnxRuntime
 from histocyte.inference.openvino_runtime import OpenVinoRuntime
 from histocyte.inference.predict import predict_field
-from histocyte.inference.quantise import export_int8
 from histocyte.model.onnx.metadata import FEATURES_KEY
 from histocyte.model.zoo import DEFAULT_MODEL, ModelFiles, bundled_models
+from histocyte.runs.quantise.export import export_int8
 from histocyte.testing.synthetic import paint_tissue
 
 PLAIN = bundled_models()[DEFAULT_MODEL].onnx

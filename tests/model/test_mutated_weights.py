@@ -20,7 +20,7 @@ from histocyte.encoders.weights.files import read_tensors  # noqa: E402
 from histocyte.model.checkpoint import SPEC_KEY, load_model, read_spec  # noqa: E402
 from histocyte.model.zoo import find_model  # noqa: E402
 from histocyte.recipes.plan import Crops  # noqa: E402
-from histocyte.recipes.resolved import ResolvedRecipe  # noqa: E402
+from histocyte.runs.train.resolved import ResolvedRecipe  # noqa: E402
 from histocyte.testing.mutations import (  # noqa: E402
     failures,
     mutated_bytes,

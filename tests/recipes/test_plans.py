@@ -16,7 +16,7 @@ from histocyte.datasets.sample import Sample
 from histocyte.model.build import build_representation, build_segmenter
 from histocyte.recipes.plans import PLANS, find_plan
 from histocyte.recipes.registry import RECIPES
-from histocyte.recipes.training import (
+from histocyte.runs.train.defaults import (
     augmentation_of,
     crop_sampler,
     first_spec,

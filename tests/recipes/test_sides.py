@@ -11,7 +11,7 @@ from histocyte.model.spec import ModelSpec
 from histocyte.recipes.fitting import fitting_crop_px
 from histocyte.recipes.plans import PLANS
 from histocyte.recipes.registry import RECIPES
-from histocyte.recipes.training import OUR_CROPS, first_spec, with_fitting_sides
+from histocyte.runs.train.defaults import OUR_CROPS, first_spec, with_fitting_sides
 
 torch.set_num_threads(1)
 

@@ -23,7 +23,7 @@ from histocyte.model.segmenter import Segmenter
 from histocyte.model.spec import ModelSpec
 from histocyte.recipes.cellvit import cellvit
 from histocyte.recipes.hover_unet import hover_unet
-from histocyte.recipes.training import crop_sampler
+from histocyte.runs.train.defaults import crop_sampler
 from histocyte.testing.perfect import paint_truth
 from histocyte.testing.scenes import packed_ellipses
 from histocyte.training.adapt import adapt, encoder_blocks

@@ -9,8 +9,8 @@ from histocyte.core.taxonomy import CONSEP
 from histocyte.datasets.augment.steps import Augmentation
 from histocyte.datasets.sample import Sample
 from histocyte.recipes.plan import Crops
-from histocyte.recipes.training import crop_sampler, first_spec
 from histocyte.representations.hover import Hover
+from histocyte.runs.train.defaults import crop_sampler, first_spec
 from histocyte.testing.perfect import paint_truth
 from histocyte.testing.scenes import packed_ellipses
 from histocyte.training.crops import CropSampler, held_px

@@ -21,7 +21,7 @@ from histocyte.model.build import build_segmenter
 from histocyte.model.segmenter import Segmenter
 from histocyte.model.spec import ModelSpec
 from histocyte.recipes.hover_unet import hover_unet
-from histocyte.recipes.training import crop_sampler
+from histocyte.runs.train.defaults import crop_sampler
 from histocyte.testing.perfect import paint_truth
 from histocyte.testing.scenes import packed_ellipses
 from histocyte.training import feature_cache

@@ -23,7 +23,7 @@ from histocyte.datasets.sample import Sample
 from histocyte.model.build import build_segmenter
 from histocyte.model.spec import ModelSpec
 from histocyte.recipes.hover_unet import hover_unet
-from histocyte.recipes.training import crop_sampler, first_spec
+from histocyte.runs.train.defaults import crop_sampler, first_spec
 from histocyte.testing.perfect import paint_truth
 from histocyte.testing.scenes import packed_ellipses
 from histocyte.training.crops import Batch, CropSampler

@@ -13,7 +13,6 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
-from histocyte.apps.cli.training_batch import batch_of_run
 from histocyte.core.instances import Instances, Labels
 from histocyte.core.taxonomy import CONSEP
 from histocyte.datasets.augment.steps import Augmentation
@@ -22,17 +21,18 @@ from histocyte.datasets.name_list import named_samples, read_name_list
 from histocyte.datasets.sample import Sample
 from histocyte.evaluation.image_json import image_to_json
 from histocyte.evaluation.image_scores import ImageInfo, score_image
-from histocyte.evaluation.study_encoders import Choice, Run
-from histocyte.evaluation.study_encoders_run import check_folder
-from histocyte.evaluation.study_encoders_table import read_results, table_of
-from histocyte.evaluation.study_encoders_weights import check_same_weights
-from histocyte.evaluation.training_curves import write_curves
 from histocyte.inference.classifier import ClassifierSpec, Head, load_classifier, save_classifier
 from histocyte.model.build import build_segmenter
 from histocyte.model.spec import ModelSpec, Part
 from histocyte.recipes.plan import Crops
-from histocyte.recipes.resolved import ResolvedRecipe
-from histocyte.recipes.training import crop_sampler
+from histocyte.runs.studies.encoders.plan import Choice, Run
+from histocyte.runs.studies.encoders.run import check_folder
+from histocyte.runs.studies.encoders.table import read_results, table_of
+from histocyte.runs.studies.encoders.weights import check_same_weights
+from histocyte.runs.train.batch import batch_of_run
+from histocyte.runs.train.curves import write_curves
+from histocyte.runs.train.defaults import crop_sampler
+from histocyte.runs.train.resolved import ResolvedRecipe
 from histocyte.testing.mutations import (
     failures,
     mutated_bytes,

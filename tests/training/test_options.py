@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from histocyte.core.errors import InputError
-from histocyte.recipes.training import first_spec
+from histocyte.runs.train.defaults import first_spec
 from histocyte.training.options import TrainingOptions, check_same_recipe, check_same_run
 
 

@@ -21,7 +21,7 @@ from histocyte.core.taxonomy import CONSEP
 from histocyte.datasets.sample import Sample
 from histocyte.model.build import build_segmenter
 from histocyte.recipes.hover_unet import hover_unet
-from histocyte.recipes.training import crop_sampler
+from histocyte.runs.train.defaults import crop_sampler
 from histocyte.testing.perfect import paint_truth
 from histocyte.testing.scenes import packed_ellipses
 from histocyte.training.crops import Batch

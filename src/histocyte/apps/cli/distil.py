@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
-
-if TYPE_CHECKING:
-    from histocyte.model.spec import ModelSpec
 
 __all__ = ["distil"]
 
@@ -100,9 +95,9 @@ def distil(
 
     Example: histocyte distil hover-unet-consep --data data/consep --data data/tnbc -o runs/student
     """
-    from histocyte.apps.cli.labelled import check_labelled, check_readable
     from histocyte.core.errors import require, require_installed
     from histocyte.files.writable import check_folder
+    from histocyte.runs.labelled import check_labelled, check_readable
 
     require_installed("torch", extra="torch")
     _check_alone()
@@ -113,18 +108,21 @@ def distil(
     require("torch", extra="torch")
     from typing import cast
 
-    from histocyte.apps.cli.distil_data import DistilData
-    from histocyte.apps.cli.distil_run import DistilRun, DistilSettings
-    from histocyte.apps.cli.distil_teacher import Source
-    from histocyte.apps.cli.labelled import say_notes, say_unpaired
     from histocyte.apps.cli.listeners import people
     from histocyte.apps.cli.output import print_json
-    from histocyte.apps.cli.stopping import ending_with_a_word
+    from histocyte.apps.cli.stopping import Stopping, ending_with_a_word
+    from histocyte.core.listener import Stopped
     from histocyte.model.licences import not_for_commerce
-    from histocyte.recipes.training import with_class_weights_of_plan, with_fitting_sides
+    from histocyte.runs.distil.data import DistilData
+    from histocyte.runs.distil.run import DistilRun, DistilSettings
+    from histocyte.runs.distil.student import student_spec
+    from histocyte.runs.distil.teacher import Source
+    from histocyte.runs.labelled import say_notes, say_unpaired
+    from histocyte.runs.train.defaults import with_class_weights_of_plan, with_fitting_sides
     from histocyte.training.distil.lessons import Way
     from histocyte.training.distil.losses import DistilOptions, Features, Reading
 
+    listener = people()
     with ending_with_a_word():
         how = DistilOptions(
             temperature,
@@ -140,16 +138,15 @@ def distil(
         spec = with_fitting_sides(student_spec(student, sources[0].teacher.spec, encoder, option or (), name))
         specs = [source.teacher.spec for source in sources]
         read = DistilData.read(data, taxonomy=spec.classes, teachers=specs, fraction=validation, seed=seed, mpp=mpp)
-        say_unpaired(data)
-        say_notes([*read.training, *read.validation])
+        say_unpaired(data, listener)
+        say_notes([*read.training, *read.validation], listener)
         settings = DistilSettings(cast(Way, way), share, crop_px or read.crop_px(spec), how, seed)
         spec = with_class_weights_of_plan(spec, read.training)
         least_um = settings.crop_px * spec.mpp
         read.fill_up(least_um=least_um)
-        say_notes(read.add_images(images or (), least_um=least_um, mpp=images_mpp))
+        say_notes(read.add_images(images or (), least_um=least_um, mpp=images_mpp), listener)
         finest = min(spec.mpp, *(each.mpp for each in specs))
         read.add_slides(slide or (), mpp=finest, count=places, seed=seed, least_um=least_um)
-        listener = people()
         run = DistilRun(
             out, sources, spec, encoder_weights, read, settings, device=device, threads=threads, listener=listener
         )
@@ -157,7 +154,18 @@ def distil(
         for note in read.notes:
             listener.say(note)
         answers = run.ask(cache, most_bytes=round(cache_limit * 1e9))
-        path = run.train(answers, steps=steps, batch=batch, validate_every=validate_every, learning_rate=learning_rate)
+        with Stopping(once_asked=True) as stopping:
+            try:
+                path = run.train(
+                    answers,
+                    steps=steps,
+                    batch=batch,
+                    validate_every=validate_every,
+                    learning_rate=learning_rate,
+                    stop=stopping.asked,
+                )
+            except Stopped as stopped:
+                raise stopping.end(str(stopped)) from None
         card = run.result(path).card(cost=cost)
         if restricted := not_for_commerce(run.spec):
             listener.say(f"Not for commercial use, as what it learnt from is not: {', '.join(restricted)}.")
@@ -182,64 +190,3 @@ def _check_alone() -> None:
 
     if os.environ.get("WORLD_SIZE", "1") != "1":
         raise InputError("`histocyte distil` runs in one process, on one GPU. Start it without torchrun.")
-
-
-def student_spec(recipe: str, teacher: ModelSpec, encoder: str | None, options: Sequence[str], name: str) -> ModelSpec:
-    """The student that a recipe makes, with its teacher's classes.
-
-    A student of the teacher's scheme is also read by the teacher's constants, at its own resolution: its maps will be
-    like the teacher's.
-
-    Args:
-        recipe: By name.
-        teacher: The first one.
-        encoder: In place of the recipe's own.
-        options: Of the recipe, "name=value" each, values as in JSON or plain text.
-        name: Of the student.
-
-    Raises:
-        UnknownNameError: No such recipe or encoder.
-        InputError: An option that the recipe does not take.
-    """
-    import inspect
-
-    from pydantic import ValidationError
-
-    from histocyte.core.errors import InputError
-    from histocyte.recipes.fitting import refitted
-    from histocyte.recipes.registry import RECIPES
-
-    make = RECIPES[recipe]
-    given: dict[str, Any] = {} if encoder is None else {"encoder": encoder}
-    for each in options:
-        key, equals, text = each.partition("=")
-        if not equals:
-            raise InputError(f"--option {each}: expected NAME=VALUE.")
-        try:
-            given[key] = json.loads(text)
-        except ValueError:
-            given[key] = text
-    known = inspect.signature(make).parameters
-    if unknown := [key for key in given if key not in known or key == "taxonomy"]:
-        takes = ", ".join(key for key in known if key != "taxonomy")
-        raise InputError(f"The recipe '{recipe}' takes no {', '.join(unknown)}; it takes {takes}.")
-    try:
-        spec: ModelSpec = make(taxonomy=teacher.classes, **given)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = "".join(f"{place}: " for place in first["loc"])
-        raise InputError(f"The recipe '{recipe}' cannot be made with {given}: {where}{first['msg']}.") from error
-    except (TypeError, ValueError, ArithmeticError, LookupError) as error:
-        raise InputError(f"The recipe '{recipe}' cannot be made with {given}: {error}.") from error
-    spec = spec.with_changes(name=name, tissues=())
-    mine, theirs = spec.representation, refitted(teacher, spec.mpp).representation
-    if mine.name == theirs.name:
-        taken = {k: v for k, v in theirs.options.items() if k not in _OF_THE_NETWORK}
-        spec = spec.with_changes(
-            representation={"name": mine.name, "options": {**mine.options, **taken}},
-        )
-    return spec
-
-
-_OF_THE_NETWORK = ("classes", "nucleus_channels", "refined", "losses", "class_weights", "foreground")
-"""Options of a representation that decide what a network predicts or how it learns, and not how its maps are read."""

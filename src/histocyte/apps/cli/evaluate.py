@@ -72,7 +72,7 @@ def evaluate(
 
     Example: histocyte evaluate hover-unet-consep data/monuseg --json
     """
-    from histocyte.apps.cli.labelled import check_labelled, say_notes, say_other_classes, say_unpaired
+    from histocyte.apps.cli.listeners import people
     from histocyte.apps.cli.output import (
         precision_name,
         print_json,
@@ -93,6 +93,7 @@ def evaluate(
     from histocyte.inference.load import load
     from histocyte.model.history import known_by_standing
     from histocyte.pipeline import instances_on
+    from histocyte.runs.labelled import check_labelled, say_notes, say_other_classes, say_unpaired
 
     check_file(csv, example="scores.csv")
     if html is not None:
@@ -108,13 +109,13 @@ def evaluate(
     loaded = load(model, runtime=runtime_name(runtime), device=device, precision=precision_name(precision), views=views)
     if other is None:
         samples = load_folders(data, taxonomy=loaded.taxonomy, mpp=mpp)
-        say_other_classes(data, loaded.taxonomy, mpp=mpp)
+        say_other_classes(data, loaded.taxonomy, people(), mpp=mpp)
     else:
         loaded = loaded.classified_by(other)
         names = None if classes is None else classes.split(",")
         samples = load_for_taxonomy(data, loaded.taxonomy, names=names, mpp=mpp)
-    say_unpaired(data)
-    say_notes(samples)
+    say_unpaired(data, people())
+    say_notes(samples, people())
     if listed is not None:
         samples = named_samples(samples, listed, where=f"'{images}'")
     history = _history(loaded)

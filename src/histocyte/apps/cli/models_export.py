@@ -98,8 +98,8 @@ def _export_int8(
 ) -> None:
     from histocyte.apps.cli.output import progress_bar, say
     from histocyte.core.errors import InputError
-    from histocyte.inference.quantise import export_int8
     from histocyte.model.zoo import bundled_models
+    from histocyte.runs.quantise.export import export_int8
 
     if not paths:
         raise InputError("--int8 needs --calibrate SLIDES: some slides or images of the tissue the model will see.")

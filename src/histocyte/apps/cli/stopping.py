@@ -30,13 +30,20 @@ class Stopping:
         then: What the first signal leads to, as it is told.
         at_once: Whether the second ends the process there and then, for work that no kill costs anything but the steps
             under way, and whose threads would else be waited for.
+        once_asked: Before the work has asked for the first time, the first signal ends at once too: nobody would look.
 
     Attributes:
         by: The signal that has come; None before.
     """
 
-    def __init__(self, then: str = "ends after this step, once the state is written", *, at_once: bool = False) -> None:
-        self._then, self._at_once = then, at_once
+    def __init__(
+        self,
+        then: str = "ends after this step, once the state is written",
+        *,
+        at_once: bool = False,
+        once_asked: bool = False,
+    ) -> None:
+        self._then, self._at_once, self._looked_at = then, at_once, not once_asked
         self.by: signal.Signals | None = None
         self._before: dict[signal.Signals, object] = {}
 
@@ -51,6 +58,7 @@ class Stopping:
 
     def asked(self) -> bool:
         """Whether to end."""
+        self._looked_at = True
         return self.by is not None
 
     def end(self, done: str) -> typer.Exit:
@@ -64,7 +72,7 @@ class Stopping:
         return typer.Exit(128 + self.by)
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
-        if self.by is not None:
+        if self.by is not None or not self._looked_at:
             if self._at_once:
                 shown = _SHOW_CURSOR if os.isatty(2) else ""
                 _tell(f"{shown}histocyte: ended by {signal.Signals(number).name}. {_AGAIN}")

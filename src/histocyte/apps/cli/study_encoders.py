@@ -69,9 +69,9 @@ def encoders(
 
     Example: histocyte study encoders --data consep --encoders resnet50,resnet50=random,uni --taps shallow,mixed
     """
-    from histocyte.apps.cli.labelled import check_labelled
-    from histocyte.core.errors import InputError, require, require_installed
+    from histocyte.core.errors import HistocyteError, InputError, require, require_installed
     from histocyte.files.writable import check_folder
+    from histocyte.runs.labelled import check_labelled
 
     for module in ("torch", "jinja2", "matplotlib"):
         require_installed(module, extra="study")
@@ -80,10 +80,11 @@ def encoders(
     for module in ("torch", "jinja2", "matplotlib"):
         require(module, extra="study")
     from histocyte.apps.cli.listeners import people
+    from histocyte.apps.cli.output import print_json, print_table, say
     from histocyte.apps.cli.stopping import ending_with_a_word
-    from histocyte.apps.cli.study_encoders_run import EncoderStudy
     from histocyte.encoders.catalog.find import find_card
-    from histocyte.evaluation.study_encoders import Budget, parse_encoders, parse_normalisations, plan_runs
+    from histocyte.runs.studies.encoders.plan import Budget, parse_encoders, parse_normalisations, plan_runs
+    from histocyte.runs.studies.encoders.study import EncoderStudy
 
     budget = Budget(
         steps=steps,
@@ -111,4 +112,18 @@ def encoders(
             out, budget, data, data_mpp=data_mpp, device=device, threads=threads, listener=people(), fixed=bool(crop_px)
         )
         outcome = study.run(runs, reference=reference, keep_features=keep_features)
-        study.write(outcome, reference=reference, replicates=replicates, as_json=as_json)
+        found, table = study.write(outcome, reference=reference, replicates=replicates)
+    if as_json:
+        print_json(found)
+    else:
+        if table.rows:
+            columns = ("encoder", "taps", "bPQ, 95 % interval", "of each seed", "less reference", "less random")
+            shown = [(line[0], line[1], line[5], *line[-3:]) for line in table.lines()]
+            n = ", ".join(f"{table.images[s]} of {s}" for s in table.sources)
+            print_table(f"Frozen encoders, mean over data sets, held-out images: {n}", columns, shown)
+        for one in outcome.ready:
+            say(f"{one.label} waits for its weights ({one.memory_mb / 1000:.1f} GB of memory): {one.missing}")
+            say(f"  then: {study.command(one)}")
+        say(f"Wrote {out / 'study.html'}, study.json, table.csv, table.md and plots beside it.")
+    if not table.rows:
+        raise HistocyteError("No run of this study could be done; the reasons are above and in study.json.")

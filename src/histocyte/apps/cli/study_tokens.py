@@ -40,14 +40,14 @@ def tokens(
 
     Example: histocyte study tokens hover-unet-consep data/consep -o tokens
     """
-    from histocyte.apps.cli.labelled import check_labelled, say_notes, say_unpaired
     from histocyte.apps.cli.listeners import people
     from histocyte.apps.cli.output import print_json, print_table
     from histocyte.apps.cli.stopping import ending_with_a_word
     from histocyte.core.errors import require, require_installed
     from histocyte.core.listener import in_turn
     from histocyte.datasets.folder import load_folders
-    from histocyte.evaluation.study_tokens_report import (
+    from histocyte.runs.labelled import check_labelled, say_notes, say_unpaired
+    from histocyte.runs.studies.tokens.report import (
         check_out,
         notes_of,
         study_json,
@@ -61,14 +61,14 @@ def tokens(
     check_labelled(data, mpp=mpp, learn=False)
     for module in ("torch", "sklearn"):
         require(module, extra="study")
-    from histocyte.evaluation.study_tokens import run_token_study
-    from histocyte.evaluation.study_tokens_source import find_source
+    from histocyte.runs.studies.tokens.source import find_source
+    from histocyte.runs.studies.tokens.study import run_token_study
 
     source = find_source(model, tap=tap, tile_px=tile, normalise=_normalisation(normalise))
     samples = load_folders(data, taxonomy=source.taxonomy, mpp=mpp)
-    say_unpaired(data)
-    say_notes(samples)
     listener = people()
+    say_unpaired(data, listener)
+    say_notes(samples, listener)
     with ending_with_a_word(), in_turn(listener) as step:
         study = run_token_study(source, samples, out, device=device, seed=seed, picture=umap, step=step)
     written = write_token_study(study, out)

@@ -167,10 +167,10 @@ def train(
         histocyte train data/mine --mpp 0.25 -o runs/cellvit --recipe cellvit --encoder-weights vit256 --plan published
         histocyte train data/mine --mpp 0.25 -o runs/again --recipe runs/cellvit/recipe.json
     """
-    from histocyte.apps.cli.labelled import check_labelled, check_readable, parse_fold
     from histocyte.core.errors import InputError, require, require_installed
     from histocyte.datasets.name_list import read_name_list
     from histocyte.files.writable import check_folder
+    from histocyte.runs.labelled import check_labelled, check_readable, parse_fold
 
     require_installed("torch", extra="torch")
     for folder in (out, cache):
@@ -184,14 +184,15 @@ def train(
     check_readable(Path(recipe) if recipe is not None and from_a_file else None)
     require("torch", extra="torch")
     from histocyte.apps.cli.listeners import people
-    from histocyte.apps.cli.stopping import ending_with_a_word
-    from histocyte.apps.cli.training_options import Adaptation, refuse_beside_a_recipe
-    from histocyte.apps.cli.training_run import TrainingRun
-    from histocyte.apps.cli.training_start import Start
+    from histocyte.apps.cli.stopping import Stopping, ending_with_a_word
+    from histocyte.core.listener import Stopped
     from histocyte.core.taxonomy import NO_CLASSES
     from histocyte.datasets.own_classes import classes_to_learn
     from histocyte.recipes.plans import OURS, find_plan
-    from histocyte.recipes.resolved import ResolvedRecipe
+    from histocyte.runs.train.options import Adaptation, refuse_beside_a_recipe
+    from histocyte.runs.train.resolved import ResolvedRecipe
+    from histocyte.runs.train.run import TrainingRun
+    from histocyte.runs.train.start import Start
 
     fitting = {"steps": steps, "batch": batch, "validate_every": validate_every, "learning_rate": learning_rate}
     if recipe is not None and from_a_file:
@@ -227,4 +228,8 @@ def train(
             out, beginning, name or "my-model", ways, seed or 0, device, threads, plan or OURS, again, crop_px, people()
         )
         run.load_data(data, share=share, mpp=mpp, fold=part, left_out=left_out)
-        run.fit(**wishes)
+        with Stopping(once_asked=True) as stopping:
+            try:
+                run.fit(stop=stopping.asked, **wishes)
+            except Stopped as stopped:
+                raise stopping.end(str(stopped)) from None

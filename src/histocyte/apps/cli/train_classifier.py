@@ -3,17 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from histocyte.core.taxonomy import Taxonomy
-    from histocyte.datasets.sample import Sample
-    from histocyte.evaluation.classifier_cells import LabelledCells
-    from histocyte.inference.load import Model
 
 __all__ = ["classifier"]
 
@@ -60,11 +52,11 @@ def classifier(
     """
     import time
 
-    from histocyte.apps.cli.labelled import check_labelled, say_notes, say_unpaired
     from histocyte.apps.cli.listeners import people
     from histocyte.apps.cli.output import print_json, say_note
     from histocyte.apps.cli.stopping import ending_with_a_word
     from histocyte.core.errors import InputError, require, require_installed
+    from histocyte.runs.labelled import check_labelled, say_notes, say_unpaired
 
     require_installed("torch", extra="torch")
     from histocyte.files.writable import check_file, check_folder
@@ -74,14 +66,16 @@ def classifier(
     check_labelled(data, mpp=mpp)
     require("torch", extra="torch")
     from histocyte.datasets.own_classes import load_with_own_classes
-    from histocyte.evaluation.classifier_training import images_to_stop_by, train_classifier
     from histocyte.inference.load import load
+    from histocyte.runs.classifier.run import cells_of, write_classifier
+    from histocyte.runs.classifier.train import images_to_stop_by, train_classifier
     from histocyte.training.classifier import HeadOptions
 
     began = time.perf_counter()
     samples, taxonomy = load_with_own_classes(data, names=None if classes is None else classes.split(","), mpp=mpp)
-    say_unpaired(data)
-    say_notes(samples)
+    listener = people()
+    say_unpaired(data, listener)
+    say_notes(samples, listener)
     usable = [s for s in samples if s.separable and s.types is not None and (s.types > 0).any()]
     if not usable:
         raise InputError(f"None of these {len(samples)} images has cells with a class; NAME.npz needs an array 'type'.")
@@ -93,8 +87,8 @@ def classifier(
     options = HeadOptions(hidden=hidden, epochs=epochs, seed=seed)
     once_more = "Run the same command again; with --cache FOLDER it would find the cells of no image twice."
     with ending_with_a_word(None if cache else once_more):
-        learnt, held_out = _cells_of(loaded, learn, score, cache)
-        with people().task("fitting", epochs, unit="epochs") as task:
+        learnt, held_out = cells_of(loaded, learn, score, cache, listener)
+        with listener.task("fitting", epochs, unit="epochs") as task:
             trained = train_classifier(
                 learnt,
                 images_to_stop_by(learn, seed=seed),
@@ -110,7 +104,7 @@ def classifier(
         "seconds": round(time.perf_counter() - began, 1),
         "images_the_model_was_trained_on": len(learn) - len(spec.history.unseen(learn)),
     }
-    record = _write(out, loaded, taxonomy, learn, score, facts, trained)
+    record = write_classifier(out, loaded, taxonomy, learn, score, facts, trained)
     notes = [*parts.notes, *spec.history.doubts(spec.name)]
     if as_json:
         print_json({**record, "notes": notes})
@@ -118,64 +112,6 @@ def classifier(
         for note in notes:
             say_note(note)
         _report(record, trained.scores, out, model)
-
-
-def _cells_of(
-    model: Model, learn: Sequence[Sample], score: Sequence[Sample], cache: Path | None
-) -> tuple[LabelledCells, LabelledCells]:
-    import hashlib
-    import json
-
-    from histocyte.apps.cli.listeners import people
-    from histocyte.core.version import __version__
-    from histocyte.evaluation.classifier_cells import collect_cells
-    from histocyte.inference.embed import feature_runtime
-    from histocyte.pipeline import instances_with_vectors
-
-    runtime = feature_runtime(model.runtime)
-    facts = [1, __version__, model.sha256, runtime.features.name, runtime.device.split(" ")[0]]
-    folder = None if cache is None else cache / hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
-    with people().task("finding cells", len(learn) + len(score), unit="images") as task:
-        learnt, held_out = (
-            collect_cells(
-                lambda image, mpp: instances_with_vectors(image, model, mpp=mpp),
-                samples,
-                folder=folder,
-                workers=runtime.parallel,
-                on_image=lambda _: task.advance(),
-            )
-            for samples in (learn, score)
-        )
-    return learnt, held_out
-
-
-def _write(
-    out: Path,
-    model: Model,
-    taxonomy: Taxonomy,
-    learn: Sequence[Sample],
-    score: Sequence[Sample],
-    facts: dict[str, Any],
-    trained: Any,
-) -> dict[str, Any]:
-    """Write the file; what `--json` prints."""
-    from histocyte.inference.classifier import ClassifierSpec, save_classifier
-    from histocyte.inference.embed import feature_runtime
-    from histocyte.model.history import History
-
-    features = feature_runtime(model.runtime).features
-    spec = ClassifierSpec(
-        taxonomy=taxonomy.to_json(),
-        model=model.spec.name,
-        model_sha256=model.sha256,
-        embedding=features.name,
-        width=features.width,
-        training=facts,
-        history=History.of(learn, score),
-        scores=trained.scores.to_json(),
-    )
-    written = save_classifier(out, spec, trained.head)
-    return {"file": str(out), "sha256": written.sha256, **spec.model_dump()}
 
 
 def _report(record: dict[str, Any], scores: Any, out: Path, model: str) -> None:

@@ -1,0 +1,311 @@
+"""One distillation: teachers asked, student trained, both scored, the card written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from histocyte.core.errors import InputError
+from histocyte.core.listener import SILENT, Listener, Stop, Stopped, never
+from histocyte.datasets.augment.steps import Augmentation, dihedral
+from histocyte.files.atomic import write_atomically
+from histocyte.files.lock import FolderLock
+from histocyte.inference.cpus import available_cpus
+from histocyte.inference.load import Model
+from histocyte.inference.torch_runtime import TorchRuntime, pick_device
+from histocyte.model.build import build_representation
+from histocyte.model.checkpoint import save_model
+from histocyte.model.licences import bound_by, licence_of
+from histocyte.model.segmenter import Segmenter
+from histocyte.model.spec import ModelSpec
+from histocyte.recipes.registry import way_to_adapt
+from histocyte.runs.distil.data import DistilData
+from histocyte.runs.distil.result import DistilResult, score
+from histocyte.runs.distil.teacher import Source, ask_of
+from histocyte.runs.train.batch import batch_of_run, suitable_batch
+from histocyte.runs.train.curves import Curves
+from histocyte.runs.train.defaults import SHARES, augmentation, origin, start
+from histocyte.runs.train.result import command_as_typed
+from histocyte.training.distil.cache import TeacherCache
+from histocyte.training.distil.crops import DistilSampler
+from histocyte.training.distil.lessons import Lessons, Way, lessons_of
+from histocyte.training.distil.losses import (
+    DistilLosses,
+    DistilOptions,
+    add_projection,
+    drop_projection,
+    loss_weights,
+)
+from histocyte.training.fit import TrainingOptions, fit, prepare
+from histocyte.training.journal import read_json, steps_done
+from histocyte.training.state import load_moving, load_weights
+
+__all__ = ["DistilRun", "DistilSettings"]
+
+
+@dataclass(frozen=True, slots=True)
+class DistilSettings:
+    """What decides the student, beside data and teachers.
+
+    Attributes:
+        way: By maps or labels (`training.distil_lessons`).
+        share: Of crops without labels in a batch.
+        crop_px: Side of a crop.
+        options: Of the losses.
+        seed: Of everything random.
+    """
+
+    way: Way = "auto"
+    share: float = 0.5
+    crop_px: int = 256
+    options: DistilOptions = field(default_factory=DistilOptions)
+    seed: int = 0
+
+
+class DistilRun:
+    """A run in a folder.
+
+    Args:
+        folder: Of the run.
+        teachers: One or more.
+        student: What is to be trained.
+        encoder_weights: Starting weights of its encoder.
+        data: What it learns from.
+        settings: How.
+        device: To run on.
+        threads: On a CPU.
+        listener: Told how it goes on.
+
+    Raises:
+        InputError: Settings that do not go together, or a student that cannot be made or has no such weights.
+        ModelError: Weights that do not fit it.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        teachers: Sequence[Source],
+        student: ModelSpec,
+        encoder_weights: str | None,
+        data: DistilData,
+        settings: DistilSettings,
+        *,
+        device: str,
+        threads: int | None,
+        listener: Listener = SILENT,
+    ) -> None:
+        settings.options.check()
+        if settings.crop_px % student.multiple:
+            nearest = max(1, round(settings.crop_px / student.multiple)) * student.multiple
+            raise InputError(
+                f"Crops of {settings.crop_px} px do not fit this student, which takes steps of {student.multiple} px. "
+                f"Take a multiple of that: --crop-px {nearest}."
+            )
+        self.listener = listener
+        self.folder, self.sources, self.spec, self.data, self.settings = folder, teachers, student, data, settings
+        self.teachers = [source.teacher for source in teachers]
+        self.lessons: Lessons = lessons_of(student, [t.spec for t in self.teachers], way=settings.way)
+        self.encoder_weights = encoder_weights
+        self.adapt = way_to_adapt(student)
+        if self.adapt != "full" and encoder_weights is None:
+            raise InputError(
+                f"The recipe '{student.recipe}' keeps its encoder as it begins ('{self.adapt}'), and without "
+                "--encoder-weights that is at random. Pass them (histocyte encoders list)."
+            )
+        # What cannot be made is told before hours of asking; what is trained is made anew then, from a seed of its own.
+        model = start(student, encoder_weights, seed=settings.seed)
+        if encoder_weights is not None:
+            self.spec = student.with_changes(encoder_weights=origin(model, encoder_weights, included=True))
+        self.representation = build_representation(student.representation)
+        self.device, self.threads = pick_device(device), threads or available_cpus()
+        torch.set_num_threads(self.threads)
+
+    def ask(self, folder: Path | None, *, most_bytes: int) -> TeacherCache:
+        """Ask the teachers about all images, as far as a folder does not hold the answers.
+
+        Args:
+            folder: Within the run's where None.
+            most_bytes: That the answers may take.
+
+        Raises:
+            InputError: The run's folder holds one that was taught otherwise.
+            DiskError: They do not fit.
+        """
+        self._refuse_another_run()
+        fields = [*self.data.labelled, *self.data.extra]
+        cache = TeacherCache(folder or self.folder / "teachers", most_bytes=most_bytes)
+        every, still = cache.bytes_needed(self.teachers, fields)
+        rest = f"{still / 1e9:.2f} GB still to be made" if still else "all there"
+        self.listener.say(
+            f"What the teachers say of {len(fields):,} images takes {every / 1e9:.2f} GB in '{cache.folder}': {rest}."
+        )
+        cache.check_room(self.teachers, fields)
+        for source, teacher in zip(self.sources, self.teachers, strict=True):
+            missing = cache.missing(teacher, fields)
+            if not missing:
+                continue
+            model = source.load(str(self.device))
+            torch.set_num_threads(self.threads)  # loading a model leaves one
+            with self.listener.task(f"asking {teacher.spec.name}", len(missing), unit="images") as task:
+                cache.fill(teacher, missing, ask_of(model, teacher), progress=task.advance)
+        return cache
+
+    def train(
+        self,
+        cache: TeacherCache,
+        *,
+        steps: int,
+        batch: int | None,
+        validate_every: int,
+        learning_rate: float,
+        stop: Stop = never,
+    ) -> Path:
+        """Train the student; gives its model file.
+
+        Raises:
+            InputError: Another process trains in the folder, or it holds a run that was taught otherwise.
+            Stopped: Told to by `stop`, looked at between two steps; the same call goes on.
+        """
+        model = start(self.spec, self.encoder_weights, seed=self.settings.seed)
+        grid = self._feature_grid(model)
+        if grid:
+            torch.manual_seed(self.settings.seed)
+            add_projection(model, self.teachers[0].feature_shape[0])
+        options = TrainingOptions(
+            steps=steps,
+            batch=batch or self._batch(),
+            learning_rate=learning_rate,
+            loss_weights=loss_weights(self.settings.options, self.lessons, self.representation),
+            seed=self.settings.seed,
+            adapt=self.adapt,
+            validate_every=validate_every,
+            device=str(self.device),
+        )
+        with FolderLock(self.folder):
+            with write_atomically(self.folder / "distil.json") as file:
+                file.write(json.dumps(self._refuse_another_run(), indent=2).encode())
+            self._fit(model, self._sampler(cache, grid), options, stop)
+        drop_projection(model)
+        return self._write(model.eval(), steps)
+
+    def _batch(self) -> int:
+        """Crops in a batch where nobody says: those of the run that goes on, or as suit the machine."""
+        before = batch_of_run(self.folder)
+        if before is not None:
+            return before
+        batch, why = suitable_batch(self.spec, self.settings.crop_px, str(self.device))
+        if why:
+            self.listener.say(why)
+        return batch
+
+    def _fit(self, model: Segmenter, sampler: DistilSampler, options: TrainingOptions, stop: Stop) -> None:
+        fixed = prepare(model, options)
+        losses = DistilLosses(model, self.representation, self.lessons, self.settings.options)
+        curves = Curves(self.folder, self.spec.name)
+        if stop():
+            raise Stopped(f"The training in '{self.folder}' is still to be begun")
+        fit(
+            *(model, self.spec, sampler, self.folder, options),
+            fixed=fixed,
+            losses=losses,
+            validate=self._validate,
+            on_checkpoint=curves.draw,
+            stop=stop,
+            listener=self.listener,
+        )
+        curves.draw(now=True)
+        if stop():
+            reached = steps_done(self.folder)
+            raise Stopped(f"The state of step {reached:,} of {options.steps:,} is in '{self.folder}'")
+        best = self.folder / "best.safetensors"
+        load_moving(model, load_weights(best), fixed, where=best)
+
+    def _sampler(self, cache: TeacherCache, grid: int) -> DistilSampler:
+        colour = Augmentation([step for step in augmentation().steps if step[1] is not dihedral])
+        return DistilSampler(
+            *(self.spec, self.lessons, self.teachers, cache, self.data.labelled, self.data.extra),
+            colour=colour,
+            share=self.settings.share,
+            crop_px=self.settings.crop_px,
+            feature_grid=grid,
+            weights=SHARES,
+            seed=self.settings.seed,
+        )
+
+    def _feature_grid(self, model: Segmenter) -> int:
+        """Steps of the coarser of the two grids of features in a crop; 0 where they are not learnt from."""
+        if self.settings.options.features == "none":
+            return 0
+        encoder: Any = model.encoder
+        theirs = self.teachers[0].feature_shape[1] * self.teachers[0].spec.mpp / self.spec.mpp
+        return max(1, round(self.settings.crop_px / max(theirs, encoder.info.strides[-1])))
+
+    def _refuse_another_run(self) -> dict[str, Any]:
+        """What makes this run what it is: another way of teaching, other teachers or other images make another."""
+        path = self.folder / "distil.json"
+        mine = {
+            "teachers": [{"name": t.spec.name, "sha256": t.sha256, "views": t.views} for t in self.teachers],
+            "lessons": asdict(self.lessons),
+            "settings": asdict(self.settings),
+            "images": self.data.sha256(),
+            "student": self.spec.with_changes(name="").model_dump(mode="json", exclude={"histocyte"}),
+        }
+        mine = cast(dict[str, Any], json.loads(json.dumps(mine)))
+        if path.exists():
+            theirs = read_json(path)
+            other = [key for key, value in mine.items() if theirs.get(key) != value]
+            if other:
+                raise InputError(
+                    f"'{self.folder}' holds a run with other {', '.join(other)}. Use the same, or another folder."
+                )
+        return mine
+
+    def _validate(self, network: nn.Module) -> dict[str, float]:
+        """Mean bPQ over the held-out images of the sets that part touching nuclei, and each set's own scores."""
+        assert isinstance(network, Segmenter)
+        runtime = TorchRuntime(network, device=str(self.device), threads=1, keep_threads=True)
+        model = Model(self.spec, runtime, self.representation, "")
+        samples, names = self.data.validation, self.spec.classes.names
+        sources = score(model, samples, names, replicates=1, listener=self.listener).sources
+        scores = {f"{name}_{key}": s.scores[key].value for name, s in sources.items() for key in ("bpq", "f1")}
+        return {"bpq": sum(s.scores["bpq"].value for s in sources.values()) / len(sources), **scores}
+
+    def _write(self, model: Segmenter, steps: int) -> Path:
+        taught = [t.spec for t in self.teachers]
+        history = self.data.history(taught).model_copy(update={"bound_by": bound_by(self.spec, taught)})
+        self.spec = self.spec.with_changes(
+            history=history,
+            training={
+                "command": command_as_typed(),
+                "steps": steps,
+                "seed": self.settings.seed,
+                "adapt": self.adapt,
+                "distilled_from": [{"name": t.spec.name, "sha256": t.sha256, "views": t.views} for t in self.teachers],
+                "learnt_from": self.lessons.describe(),
+                "loss": asdict(self.settings.options),
+            },
+        )
+        description = f"A student of {', '.join(t.name for t in taught)}."
+        self.spec = self.spec.with_changes(description=description, licence=licence_of(self.spec))
+        path = self.folder / "model.safetensors"
+        save_model(path, self.spec, model.state_dict())
+        return path
+
+    def result(self, path: Path) -> DistilResult:
+        """What can be said of the student in a file."""
+        how = self.settings.options
+        facts = {
+            "student": f"{self.spec.name}, recipe {self.spec.recipe}",
+            "teachers": ", ".join(f"{t.spec.name} (SHA-256 {t.sha256[:12]}…)" for t in self.teachers),
+            "learnt from": f"{self.lessons.describe()}; features: {how.features}",
+            "loss": f"T = {how.temperature:g}, α = {how.alpha:g}, β = {how.beta:g}, reading {how.reading}",
+            "images": self.data.describe(),
+            "made by": command_as_typed(),
+        }
+        return DistilResult(path, self.sources, self.data, facts, self.device, self.threads, self.listener)

@@ -1,0 +1,1 @@
+"""Pre-trained encoders compared, frozen, behind one decoder on the same budget."""

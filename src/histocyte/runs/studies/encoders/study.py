@@ -1,0 +1,261 @@
+"""An encoder study at work: recipes and pipeline lent to it, progress told, results written."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from histocyte.core.listener import SILENT, Listener, in_turn
+from histocyte.core.taxonomy import CONSEP
+from histocyte.core.version import __version__
+from histocyte.datasets.folder import load_folders
+from histocyte.datasets.sample import Sample
+from histocyte.encoders.catalog.card import EncoderCard
+from histocyte.evaluation.protocol import Predictor
+from histocyte.files.atomic import write_atomically
+from histocyte.inference.cpus import available_cpus
+from histocyte.inference.load import Model
+from histocyte.inference.torch_runtime import TorchRuntime, pick_device
+from histocyte.model.build import build_representation
+from histocyte.model.segmenter import Segmenter
+from histocyte.model.spec import ModelSpec
+from histocyte.pipeline import instances_on
+from histocyte.recipes.frozen_encoder import frozen_encoder
+from histocyte.runs.labelled import say_notes, say_unpaired
+from histocyte.runs.studies.encoders.page import write_page
+from histocyte.runs.studies.encoders.plan import DECODERS, Budget, Choice, Run, pyramid_levels, settings_of, split
+from histocyte.runs.studies.encoders.plots import write_plots
+from histocyte.runs.studies.encoders.run import Failure, Outcome, Parts, check_folder, run_study
+from histocyte.runs.studies.encoders.scores import SCORES
+from histocyte.runs.studies.encoders.table import Table, read_results, table_of
+from histocyte.runs.studies.encoders.weights import Ready
+from histocyte.runs.train.defaults import SHARES, augmentation, start, with_fitting_sides
+from histocyte.training.crops import CropSampler, held_px
+
+__all__ = ["EncoderStudy", "study_parts", "study_spec"]
+
+_CONTROL_SEED = 0
+"""Of a control's random weights: the same whatever the decoder's seed, so that its features are made once."""
+_TILE_PX, _MARGIN_PX = 512, 32
+
+
+def study_spec(card: EncoderCard, taps: str, budget: Budget) -> ModelSpec:
+    """The `frozen_encoder` recipe with the study's taps and decoder.
+
+    Args:
+        card: Of the encoder.
+        taps: Of a vision transformer, blocks (`recipes.frozen_encoder.tapped_blocks`); of a pyramid, levels
+            (`evaluation.study_encoders.pyramid_levels`).
+        budget: Resolution and decoder.
+    """
+    sizes = DECODERS[budget.decoder]
+    if card.facts.depth is None:
+        spec = frozen_encoder(card.name, taxonomy=CONSEP, mpp=budget.mpp)
+        levels = pyramid_levels(card, taps)
+        all_levels = list(card.options.get("depths", range(4)))
+        coarsest = card.facts.strides[all_levels.index(levels[-1])]
+        options = {**spec.encoder.options, "depths": list(levels)}
+    else:
+        spec = frozen_encoder(card.name, taps=taps, taxonomy=CONSEP, mpp=budget.mpp)  # type: ignore[arg-type]
+        coarsest, options = card.facts.strides[-1], dict(spec.encoder.options)
+    doublings = round(coarsest).bit_length() - 1 if coarsest & (coarsest - 1) == 0 else 4  # 14 px are worked up as 16
+    widths = list(sizes.widths[-doublings:])
+    return spec.with_changes(
+        encoder={"name": spec.encoder.name, "options": options},
+        decoder={"name": "unet", "options": {"widths": widths, "depths": [sizes.convolutions] * doublings}},
+        heads={"name": "residual", "options": {"features": sizes.features, "widths": dict(sizes.head_widths)}},
+        tile_px=_TILE_PX,
+        margin_px=_MARGIN_PX,
+        multiple=max(16, 2**doublings),
+    )
+
+
+def study_parts(budget: Budget, device: str) -> Parts:
+    """What the study needs of recipes and the pipeline."""
+
+    def network(spec: ModelSpec, choice: Choice, seed: int) -> Segmenter:
+        weights = None if choice.random else choice.weights or choice.name
+        model = start(spec, weights, seed=seed)
+        if choice.random:
+            model.encoder.load_state_dict(start(spec, None, seed=_CONTROL_SEED).encoder.state_dict())
+        return model
+
+    def sampler(spec: ModelSpec, samples: Sequence[Sample]) -> CropSampler:
+        representation = build_representation(spec.representation)
+        return CropSampler(
+            *(samples, representation, augmentation()),
+            crop_px=budget.crop_px,
+            mpp=budget.mpp,
+            weights=SHARES,
+            seed=budget.split_seed,
+        )
+
+    def predictor(spec: ModelSpec, trained: Segmenter) -> Predictor:
+        runtime = TorchRuntime(trained, device=device, threads=1, keep_threads=True)
+        model = Model(spec, runtime, build_representation(spec.representation), "")
+        return lambda image, mpp: instances_on(image, model, mpp=mpp)
+
+    return Parts(
+        lambda card, taps: with_fitting_sides(study_spec(card, taps, budget)),
+        network,
+        sampler,
+        predictor,
+        lambda model: _crops_per_second(model, budget.crop_px, device),
+    )
+
+
+@torch.inference_mode()
+def _crops_per_second(model: Segmenter, crop_px: int, device: str, repeats: int = 20) -> float:
+    """Of the encoder alone, one crop at a time: the fastest of a few, which other work on the machine slows least."""
+    crop = torch.full((1, 3, crop_px, crop_px), 128.0, device=device)
+    encoder, seconds = model.eval().to(device).encoder, []
+    for _ in range(repeats + 1):
+        began = time.perf_counter()
+        features = encoder(model.normalise(crop))
+        float(features.pyramid[-1].sum())  # waits for a GPU
+        seconds.append(time.perf_counter() - began)
+    return 1 / min(seconds[1:])
+
+
+class EncoderStudy:
+    """A study in a folder.
+
+    Args:
+        folder: Of the study.
+        budget: The same for every run.
+        data: Folders of labelled images.
+        data_mpp: Resolution of those that are not known by name, µm/px.
+        device: To run on.
+        threads: On a CPU.
+        listener: Told how it goes on.
+        fixed: Whether crops are as large as the budget says, though images are smaller.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        budget: Budget,
+        data: Sequence[Path],
+        *,
+        data_mpp: float | None,
+        device: str,
+        threads: int | None,
+        listener: Listener = SILENT,
+        fixed: bool = True,
+    ) -> None:
+        self.listener = listener
+        self.folder, self.budget, self.data, self.data_mpp = folder, budget, data, data_mpp
+        self.device = str(pick_device(device))
+        torch.set_num_threads(threads or available_cpus())
+        samples = load_folders(data, taxonomy=CONSEP, mpp=data_mpp)
+        say_unpaired(data, listener)
+        say_notes(samples, listener)
+        self.training, self.held_out = split(samples, budget)
+        if not fixed:
+            held = max(32, held_px(self.training, budget.mpp) // 32 * 32)
+            self.budget = budget = replace(budget, crop_px=min(budget.crop_px, held))
+        self.settings = settings_of(budget, self.training, self.held_out)
+        self.order: list[tuple[str, str]] = []
+        self.taps: list[str] = []
+        self.seeds: list[int] = []
+
+    def run(self, runs: Sequence[Run], *, reference: str | None, keep_features: bool) -> Outcome:
+        """Do what is not done.
+
+        Raises:
+            InputError: The folder holds another study, or no run is of the reference.
+        """
+        self.order = check_folder(self.folder, self.settings, runs, reference=reference)
+        self.taps, self.seeds = list(dict.fromkeys(r.taps for r in runs)), list(dict.fromkeys(r.seed for r in runs))
+        self.listener.say(f"{len(self.training)} images to train on, {len(self.held_out)} held out; {len(runs)} runs.")
+        now = ""
+        with self.listener.task("runs", len(runs), unit="runs") as task, in_turn(self.listener) as within:
+
+            def told(run: Run, what: str, why: str) -> None:
+                nonlocal now
+                one = f"{run.choice.label}, {run.taps}, seed {run.seed}"
+                if what == "begins":
+                    now = one
+                    return
+                task.advance()
+                if what in ("done", "failed"):
+                    self.listener.say(f"{what}: {one}{': ' * bool(why)}{why}")
+
+            return run_study(
+                *(runs, study_parts(self.budget, self.device), self.budget, self.training, self.held_out),
+                *(CONSEP.names, self.folder),
+                device=self.device,
+                keep_features=keep_features,
+                progress=lambda what, done, total: within(f"{now}: {what}", done, total),
+                on_run=told,
+            )
+
+    def write(self, outcome: Outcome, *, reference: str | None, replicates: int) -> tuple[dict[str, object], Table]:
+        """Table, plots and page of all that is done in the folder; gives what study.json holds, and the table."""
+        results = read_results(self.folder, self.order)
+        table = table_of(results, n_classes=len(CONSEP), reference=reference, replicates=replicates)
+        ready = [(r, self.command(r)) for r in outcome.ready]
+        study = self._study(table, outcome.failures, ready)
+        self._put("study.json", json.dumps(study, indent=1, ensure_ascii=False))
+        self._put("table.csv", table.to_csv())
+        self._put("table.md", table.to_markdown(outcome.failures, ready))
+        plots = write_plots(table, self.folder) if table.rows else {}
+        write_page(self.folder / "study.html", table, plots, outcome.failures, ready, self.settings)
+        return study, table
+
+    def command(self, ready: Ready) -> str:
+        """What adds an encoder to this study once its weights are here."""
+        budget, usual = self.budget, Budget()
+        words = ["histocyte", "study", "encoders"]
+        for folder in self.data:
+            words += ["--data", str(folder)]
+        words += ["--encoders", ready.argument, "--taps", ",".join(self.taps), "-o", str(self.folder)]
+        for name in ("steps", "batch", "crops", "crop_px", "mpp", "decoder", "held_out", "split_seed"):
+            if getattr(budget, name) != getattr(usual, name):
+                words += [f"--{name.replace('_', '-')}", str(getattr(budget, name))]
+        if self.seeds != [0]:
+            words += ["--seeds", ",".join(map(str, self.seeds))]
+        if self.data_mpp is not None:
+            words += ["--data-mpp", str(self.data_mpp)]
+        return shlex.join(words)
+
+    def _study(
+        self, table: Table, failures: Sequence[Failure], ready: Sequence[tuple[Ready, str]]
+    ) -> dict[str, object]:
+        return {
+            "format": "histocyte-study-encoders/1",
+            "histocyte": __version__,
+            "torch": torch.__version__,
+            "device": self.device,
+            "threads": torch.get_num_threads(),
+            "settings": self.settings,
+            "about": {key: about for key, (_, about) in SCORES.items()},
+            "reference": table.reference,
+            "replicates": table.replicates,
+            "level": 0.95,
+            "images": dict(table.images),
+            "groups": dict(table.groups),
+            "rows": table.to_json(),
+            "failed": [{"label": f.label, "taps": f.taps, "seed": f.seed, "reason": f.reason} for f in failures],
+            "ready": [
+                {
+                    "label": r.label,
+                    "missing": r.missing,
+                    "memory_mb": r.memory_mb,
+                    "gated": r.gated,
+                    "page": r.page,
+                    "command": command,
+                }
+                for r, command in ready
+            ],
+        }
+
+    def _put(self, name: str, text: str) -> None:
+        with write_atomically(self.folder / name) as file:
+            file.write(text.encode())

@@ -1,0 +1,128 @@
+"""The labelled images of a training run: what it learns from, chooses by, and leaves out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from histocyte.core.errors import InputError
+from histocyte.datasets.folder import refuse_external
+from histocyte.datasets.own_classes import load_to_learn
+from histocyte.datasets.sample import Sample
+from histocyte.model.history import History
+from histocyte.runs.train.start import Start
+
+__all__ = ["TrainingData"]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingData:
+    """Images of a run, no patient or slide in two parts of them.
+
+    Attributes:
+        training: To learn from.
+        validation: To choose weights by.
+        left_out: For a test at the end.
+        share: Share of the patients or slides held out.
+        fold: Number of the part of them that is held out instead, and number of parts.
+        left_out_names: As they were given.
+        history: Their prints, as the model's file keeps them.
+        notes: What a reader of the scores has to know.
+    """
+
+    training: Sequence[Sample]
+    validation: Sequence[Sample]
+    left_out: Sequence[Sample] = ()
+    share: float = 0.2
+    fold: tuple[int, int] | None = None
+    left_out_names: tuple[str, ...] = ()
+    history: History = field(default_factory=History)
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def read(
+        cls,
+        folders: Sequence[Path],
+        beginning: Start,
+        *,
+        share: float,
+        seed: int,
+        mpp: float | None,
+        fold: tuple[int, int] | None = None,
+        left_out: Sequence[str] = (),
+    ) -> TrainingData:
+        """Read folders and hold out whole groups: a share of them, or one fold; of what is not left out altogether.
+
+        Args:
+            folders: Of labelled images.
+            beginning: The model it goes on from, if any, has seen some of them.
+            share: Of the patients or slides of each set.
+            seed: Of the choice.
+            mpp: Of images of a set that is not known by name.
+            fold: In place of the share.
+            left_out: Names of images (`datasets.name_list`).
+
+        Raises:
+            InputError: A folder without labelled images, one whose data is never to be trained on, or images to leave
+                out that there are not.
+        """
+        refuse_external(folders)
+        samples = load_to_learn(folders, beginning.spec.classes, mpp=mpp)
+        _refuse_an_untaught_head(samples, beginning)
+        past = beginning.history
+        rest, apart = past.leave_out(samples, left_out)
+        if not rest:
+            raise InputError("Every image is to be left out, so none is left to learn from. Shorten the list.")
+        training, validation, _, notes = past.split(rest, fraction=share, seed=seed, fold=fold, apart=apart)
+        notes += [doubt for model in beginning.before for doubt in model.history.doubts(model.name)]
+        history = History.of(training, validation, apart)
+        return cls(training, validation, apart, share, fold, tuple(left_out), history, tuple(notes))
+
+    def describe(self) -> str:
+        """One line for people."""
+        apart = f", {len(self.left_out)} left out for a test" if self.left_out else ""
+        return f"{len(self.training)} images to train on, {len(self.validation)} held out{apart}."
+
+    def describe_classes(self, names: Sequence[str]) -> str:
+        """What there is to learn classes from, and which class nothing teaches; one line for people.
+
+        Args:
+            names: Of the model's classes.
+        """
+        if not names:
+            return "No folder tells cells of different classes apart: the model will find and outline cells."
+        counts = sum((s.class_counts(len(names)) for s in self.training), start=np.zeros(len(names), np.int64))
+        said = ", ".join(f"{n:,} {name}" for name, n in zip(names, counts, strict=True))
+        several = sum(int((s.one_of[1:].sum(1) > 1).sum()) for s in self.training if s.one_of is not None)
+        more = f", and {several:,} that may be of several classes" if several else ""
+        untaught = [name for name, n in zip(names, counts, strict=True) if not n]
+        warning = f" Nothing shows what {' or '.join(untaught)} looks like." if untaught else ""
+        return f"Cells to learn classes from: {said}{more}.{warning}"
+
+    @property
+    def images(self) -> Mapping[str, Mapping[str, Mapping[str, str]]]:
+        """Names with prints, by set, of each part, as data.json keeps them."""
+        parts: dict[str, dict[str, Mapping[str, str]]] = {"learnt": {}, "held_out": {}, "left_out": {}}
+        for entry in self.history.sets:
+            for part, sets in parts.items():
+                if found := getattr(entry, part):
+                    sets[entry.name] = found
+        return parts
+
+
+def _refuse_an_untaught_head(samples: Sequence[Sample], beginning: Start) -> None:
+    """A new model does not get classes of which no image says anything: it would invent them.
+
+    Raises:
+        InputError: That is so.
+    """
+    if beginning.model is not None or not len(beginning.spec.classes):
+        return
+    if not any(s.one_of is not None or s.types is not None and s.types.any() for s in samples):
+        raise InputError(
+            f"No image has cells of the classes {', '.join(beginning.spec.classes.names)}. Add a folder that has, or "
+            "leave out --classes for a model that finds and outlines cells."
+        )

@@ -1,0 +1,320 @@
+"""One training run: data, loop, validation, and the model file at its end."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from histocyte.core.errors import InputError
+from histocyte.core.listener import SILENT, Listener, Stop, Stopped, in_turn, never
+from histocyte.encoders.weights.fingerprint import tensor_sha256
+from histocyte.evaluation.protocol import evaluate
+from histocyte.evaluation.report import Report
+from histocyte.files.lock import FolderLock
+from histocyte.inference.cpus import available_cpus
+from histocyte.inference.load import Model
+from histocyte.inference.torch_runtime import TorchRuntime, pick_device
+from histocyte.model.adapters import merge_adapters
+from histocyte.model.build import build_representation
+from histocyte.model.delta import delta_of
+from histocyte.model.history import History
+from histocyte.model.segmenter import Segmenter
+from histocyte.pipeline import instances_on
+from histocyte.recipes.plan import TrainingPlan
+from histocyte.recipes.plans import OURS, find_plan
+from histocyte.recipes.registry import RECIPES
+from histocyte.runs.labelled import say_notes, say_unpaired
+from histocyte.runs.train.batch import batch_of_run, suitable_batch
+from histocyte.runs.train.curves import Curves
+from histocyte.runs.train.data import TrainingData
+from histocyte.runs.train.defaults import OUR_CROPS, crop_sampler, with_class_weights, with_fitting_sides
+from histocyte.runs.train.options import Adaptation, training_options
+from histocyte.runs.train.resolved import ResolvedRecipe
+from histocyte.runs.train.result import finished_spec, write_result
+from histocyte.runs.train.start import Start
+from histocyte.training.crops import BatchSource, CropSampler
+from histocyte.training.feature_cache import CachedSampler, FeatureCache
+from histocyte.training.fit import TrainingOptions, fit, prepare
+from histocyte.training.images import check_same_images
+from histocyte.training.journal import steps_done
+from histocyte.training.ranks import joined, launched
+from histocyte.training.state import load_moving, load_weights
+from histocyte.training.terms import TISSUE_TERM
+
+__all__ = ["TrainingRun"]
+
+
+class TrainingRun:
+    """A run in a folder.
+
+    Args:
+        folder: Of the run.
+        beginning: Network and weights to begin with.
+        name: Of the model.
+        ways: To train it.
+        seed: Of everything random.
+        device: To train on.
+        threads: On a CPU.
+        plan: How the recipe is trained, by name (`recipes.plans`).
+        recipe: Read from a file: it is trained as that says, whatever its plan is now.
+        crop_px: Side of a crop in place of the plan's, however large the images are.
+        listener: Told how it goes on.
+
+    Raises:
+        InputError: Ways that do not go together, or no such plan.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        beginning: Start,
+        name: str,
+        ways: Adaptation,
+        seed: int,
+        device: str,
+        threads: int | None,
+        plan: str = OURS,
+        recipe: ResolvedRecipe | None = None,
+        crop_px: int | None = None,
+        listener: Listener = SILENT,
+    ) -> None:
+        ways.check(beginning)
+        self.folder, self.beginning, self.seed, self.ways, self.recipe = folder, beginning, seed, ways, recipe
+        self.spec = with_fitting_sides((beginning.spec if recipe is None else recipe.model).with_changes(name=name))
+        self.plan_name = plan
+        self.plan = find_plan(self.spec.recipe, plan) if recipe is None else None
+        self.crops = recipe.crops if recipe is not None else OUR_CROPS if self.plan is None else self.plan.crops
+        self.crop_px = crop_px
+        self.ranks = launched()
+        self.listener = listener if self.ranks.leads else SILENT
+        self.device = pick_device(device)
+        if self.ranks.world > 1 and str(self.device) == "cuda":
+            self.device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.set_num_threads(threads or max(1, available_cpus() // self.ranks.world))
+        self.data = TrainingData((), ())
+
+    def load_data(
+        self,
+        folders: Sequence[Path],
+        *,
+        share: float,
+        mpp: float | None,
+        fold: tuple[int, int] | None = None,
+        left_out: Sequence[str] = (),
+    ) -> None:
+        """Read the data and part it, as `TrainingData.read` says."""
+        self.data = TrainingData.read(
+            folders, self.beginning, share=share, seed=self.seed, mpp=mpp, fold=fold, left_out=left_out
+        )
+        if self.ranks.leads:
+            say_unpaired(folders, self.listener)
+            say_notes([*self.data.training, *self.data.validation, *self.data.left_out], self.listener)
+            for note in self.data.notes:
+                self.listener.say(note)
+            self.listener.say(self.data.describe())
+            self.listener.say(self.data.describe_classes(self.spec.classes.names))
+        if self.plan is not None:
+            self._follow(self.plan)
+
+    def _follow(self, plan: TrainingPlan) -> None:
+        """What a plan changes of the network: weights of classes, and a head for tissues where there are some."""
+        self.spec = with_class_weights(self.spec, plan, self.data.training)
+        if plan.frozen_epochs and not self.beginning.pretrained:
+            self.listener.say(
+                f"The plan leaves the encoder as it is for {plan.frozen_epochs} epochs, and without --encoder-weights "
+                "that is at random."
+            )
+        if TISSUE_TERM in plan.losses and self.beginning.model is None:
+            tissues = RECIPES[self.spec.recipe]().tissues
+            if any(s.tissue for s in self.data.training):
+                self.spec = self.spec.with_changes(tissues=tissues)
+            else:
+                self.listener.say(
+                    "No image states its tissue (images.csv), so the plan's loss for tissues is left out."
+                )
+        self.beginning = replace(self.beginning, spec=self.spec)
+
+    def _sampler(self, threads: int) -> CropSampler:
+        share = self.ranks.rank, self.ranks.world
+        return crop_sampler(
+            *(self.spec, self.data.training),
+            seed=self.seed,
+            crops=self.crops,
+            crop_px=self.crop_px,
+            share=share,
+            threads=threads,
+        )
+
+    def fit(self, *, stop: Stop = never, **given: Any) -> None:
+        """Train, then write model.safetensors with the best weights and their scores.
+
+        Args:
+            stop: Whether to end, looked at between two steps.
+            given: Options of `training_options`; what is not given is the plan's, or 4,000 steps of batches that
+                suit the machine, validated every 500, at a learning rate of 0.001. None for a recipe that was read.
+
+        Raises:
+            TrainingError: It cannot go on; the last good checkpoint is kept.
+            InputError: A weight of a term that there is not, or another process trains in the folder.
+            DiskError: The folder cannot be written.
+            Stopped: Told to; the same call goes on.
+        """
+        model = self.beginning.network(seed=self.seed)
+        self._name_weights(model)
+        # A network on a CPU keeps it busy by itself; before a GPU the processors are there to prepare batches.
+        threads = 1 if self.device.type == "cpu" else max(1, available_cpus() // self.ranks.world - 1)
+        sampler = self._sampler(threads)
+        self._settle_crops(sampler)
+        if self.recipe is not None:
+            options = self.recipe.training
+        else:
+            given["batch"] = given.get("batch") or self._batch(sampler.crop_px)
+            options = training_options(self.spec, self.plan, sampler, self.ways, **given)
+        options = replace(options, device=str(self.device))
+        with joined(self.device) as self.ranks, FolderLock(self.folder) if self.ranks.leads else nullcontext():
+            check_same_images(self.folder, self.data.images, write=self.ranks.leads)
+            self._fit(model, sampler, options, stop)
+
+    def _settle_crops(self, sampler: CropSampler) -> None:
+        """Keep in the recipe how large crops are, and say where that is another size than was planned."""
+        planned = self.crops.crop_px if self.crop_px is None else self.crop_px
+        step = self.spec.multiple
+        if sampler.crop_px < planned // step * step:
+            self.listener.say(
+                f"Crops are {sampler.crop_px} px wide in place of {planned}: at {self.spec.mpp:g} µm/px more than a "
+                "tenth of them would be wider than their images."
+            )
+        elif sampler.crop_px != planned:
+            self.listener.say(
+                f"Crops are {sampler.crop_px} px wide in place of {planned}: the network takes steps of {step}."
+            )
+        self.crops = replace(self.crops, crop_px=sampler.crop_px)
+
+    def _batch(self, crop_px: int) -> int | None:
+        """Crops in a batch where nobody says: those of the run that goes on, of the plan, or as suit the machine."""
+        before = batch_of_run(self.folder)
+        if before is not None or self.plan is not None or self.ways.cache is not None:
+            return before
+        frozen = self.ways.how == "frozen"
+        batch, why = suitable_batch(self.spec, crop_px, str(self.device), frozen=frozen, processes=self.ranks.world)
+        if why:
+            self.listener.say(why)
+        return batch
+
+    def _resolved(self, options: TrainingOptions) -> ResolvedRecipe:
+        return ResolvedRecipe(
+            model=self.spec.with_changes(history=History()),  # it is the model's before, and in its file
+            training=options,
+            crops=self.crops,
+            plan=self.plan_name,
+            validation=self.data.share,
+            started_from=self.beginning.named,
+            fold=self.data.fold,
+            left_out=self.data.left_out_names,
+        )
+
+    def _fit(self, model: Segmenter, crops: CropSampler, options: TrainingOptions, stop: Stop) -> None:
+        published: dict[str, str] = {}
+        if self._leaves_out:
+            published = {name: tensor_sha256(tensor) for name, tensor in model.encoder.state_dict().items()}
+        sampler: BatchSource = crops
+        if self.ways.cache is not None:
+            sampler = self._cached(model, crops, self.ways.cache, options)
+        fixed = prepare(model, options)
+        curves = Curves(self.folder, self.spec.name)
+        if stop():
+            raise Stopped(f"The training in '{self.folder}' is still to be begun")
+        fit(
+            *(model, self.spec, sampler, self.folder, options),
+            fixed=fixed,
+            validate=self._validate,
+            on_checkpoint=curves.draw,
+            stop=stop,
+            listener=self.listener,
+            facts=self._resolved(options).further(),
+        )
+        if not self.ranks.leads:
+            return
+        curves.draw(now=True)
+        reached = steps_done(self.folder)
+        if stop():
+            raise Stopped(f"The state of step {reached:,} of {options.steps:,} is in '{self.folder}'")
+        best = self.folder / "best.safetensors"
+        load_moving(model, load_weights(best), fixed, where=best)
+        self._finish(model, reached, published if self._leaves_out else None, stop)
+
+    @property
+    def _leaves_out(self) -> bool:
+        return self.ways.leaves_out and self.beginning.model is None
+
+    def _name_weights(self, model: Segmenter) -> None:
+        """Say in the spec which weights the encoder begins with; a recipe's are those that it names."""
+        facts = self.beginning.encoder_facts(model, included=not self._leaves_out)
+        asked = None if self.recipe is None else self.recipe.model.encoder_weights
+        if asked is not None and facts is not None and asked.sha256 != facts.sha256:
+            raise InputError(
+                f"The recipe's encoder began with '{asked.file}', whose tensors have the SHA-256 {asked.sha256[:16]}…; "
+                f"those of '{facts.file}' have {facts.sha256[:16]}…. Pass the same: --encoder-weights."
+            )
+        self.spec = self.spec.with_changes(encoder_weights=facts)
+
+    def _cached(self, model: Segmenter, crops: CropSampler, folder: Path, options: TrainingOptions) -> CachedSampler:
+        """Features of the crops, made by the first process; one training at a time makes any in a folder."""
+        if not self.ranks.leads:
+            self.ranks.wait()
+        with FolderLock(folder) if self.ranks.leads else nullcontext():
+            count = options.cached_crops
+            cache = FeatureCache(folder, model, self.spec, crops, device=self.device)
+            needed = cache.bytes_needed(count)
+            still = f"{needed / 1e9:.2f} GB still to be made" if needed else "all there"
+            size = count * cache.crop_bytes / 1e9
+            self.listener.say(f"Features of {count:,} crops take {size:.2f} GB in '{folder}': {still}.")
+            if (times := options.steps * options.batch / count) >= 2:
+                self.listener.say(f"Each crop will be seen about {times:,.0f} times; more of them: --cache-passes.")
+            with in_turn(self.listener, unit="crops") as told:
+                filled = cache.fill(count, progress=lambda done, total: told("features", done, total))
+        if self.ranks.leads:
+            self.ranks.wait()
+        filled.share = crops.share
+        return filled
+
+    def _report(self, network: nn.Module, *, replicates: int, stop: Stop = never) -> Report:
+        assert isinstance(network, Segmenter)
+        runtime = TorchRuntime(network, device=str(self.device), threads=1, keep_threads=True)
+        model = Model(self.spec, runtime, build_representation(self.spec.representation), "")
+        names, images = self.spec.classes.names, self.data.validation
+        with self.listener.task("scoring", len(images), unit="images") as task:
+
+            def scored(_: object) -> None:
+                task.advance()
+                if stop():
+                    raise Stopped(f"All steps in '{self.folder}' are done; the scores are still to be made")
+
+            return evaluate(
+                *(lambda image, mpp: instances_on(image, model, mpp=mpp), images, names),
+                replicates=replicates,
+                on_image=scored,
+            )
+
+    def _validate(self, network: nn.Module) -> dict[str, float]:
+        """Mean bPQ over the held-out images of the sets that part touching nuclei, and each set's own scores."""
+        sources = self._report(network, replicates=1).sources
+        scores = {f"{name}_{key}": s.scores[key].value for name, s in sources.items() for key in ("bpq", "f1")}
+        return {"bpq": sum(s.scores["bpq"].value for s in sources.values()) / len(sources), **scores}
+
+    def _finish(self, model: Segmenter, steps: int, published: Mapping[str, str] | None, stop: Stop) -> None:
+        delta = None if published is None else delta_of(model, published)
+        merge_adapters(model)
+        scores = cast(Mapping[str, Any], self._report(model.eval(), replicates=1000, stop=stop).to_json()["sources"])
+        how = {"steps": steps, "seed": self.seed, "adapt": self.ways.how, "plan": self.plan_name}
+        spec = finished_spec(self.spec, self.beginning, self.data, scores=scores, how=how)
+        weights = model.state_dict() if delta is None else delta
+        path = self.folder / "model.safetensors"
+        write_result(path, spec, weights, delta=delta is not None, listener=self.listener)
