@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html import escape
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from histocyte.core.cell_columns import COLUMNS
 from histocyte.core.plain_text import plain
 from histocyte.core.registry import Registry
 from histocyte.core.taxonomy import Taxonomy
@@ -33,7 +34,9 @@ CELL_FORMATS: Registry[None] = Registry(
 """Format → function(path, cells) that writes it. Named and not imported: core knows no files. Others may add theirs."""
 
 _FRAMES = "histocyte.formats.frames"
-"""Likewise."""
+"""Named and not imported for the same reason."""
+_STORED = tuple(column.attribute for column in COLUMNS if not column.derived)
+"""Attributes with a row for each cell, besides position and outline."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -141,18 +144,10 @@ class Cells:
         offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
         # One gather for all rings: position within the ring plus the ring's start.
         points = np.arange(offsets[-1]) - np.repeat(offsets[:-1], sizes) + np.repeat(self.contour_offsets[index], sizes)
-        return Cells(
-            self.xy[index],
-            self.contour_xy[points],
-            offsets,
-            self.area_um2[index],
-            self.probabilities[index],
-            self.scores[index],
-            self.taxonomy,
-            self.mpp,
-            None if self.embeddings is None else self.embeddings[index],
-            self.origin,
-        )
+        rows_of: dict[str, Any] = {
+            name: None if (whole := getattr(self, name)) is None else whole[index] for name in _STORED
+        }
+        return replace(self, xy=self.xy[index], contour_xy=self.contour_xy[points], contour_offsets=offsets, **rows_of)
 
     def write(self, path: str | Path, format: str) -> None:
         """Write the cells to a file, in any of `CELL_FORMATS`.
@@ -168,11 +163,11 @@ class Cells:
         self.write(path, "geojson")
 
     def to_parquet(self, path: str | Path) -> None:
-        """Write the cells as GeoParquet (see `export.geoparquet`)."""
+        """Write the cells as GeoParquet (see `formats.geoparquet`)."""
         self.write(path, "parquet")
 
     def to_pandas(self) -> pandas.DataFrame:
-        """A table of pandas, a row a cell (see `export.frames`).
+        """A table of pandas, a row a cell (see `formats.frames`).
 
         Raises:
             MissingExtraError: pandas is not installed.
@@ -213,16 +208,14 @@ class Cells:
             raise ValueError("Cells.concatenate needs one or more tables with the same taxonomy.")
         starts = np.cumsum([0] + [len(p.contour_xy) for p in parts])
         offsets = [p.contour_offsets[:-1] + s for p, s in zip(parts, starts[:-1], strict=True)]
-        embeddings = [p.embeddings for p in parts if p.embeddings is not None]
-        return cls(
-            np.concatenate([p.xy for p in parts]),
-            np.concatenate([p.contour_xy for p in parts]),
-            np.concatenate([*offsets, starts[-1:]]).astype(np.int64),
-            np.concatenate([p.area_um2 for p in parts]),
-            np.concatenate([p.probabilities for p in parts]),
-            np.concatenate([p.scores for p in parts]),
-            parts[0].taxonomy,
-            parts[0].mpp,
-            np.concatenate(embeddings) if len(embeddings) == len(parts) else None,
-            parts[0].origin,
+        columns: dict[str, list[Any]] = {name: [getattr(p, name) for p in parts] for name in _STORED}
+        joined: dict[str, Any] = {
+            name: None if any(v is None for v in values) else np.concatenate(values) for name, values in columns.items()
+        }
+        return replace(
+            parts[0],
+            xy=np.concatenate([p.xy for p in parts]),
+            contour_xy=np.concatenate([p.contour_xy for p in parts]),
+            contour_offsets=np.concatenate([*offsets, starts[-1:]]).astype(np.int64),
+            **joined,
         )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import shapely
 
+from histocyte.core.cell_columns import COLUMNS
 from histocyte.core.cells import Cells
 from histocyte.core.errors import require
 from histocyte.formats.wkb import closed_rings
@@ -33,11 +34,12 @@ def to_pandas(cells: Cells) -> pandas.DataFrame:
     columns: dict[str, Any] = {
         "x": cells.xy[:, 0],
         "y": cells.xy[:, 1],
-        "area_um2": cells.area_um2,
-        "class": pandas.Categorical.from_codes(codes, categories=names),
-        "class_prob": cells.class_prob,
-        "score": cells.scores,
     }
+    for column in COLUMNS:
+        if column.name == "class_prob":
+            columns["class"] = pandas.Categorical.from_codes(codes, categories=names)
+        if column.holds == "number":
+            columns[column.name] = getattr(cells, column.attribute)
     columns |= {f"probability: {name}": cells.probabilities[:, i] for i, name in enumerate(cells.taxonomy.names)}
     return pandas.DataFrame(columns, index=pandas.RangeIndex(len(cells), name="id"))
 

@@ -20,6 +20,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -28,6 +29,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from histocyte.core.cell_columns import columns_of
 from histocyte.core.cells import Cells
 from histocyte.core.errors import DiskError, InputError
 from histocyte.core.geometry import stated_origin
@@ -194,7 +196,7 @@ def _empty(about: Mapping[str, Any]) -> Cells:
 def _table(cells: Cells, *, first_id: int) -> pa.Table:
     wkb, offsets = to_wkb(cells)
     kind = pa.array(np.maximum(cells.class_index, 0), pa.int16())
-    columns = {
+    columns: dict[str, pa.Array] = {
         "id": pa.array(np.arange(first_id, first_id + len(cells))),
         "x": pa.array(np.ascontiguousarray(cells.xy[:, 0])),
         "y": pa.array(np.ascontiguousarray(cells.xy[:, 1])),
@@ -202,37 +204,29 @@ def _table(cells: Cells, *, first_id: int) -> pa.Table:
             pa.large_binary(), len(cells), [None, pa.py_buffer(offsets), pa.py_buffer(wkb)]
         ).cast(pa.binary()),
         "bbox": pa.StructArray.from_arrays([pa.array(c) for c in _outward(cells.bounds()).T.copy()], _CORNERS),
-        "area_um2": pa.array(cells.area_um2),
-        "class": pa.DictionaryArray.from_arrays(kind, pa.array(cells.taxonomy.names or ("cell",))),
-        "class_prob": pa.array(cells.class_prob),
     }
-    if cells.probabilities.shape[1]:
-        columns["probabilities"] = _vectors(cells.probabilities)
-    columns["score"] = pa.array(cells.scores)
-    if cells.embeddings is not None:
-        columns["embeddings"] = _vectors(cells.embeddings)
+    for column in columns_of(classes=len(cells.taxonomy), vectors=cells.embeddings is not None):
+        if column.name == "class_prob":
+            names = pa.array(cells.taxonomy.names or ("cell",))
+            columns["class"] = pa.DictionaryArray.from_arrays(kind, names)
+        values = getattr(cells, column.attribute)
+        columns[column.name] = pa.array(values) if column.holds == "number" else _vectors(values)
     return pa.table(columns)
 
 
 def _cells(rows: pa.RecordBatch, like: Cells) -> Cells:
     contour_xy, offsets = from_wkb(rows["geometry"].to_numpy(zero_copy_only=False))
-    for name, most in (("score", 1.001), ("area_um2", np.finfo(np.float32).max)):
-        values = rows[name].to_numpy()
-        if not ((values >= 0) & (values <= most)).all():  # nor is NaN
-            raise ValueError(f"a cell's {name} is no possible number")
-    names = rows.schema.names
-    return Cells(
-        np.column_stack([rows["x"].to_numpy(), rows["y"].to_numpy()]),
-        contour_xy,
-        offsets,
-        rows["area_um2"].to_numpy(),
-        _matrix(rows["probabilities"]) if len(like.taxonomy) else np.empty((len(rows), 0), np.float32),
-        rows["score"].to_numpy(),
-        like.taxonomy,
-        like.mpp,
-        _matrix(rows["embeddings"]) if "embeddings" in names else None,
-        like.origin,
-    )
+    values: dict[str, Any] = {"probabilities": np.empty((len(rows), 0), np.float32)}
+    for column in columns_of(classes=len(like.taxonomy), vectors="embeddings" in rows.schema.names):
+        if column.derived:
+            continue
+        read = rows[column.name]
+        values[column.attribute] = read.to_numpy() if column.holds == "number" else _matrix(read)
+        one = values[column.attribute]
+        if column.holds == "number" and not ((one >= 0) & (one <= column.most)).all():  # nor is NaN
+            raise ValueError(f"a cell's {column.name} is no possible number")
+    xy = np.column_stack([rows["x"].to_numpy(), rows["y"].to_numpy()])
+    return replace(like, xy=xy, contour_xy=contour_xy, contour_offsets=offsets, **values)
 
 
 def _vectors(matrix: NDArray[np.float32]) -> pa.Array:

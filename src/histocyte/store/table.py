@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import orjson
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from histocyte.core.cell_columns import columns_of
 from histocyte.core.cells import Cells
 from histocyte.core.errors import reason_of
 from histocyte.core.taxonomy import Taxonomy
@@ -34,14 +37,12 @@ def pack(cells: Cells, in_band: NDArray[np.bool_], stats: Mapping[str, object], 
         "x": pa.array(cells.xy[:, 0]),
         "y": pa.array(cells.xy[:, 1]),
         "contour": _ragged(cells.contour_xy, cells.contour_offsets),
-        "area_um2": pa.array(cells.area_um2),
-        "score": pa.array(cells.scores),
         "in_band": pa.array(in_band),
     }
-    if cells.probabilities.shape[1]:
-        columns["probabilities"] = _matrix(cells.probabilities)
-    if cells.embeddings is not None:
-        columns["embeddings"] = _matrix(cells.embeddings)
+    for column in columns_of(classes=len(cells.taxonomy), vectors=cells.embeddings is not None):
+        if not column.derived:
+            values = getattr(cells, column.attribute)
+            columns[column.name] = pa.array(values) if column.holds == "number" else _matrix(values)
     about = {"taxonomy": cells.taxonomy.to_json(), "mpp": cells.mpp, "stats": dict(stats), "origin": origin}
     batch = pa.record_batch(columns).replace_schema_metadata(
         {"histocyte": orjson.dumps(about, option=orjson.OPT_SERIALIZE_NUMPY)}
@@ -75,17 +76,18 @@ def _unpacked(stream: memoryview, origin: str) -> tuple[Cells, NDArray[np.bool_]
     if about.get("origin", "") != origin:
         raise ValueError(f"It is {about.get('origin') or 'of unknown origin'}.")
     rings = batch["contour"]
-    has_classes, has_embeddings = "probabilities" in batch.schema.names, "embeddings" in batch.schema.names
-    cells = Cells(
+    taxonomy = Taxonomy.from_json(about["taxonomy"])
+    values: dict[str, Any] = {"probabilities": np.empty((len(batch), 0), np.float32)}
+    for column in columns_of(classes=len(taxonomy), vectors="embeddings" in batch.schema.names):
+        if not column.derived:
+            read = batch[column.name]
+            values[column.attribute] = _numpy(read) if column.holds == "number" else _rows(read)
+    cells = replace(
+        Cells.empty(taxonomy, float(about["mpp"])),
         xy=np.column_stack([_numpy(batch["x"]), _numpy(batch["y"])]),
         contour_xy=_numpy(rings.values.flatten()).reshape(-1, 2),
         contour_offsets=_numpy(rings.offsets),
-        area_um2=_numpy(batch["area_um2"]),
-        probabilities=_rows(batch["probabilities"]) if has_classes else np.empty((len(batch), 0), np.float32),
-        scores=_numpy(batch["score"]),
-        taxonomy=Taxonomy.from_json(about["taxonomy"]),
-        mpp=float(about["mpp"]),
-        embeddings=_rows(batch["embeddings"]) if has_embeddings else None,
+        **values,
     )
     return cells, _numpy(batch["in_band"]), about["stats"]
 

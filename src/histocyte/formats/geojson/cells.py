@@ -18,6 +18,7 @@ import orjson
 import shapely
 from numpy.typing import NDArray
 
+from histocyte.core.cell_columns import column_named, columns_of, titles
 from histocyte.core.cells import Cells
 from histocyte.core.errors import InputError, UnknownNameError
 from histocyte.core.geometry import check_mpp, to_viewer
@@ -32,7 +33,7 @@ from histocyte.formats.wkb import closed_rings
 
 __all__ = ["GeoJsonWriter", "read_geojson", "write_geojson"]
 
-_AREA, _CLASS_PROBABILITY, _SCORE = "Area µm²", "Class probability", "Detection score"
+_AREA, _SCORE = column_named("area_um2").title, column_named("score").title
 _AT_ONCE = 8192
 _GZIP_LEVEL = 1
 """Level 6 takes four times as long for files a tenth smaller."""
@@ -57,9 +58,9 @@ class GeoJsonWriter(CellWriter):
         self._classes = [
             orjson.Fragment(orjson.dumps({"name": c.name, "color": list(c.colour)})) for c in taxonomy.classes
         ]
-        self._measured = [_AREA, _SCORE]
-        if self._classes:
-            self._measured += [_CLASS_PROBABILITY, *(f"P({name})" for name in taxonomy.names)]
+        numbers = [c for c in columns_of(classes=len(taxonomy), vectors=False) if self._classes or not c.of_class]
+        self._columns = sorted(numbers, key=lambda column: column.of_class)
+        self._measured = [title for column in self._columns for title in titles(column, taxonomy.names)]
         self._rows = 0
 
     def write(self, cells: Cells) -> None:
@@ -92,11 +93,8 @@ class GeoJsonWriter(CellWriter):
         points, offsets = closed_rings(cells)
         points = np.round(to_viewer(points, cells.origin), 2)
         ends = offsets.tolist()
-        columns = [np.round(cells.area_um2.astype(np.float64), 3), np.round(cells.scores.astype(np.float64), 4)]
-        if self._classes:
-            columns += [np.round(cells.class_prob.astype(np.float64), 4)]
-            columns += list(np.round(cells.probabilities.astype(np.float64), 4).T)
-        measured, kinds = np.stack(columns, axis=1).tolist(), cells.class_index.tolist()
+        columns = [np.round(getattr(cells, c.attribute).astype(np.float64), c.decimals) for c in self._columns]
+        measured, kinds = np.column_stack(columns).tolist(), cells.class_index.tolist()
         features = []
         for i in range(len(cells)):
             properties: dict[str, Any] = {"objectType": "detection"}
@@ -215,7 +213,7 @@ def _probabilities(
 ) -> NDArray[np.float32]:
     """(N, K), such that the most probable class is the one named."""
     found = np.zeros((len(classes), len(taxonomy)), np.float32)
-    keys = [f"P({name})" for name in taxonomy.names]
+    keys = titles(column_named("probabilities"), taxonomy.names)
     for i, (name, values) in enumerate(zip(classes, measured, strict=True)):
         if name is not None and name not in taxonomy.names:
             raise UnknownNameError("class", name, taxonomy.names)
