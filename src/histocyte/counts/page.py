@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import base64
 import math
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from histocyte.core.errors import require
-from histocyte.core.plain_text import as_utf8
 from histocyte.counts.agreement import ClassAgreement, CountAgreement
 from histocyte.counts.result import Counts, RegionCount
-from histocyte.files.atomic import write_atomically
 from histocyte.pages.drawing import COLOURS, DARK, MUTED, Plot, draw, rasterised, short, with_intervals
-from histocyte.pages.page import check_html
+from histocyte.pages.page import check_html, embedded, write_page
 from histocyte.statistics.agreement import Interval
 
 if TYPE_CHECKING:
@@ -36,7 +31,6 @@ def write_counts_html(report: Counts | CountAgreement, path: Path) -> None:
         DiskError: The file could not be written.
     """
     check_html(path)
-    jinja2 = require("jinja2", extra="report")
     facts = {"Resolution": f"{report.mpp:g} µm/px"}
     if isinstance(report, Counts):
         title = f"Cells of {report.name}"
@@ -56,20 +50,19 @@ def write_counts_html(report: Counts | CountAgreement, path: Path) -> None:
             "Intervals": f"95 %; {'regions' if report.grid_um is None else 'squares'} are taken as independent",
         }
         plots = [plot_agreement(c, report.unit, report.subjects_are) for c in report.classes]
-    template = resources.files("histocyte.evaluation").joinpath("counts.html.jinja").read_text(encoding="utf-8")
-    page = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(template)
-    html = page.render(
+    write_page(
+        path,
+        __package__,
+        "counts.html.jinja",
         title=title,
         facts=list(facts.items()),
         notes=report.notes,
         columns=report.columns,
         sections=[
-            {"title": heading, "rows": rows, "plot": None if plot is None else _embedded(plot)}
+            {"title": heading, "rows": rows, "plot": None if plot is None else embedded(plot)}
             for (heading, rows), plot in zip(report.tables(), plots, strict=True)
         ],
     )
-    with write_atomically(path) as file:
-        file.write(as_utf8(html))
 
 
 def plot_densities(region: RegionCount) -> Plot | None:
@@ -164,8 +157,3 @@ def _points(axes: Axes, x: NDArray[np.float64], y: NDArray[np.float64]) -> None:
 
 def _said(figure: Interval) -> str:
     return "undefined" if math.isnan(figure.value) else f"{figure.value:.3g}"
-
-
-def _embedded(plot: Plot) -> dict[str, object]:
-    uri = "data:image/svg+xml;base64," + base64.b64encode(plot.svg).decode()
-    return {"uri": uri, "alt": plot.alt, "caption": plot.caption, "width_px": plot.width_px}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from histocyte.counts.regions import SEARCHED
 from histocyte.files.csv_file import write_rows
+from histocyte.pages.text import figures
 from histocyte.statistics.bootstrap import Estimate
 
 __all__ = ["ClassCount", "Counts", "RegionCount"]
@@ -122,7 +123,7 @@ class Counts:
         if len(self.regions) > _EACH:
             shown = self.regions[:most]
             which = "" if len(shown) == len(self.regions) else f", of which the first {len(shown):,}"
-            rows = [(r.name, _number(r.searched_mm2), *_row(r.classes[0])[1:]) for r in shown]
+            rows = [(r.name, figures(r.searched_mm2), *_row(r.classes[0])[1:]) for r in shown]
             return [(f"{self.name}: {len(self.regions):,} regions{which}, all classes together", rows)]
         return [(self._title(region), [_row(c) for c in region.classes]) for region in self.regions]
 
@@ -159,16 +160,9 @@ class Counts:
 
 
 def _row(c: ClassCount) -> tuple[str, ...]:
-    interval = "–" if math.isnan(c.density.low) else f"{_number(c.density.low)} to {_number(c.density.high)}"
-    return c.name, f"{c.count:,}", _number(c.density.value), interval
+    interval = "–" if math.isnan(c.density.low) else f"{figures(c.density.low)} to {figures(c.density.high)}"
+    return c.name, f"{c.count:,}", figures(c.density.value), interval
 
 
 def _field(value: float) -> str:
     return "" if math.isnan(value) else f"{value:.6g}"
-
-
-def _number(value: float) -> str:
-    """Three figures or more; a dash where undefined."""
-    if math.isnan(value):
-        return "–"
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

@@ -13,6 +13,7 @@ from histocyte.evaluation.image_scores import ImageScores
 from histocyte.evaluation.summary import CLASS_SCORES, SCORES, STRATUM_SCORES, SourceSummary
 from histocyte.files.csv_file import write_rows
 from histocyte.metrics.detection import RADIUS_UM, MatchMode
+from histocyte.pages.text import interval_text, number
 from histocyte.statistics.bootstrap import LEAST_GROUPS, Estimate, few_groups
 
 __all__ = ["Report", "TableRow"]
@@ -168,9 +169,7 @@ def _table_rows(summary: SourceSummary) -> Iterator[TableRow]:
 
 
 def _table_row(source: str, title: str, score: Estimate) -> TableRow:
-    value = "–" if math.isnan(score.value) else f"{score.value:.3f}"
-    interval = "–" if math.isnan(score.low) else f"{score.low:.3f} to {score.high:.3f}"
-    return TableRow(source, title, value, interval, str(score.n))
+    return TableRow(source, title, number(score.value), interval_text(score), str(score.n))
 
 
 def _defined(value: float) -> float | None:

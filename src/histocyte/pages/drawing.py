@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from histocyte.core.errors import require
 from histocyte.core.plain_text import as_utf8
+from histocyte.pages.text import estimate_text
 from histocyte.statistics.bootstrap import LEAST_GROUPS, Estimate
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ __all__ = [
     "draw_intervals",
     "rasterised",
     "short",
-    "short_number",
     "spoken",
     "with_intervals",
 ]
@@ -174,11 +174,6 @@ def short(name: str, most: int = 24) -> str:
     return name if len(name) <= most else name[: most - 1] + "…"
 
 
-def short_number(value: float, decimals: int = 2) -> str:
-    """A number with a true minus sign, or a dash where undefined."""
-    return "–" if math.isnan(value) else f"{value:.{decimals}f}".replace("-", "−")
-
-
 def with_intervals(estimates: Sequence[Estimate | None], words: str = ", with 95 % interval") -> str:
     """What a caption or an axis says of the intervals that are drawn: nothing where there are none."""
     shown = [e for e in estimates if e is not None and not math.isnan(e.value)]
@@ -192,4 +187,4 @@ def spoken(e: Estimate | None) -> str:
     """A score and its interval in words; n is said beside it."""
     if e is None or math.isnan(e.value):
         return "undefined"
-    return short_number(e.value) + ("" if math.isnan(e.low) else f" ({short_number(e.low)} to {short_number(e.high)})")
+    return estimate_text(e, 2)

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from histocyte.evaluation.compare import Comparison, SourceComparison
-    from histocyte.statistics.bootstrap import Estimate
 
 __all__ = ["compare", "folds"]
 
@@ -73,6 +72,7 @@ def folds(
     from histocyte.evaluation.folds import Deviation, merge_folds
     from histocyte.evaluation.image_json import read_report
     from histocyte.files.writable import check_file
+    from histocyte.pages.text import estimate_text, number
 
     check_file(csv, example="folds.csv")
     stored = [read_report(path) for path in reports]
@@ -82,7 +82,10 @@ def folds(
     if as_json:
         print_json({"files": [str(path) for path in reports], **result.to_json()})
         return
-    rows = [(s.title, _text(s.mean), _figure(s.std_folds), _figure(s.std_strata), str(s.mean.n)) for s in result.scores]
+    rows = [
+        (s.title, estimate_text(s.mean), number(s.std_folds), number(s.std_strata), str(s.mean.n))
+        for s in result.scores
+    ]
     columns = ("score", "mean over folds (95 %)", "SD over folds", "SD over tissues", "images")
     parts = ", ".join(f"{title} ({n} images)" for title, n in zip(result.titles, result.n_images, strict=True))
     print_table(f"{len(result.titles)} folds: {parts}", columns, rows)
@@ -92,10 +95,19 @@ def folds(
 
 def _print_source(result: Comparison, source: SourceComparison) -> None:
     from histocyte.apps.cli.output import print_table, say
+    from histocyte.pages.text import estimate_text, p_text
 
     columns = ("score", "A (95 %)", "B (95 %)", "B - A (95 %)", "p", "p, Holm", "images")
     rows = [
-        (d.title, *map(_text, (d.first, d.second, d.difference)), _p(d.p), _p(d.p_holm), str(d.difference.n))
+        (
+            d.title,
+            estimate_text(d.first),
+            estimate_text(d.second),
+            estimate_text(d.difference, sign=True),
+            p_text(d.p),
+            p_text(d.p_holm),
+            str(d.difference.n),
+        )
         for d in source.differences
     ]
     title = (
@@ -105,23 +117,6 @@ def _print_source(result: Comparison, source: SourceComparison) -> None:
     print_table(title, columns, rows)
     for note in source.notes:
         say(note)
-
-
-def _text(score: Estimate) -> str:
-    import math
-
-    interval = "–" if math.isnan(score.low) else f"{score.low:.3f} to {score.high:.3f}"
-    return "–" if math.isnan(score.value) else f"{score.value:.3f} ({interval})"
-
-
-def _figure(value: float) -> str:
-    import math
-
-    return "–" if math.isnan(value) else f"{value:.3f}"
-
-
-def _p(value: float) -> str:
-    return f"{value:.3f}" if value >= 0.001 else f"{value:.1e}"
 
 
 def _listed(keys: Sequence[tuple[str, str]]) -> str:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import math
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from types import MappingProxyType
 
 from histocyte.core.names import some_names
-from histocyte.core.plain_text import as_utf8
 from histocyte.evaluation.image_scores import ImageScores
 from histocyte.evaluation.page.class_plots import plot_confusion, plot_reliability
 from histocyte.evaluation.page.gallery import MEASURE, Gallery, Tile
@@ -24,16 +21,13 @@ from histocyte.evaluation.page.plots import (
 from histocyte.evaluation.page.tiles import TilePicture, class_legend, mistake_legend, picture_of
 from histocyte.evaluation.report import Report
 from histocyte.evaluation.summary import CLASS_SCORES, SCORES, SourceSummary
-from histocyte.files.atomic import write_atomically
 from histocyte.metrics.detection import RADIUS_UM
-from histocyte.pages.drawing import Plot, short_number
-from histocyte.pages.page import check_html
+from histocyte.pages.page import check_html, embedded, write_page
+from histocyte.pages.text import interval_text, number
 from histocyte.statistics.bootstrap import FEW_GROUPS, Estimate
 
 __all__ = ["write_html"]
 
-_BROAD_PX = 700
-"""Wider plots have the whole width of the page, and scroll on a phone."""
 
 _PAIRED = {
     "hovernet": "paired as HoVer-Net does: all by smallest summed distance, far pairs dropped",
@@ -64,25 +58,22 @@ def write_html(
         DiskError: The file could not be written.
     """
     check_html(path)
-    import jinja2
-
     sources = _source_rows(report)
     by_source = {s: [row for row in report.images if row.info.source == s] for s in report.sources}
-    template = resources.files("histocyte.evaluation").joinpath("report.html.jinja").read_text(encoding="utf-8")
-    page = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(template)
-    html = page.render(
+    write_page(
+        path,
+        __package__,
+        "report.html.jinja",
         title=title,
         facts=[*facts.items(), *_settings(report).items()],
         sources=sources,
         ungrouped=any(row["ungrouped"] for row in sources),
         scored=list(report.sources),
         scores=_score_rows(report.sources),
-        overview=[_embedded(p) for p in (plot_sources(report.sources), plot_image_quality(by_source))],
+        overview=[embedded(p) for p in (plot_sources(report.sources), plot_image_quality(by_source))],
         sections=[_section(report, summary, by_source[name]) for name, summary in report.sources.items()],
         gallery=None if gallery is None else _gallery(gallery, report.class_names),
     )
-    with write_atomically(path) as file:
-        file.write(as_utf8(html))
 
 
 def _settings(report: Report) -> dict[str, str]:
@@ -135,7 +126,7 @@ def _section(report: Report, summary: SourceSummary, rows: list[ImageScores]) ->
             }
             for c in summary.classes
         ],
-        "plots": [_embedded(p) for p in plots if p is not None],
+        "plots": [embedded(p) for p in plots if p is not None],
         **_by_image(rows),
     }
 
@@ -154,8 +145,8 @@ def _by_image(rows: list[ImageScores]) -> dict[str, object]:
                 *(getattr(row.info, key) or "–" for key in facts),
                 f"{row.n_truth:,}",
                 f"{row.n_found:,}",
-                *(short_number(float(getattr(row, key)), 3) for key in scores.values()),
-                short_number(float(row.detection.f1), 3),
+                *(number(float(getattr(row, key)), 3) for key in scores.values()),
+                number(float(row.detection.f1), 3),
             ]
             for row in ordered
         ],
@@ -188,11 +179,4 @@ def _without_picture(tiles: Sequence[Tile]) -> str:
 def _cell(e: Estimate | None) -> dict[str, str]:
     if e is None:
         return {"value": "–", "interval": "not scored", "n": "0"}
-    interval = "–" if math.isnan(e.low) else f"{short_number(e.low, 3)} to {short_number(e.high, 3)}"
-    return {"value": short_number(e.value, 3), "interval": interval, "n": f"{e.n:,}"}
-
-
-def _embedded(plot: Plot) -> dict[str, object]:
-    uri = "data:image/svg+xml;base64," + base64.b64encode(plot.svg).decode()
-    broad = plot.width_px > _BROAD_PX
-    return {"uri": uri, "alt": plot.alt, "caption": plot.caption, "width_px": plot.width_px, "broad": broad}
+    return {"value": number(e.value), "interval": interval_text(e), "n": f"{e.n:,}"}

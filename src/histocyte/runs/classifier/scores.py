@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from histocyte.pages.text import estimate_text
 from histocyte.runs.classifier.cells import LabelledCells
 from histocyte.statistics.bootstrap import (
     Estimate,
@@ -98,14 +99,14 @@ class ClassifierScores:
         """Heads and rows: a score a row, each way to tell the classes a column, value (95 % interval); last n."""
         total = f"{sum(self.n_cells):,} cells, {self.n_images} images"
         rows = [
-            [title, *(_cell(getattr(v, key)) for v in self.variants), total]
+            [title, *(estimate_text(getattr(v, key)) for v in self.variants), total]
             for key, title in (("accuracy", "accuracy"), ("macro_f1", "F1, mean"), ("macro_auroc", "AUROC, mean"))
         ]
         for key, title in (("f1", "F1"), ("auroc", "AUROC")):
             for i, name in enumerate(self.class_names):
                 each = [getattr(v, key)[i] for v in self.variants]
                 n = f"{self.n_cells[i]:,} cells, {each[0].n} images"
-                rows.append([f"{title}, {name}", *map(_cell, each), n])
+                rows.append([f"{title}, {name}", *map(estimate_text, each), n])
         return ["score", *(v.name for v in self.variants), "n"], rows
 
     def confusion_table(self) -> tuple[list[str], list[list[str]]]:
@@ -197,9 +198,3 @@ def _confusions(
     """(I, K, K) cells of each image by true and told class."""
     flat = (image * k + types) * k + told
     return np.bincount(flat, minlength=images * k * k).reshape(images, k, k).astype(np.float64)
-
-
-def _cell(e: Estimate) -> str:
-    if math.isnan(e.value):
-        return "–"
-    return f"{e.value:.3f}" + ("" if math.isnan(e.low) else f" ({e.low:.3f} to {e.high:.3f})")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from histocyte.evaluation.compare import Comparison, Difference, SourceComparison
+from histocyte.pages.text import escaped, estimate_text, markdown_table, p_text
 from histocyte.statistics.bootstrap import Estimate
 
 __all__ = ["Cost", "card_json", "card_markdown", "worse_classes"]
@@ -114,8 +115,8 @@ def card_markdown(
         costs: Likewise, the first teacher's first and the student's last.
         notes: Likewise.
     """
-    lines = [f"# {_plain(title)}", "", *(f"- {_plain(key)}: {_plain(value)}" for key, value in facts.items()), ""]
-    lines += [f"> {_plain(note)}\n" for note in notes]
+    lines = [f"# {escaped(title)}", "", *(f"- {escaped(key)}: {escaped(value)}" for key, value in facts.items()), ""]
+    lines += [f"> {escaped(note)}\n" for note in notes]
     for comparison in comparisons:
         lines += _comparison(comparison)
     lines += ["## Cost", "", *_cost_table(costs), ""]
@@ -130,23 +131,23 @@ def card_markdown(
 
 def _comparison(comparison: Comparison) -> list[str]:
     teacher, student = comparison.titles
-    lines = [f"## {_plain(student)} against {_plain(teacher)}", ""]
+    lines = [f"## {escaped(student)} against {escaped(teacher)}", ""]
     worse = worse_classes(comparison)
     classes = any(d.kind == "class" for s in comparison.sources.values() for d in s.differences)
     if classes:
-        verdict = f"worse in {_plain(', '.join(worse))}" if worse else "worse in none"
+        verdict = f"worse in {escaped(', '.join(worse))}" if worse else "worse in none"
         unknown = _untold_classes(comparison)
         if unknown:
-            verdict += f"; without an interval, and so not told: {_plain(', '.join(unknown))}"
+            verdict += f"; without an interval, and so not told: {escaped(', '.join(unknown))}"
         lines += [f"Classes by F1, where the 95 % interval of the paired difference lies below 0: {verdict}.", ""]
     for source in comparison.sources.values():
         lines += [
-            f"### {_plain(source.source)}: {source.n_images} held-out images of {source.n_groups} patients, slides or "
+            f"### {escaped(source.source)}: {source.n_images} held-out images of {source.n_groups} patients, slides or "
             "single images",
             "",
             *_score_table(source, teacher, student),
             "",
-            *(f"{_plain(note)}\n" for note in source.notes),
+            *(f"{escaped(note)}\n" for note in source.notes),
         ]
     return lines
 
@@ -157,16 +158,16 @@ def _score_table(source: SourceComparison, teacher: str, student: str) -> list[s
     for key in _CLASS_SCORES:
         shown += [d for d in source.differences if d.kind == "class" and d.key == key]
     head = ("score", f"{teacher} (95 %)", f"{student} (95 %)", "difference (95 %)", "p", "p, Holm", "images")
-    return _table(head, (_row(d) for d in shown))
+    return markdown_table(head, (_row(d) for d in shown))
 
 
 def _row(d: Difference) -> tuple[str, ...]:
     return (
         d.title,
-        *(_interval(e) for e in (d.first, d.second)),
-        _interval(d.difference, sign="+"),
-        _p(d.p),
-        _p(d.p_holm),
+        *(estimate_text(e) for e in (d.first, d.second)),
+        estimate_text(d.difference, sign=True),
+        p_text(d.p),
+        p_text(d.p_holm),
         str(d.difference.n),
     )
 
@@ -183,30 +184,7 @@ def _cost_table(costs: Mapping[str, Cost]) -> list[str]:
     ran = {str(c.measured["runtime"]) for c in costs.values() if c.measured}
     if ran:
         rows.append(("runtime", [str(c.measured.get("runtime", "–")) for c in costs.values()]))
-    return _table(("", *costs), ((name, *values) for name, values in rows))
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    lines = [head, ["---"] * len(head), *rows]
-    return ["| " + " | ".join(_plain(cell) for cell in line) + " |" for line in lines]
-
-
-def _plain(text: str) -> str:
-    """Names come from files: they may not end a cell, a line or begin a tag."""
-    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
-
-
-def _interval(e: Estimate, *, sign: str = "") -> str:
-    if np.isnan(e.value):
-        return "–"
-    ends = "–" if np.isnan(e.low) else f"{e.low:{sign}.3f} to {e.high:{sign}.3f}"
-    return f"{e.value:{sign}.3f} ({ends})"
-
-
-def _p(value: float) -> str:
-    if np.isnan(value):
-        return "–"
-    return f"{value:.3f}" if value >= 0.001 else f"{value:.1e}"
+    return markdown_table(("", *costs), ((name, *values) for name, values in rows))
 
 
 def _size(count: object) -> str:

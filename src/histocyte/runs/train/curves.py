@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from histocyte.core.errors import InputError, MissingExtraError
 from histocyte.core.plain_text import as_utf8
 from histocyte.files.atomic import write_atomically
-from histocyte.pages.drawing import COLOURS, MUTED, Plot, draw, short, short_number
+from histocyte.pages.drawing import COLOURS, MUTED, Plot, draw, short
+from histocyte.pages.text import number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -120,7 +121,7 @@ def _plot(log: Columns, validation: Columns, png: io.BytesIO) -> Plot:
         "Scores are of single validations on the held-out images, without intervals; the final model's have them."
     )
     last = {name: values[-1] for name, values in {"loss": log["loss"], **scores}.items() if len(values)}
-    said = ", ".join(f"{name} {short_number(float(value), 3)}" for name, value in last.items())
+    said = ", ".join(f"{name} {number(float(value), 3)}" for name, value in last.items())
     alt = f"Curves of a training up to step {int(log['step'][-1]):,}. Last values: {said}."
     return draw(paint, size_in=(7.2, 1.9 * (3 + bool(scores)) + 0.6), alt=alt, caption=caption)
 
@@ -205,7 +206,7 @@ def _facts(run: Path, log: Columns, validation: Columns) -> Sequence[tuple[str, 
     if first is not None and np.isfinite(validation[first]).any():
         best = int(np.nanargmax(validation[first]))
         step, value = int(validation["step"][best]), float(validation[first][best])
-        facts.append(("best validation", f"{first} {short_number(value, 3)} at step {step:,}"))
+        facts.append(("best validation", f"{first} {number(value, 3)} at step {step:,}"))
     if "crops_per_s" in log:
         facts.append(("speed", f"{log['crops_per_s'][-1]:.1f} crops/s"))
     if len(log.get("waited", ())):

@@ -25,7 +25,7 @@ from histocyte.evaluation.image_scores import ImageInfo, score_image
 from histocyte.model.build import build_segmenter
 from histocyte.model.checkpoint import save_model
 from histocyte.recipes.hover_unet import hover_unet
-from histocyte.runs.studies.encoders.page import write_page
+from histocyte.runs.studies.encoders.page import write_study_page
 from histocyte.runs.studies.encoders.plan import (
     Budget,
     Choice,
@@ -273,7 +273,7 @@ def test_the_page_is_whole_by_itself_and_escapes_names(table: Table, tmp_path: P
     settings = {"decoder": "small", "steps": 3, "batch": 1, "crop_px": 64, "mpp": 0.25}
     ready = Ready("<b>uni</b>", "a token", 1500, True, "", "uni")
     failures = [Failure("<script>", "deep", 0, "<img src=x>")]
-    write_page(tmp_path / "study.html", table, plots, failures, [(ready, "histocyte")], settings)
+    write_study_page(tmp_path / "study.html", table, plots, failures, [(ready, "histocyte")], settings)
     text = (tmp_path / "study.html").read_text(encoding="utf-8")
     assert "<script" not in text
     assert "<img src=x>" not in text

@@ -28,7 +28,7 @@ from histocyte.model.spec import ModelSpec
 from histocyte.pipeline import instances_on
 from histocyte.recipes.frozen_encoder import frozen_encoder
 from histocyte.runs.labelled import say_notes, say_unpaired
-from histocyte.runs.studies.encoders.page import write_page
+from histocyte.runs.studies.encoders.page import write_study_page
 from histocyte.runs.studies.encoders.plan import DECODERS, Budget, Choice, Run, pyramid_levels, settings_of, split
 from histocyte.runs.studies.encoders.plots import write_plots
 from histocyte.runs.studies.encoders.run import Failure, Outcome, Parts, check_folder, run_study
@@ -206,7 +206,7 @@ class EncoderStudy:
         self._put("table.csv", table.to_csv())
         self._put("table.md", table.to_markdown(outcome.failures, ready))
         plots = write_plots(table, self.folder) if table.rows else {}
-        write_page(self.folder / "study.html", table, plots, outcome.failures, ready, self.settings)
+        write_study_page(self.folder / "study.html", table, plots, outcome.failures, ready, self.settings)
         return study, table
 
     def command(self, ready: Ready) -> str:

@@ -16,13 +16,14 @@ from histocyte.evaluation.image_json import image_from_json
 from histocyte.evaluation.image_scores import ImageScores
 from histocyte.files.csv_file import csv_text
 from histocyte.files.foreign import foreign_parser
+from histocyte.pages.text import estimate_text, markdown_table
 from histocyte.runs.studies.encoders.run import Failure
 from histocyte.runs.studies.encoders.scores import ALL, SCORES, HeldOut, less, mean_of, over_sets
 from histocyte.runs.studies.encoders.weights import Ready
 from histocyte.statistics.bootstrap import LEAST_GROUPS, Estimate, Statistic, estimate
 from histocyte.training.journal import read_json
 
-__all__ = ["SEEDS", "Row", "Table", "as_text", "read_results", "table_of"]
+__all__ = ["SEEDS", "Row", "Table", "read_results", "table_of"]
 
 SEEDS = (
     "The intervals say how far scores would move with other patients, not with another training: that is in the number "
@@ -143,10 +144,12 @@ class Table:
                 f"{row.facts['encoder_parameters'] / 1e6:.1f}",
                 f"{row.facts['decoder_parameters'] / 1e6:.2f}",
                 f"{row.facts['crops_per_s']:.1f}",
-                *(as_text(row.scores.get(key, {}).get(ALL)) for key in scores),
+                *(estimate_text(row.scores.get(key, {}).get(ALL)) for key in scores),
                 row.of_seeds(),
-                "reference" if (row.label, row.taps) == self.reference else as_text(row.against_reference, signed=True),
-                as_text(row.against_random, signed=True),
+                "reference"
+                if (row.label, row.taps) == self.reference
+                else estimate_text(row.against_reference, sign=True),
+                estimate_text(row.against_random, sign=True),
             )
             for row in self.rows
         ]
@@ -159,16 +162,16 @@ class Table:
             "sets and seeds. M: millions of weights of the "
             "encoder as it is tapped; decoder M: of what is trained, which for taps of one grid includes what spreads "
             "them to a pyramid. crops/s: of the encoder alone.",
-            _markdown(self.header(), self.lines()),
+            "\n".join(markdown_table(self.header(), self.lines())),
         ]
         if failures:
             lines = [(f.label, f.taps, str(f.seed), f.reason) for f in failures]
-            parts += ["Did not run:", _markdown(("encoder", "taps", "seed", "reason"), lines)]
+            parts += ["Did not run:", "\n".join(markdown_table(("encoder", "taps", "seed", "reason"), lines))]
         if ready:
             lines = [(r.label, f"{r.memory_mb / 1000:.1f}", r.missing, f"`{command}`") for r, command in ready]
             parts += [
                 "Ready to run once their weights are here (GB: memory for one 1024 × 1024 px image in float32):",
-                _markdown(("encoder", "GB", "missing", "command"), lines),
+                "\n".join(markdown_table(("encoder", "GB", "missing", "command"), lines)),
             ]
         return "\n\n".join(parts) + "\n"
 
@@ -262,15 +265,6 @@ def _scored(result: Mapping[str, Any], n_classes: int) -> list[ImageScores]:
 NO_INTERVAL = f"with none where fewer than {LEAST_GROUPS} patients, slides or single images are behind a score"
 
 
-def as_text(score: Estimate | None, *, signed: bool = False) -> str:
-    """A score with its interval."""
-    if score is None or math.isnan(score.value):
-        return "–"
-    sign = "+" if signed else ""
-    value = f"{score.value:{sign}.3f}"
-    return value if math.isnan(score.low) else f"{value} [{score.low:{sign}.3f}, {score.high:{sign}.3f}]"
-
-
 def _statistic(
     key: str, seeds: Sequence[Sequence[ImageScores]], held_out: HeldOut, sources: Sequence[str]
 ) -> Statistic | None:
@@ -303,8 +297,3 @@ def _range(seeds: Sequence[Sequence[ImageScores]], held_out: HeldOut) -> tuple[f
 
 def _ends(tapped: Sequence[int]) -> Sequence[int]:
     return tapped if len(tapped) < 2 else (tapped[0], tapped[-1])
-
-
-def _markdown(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    rows = [header, ["---"] * len(header), *lines]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import math
 from dataclasses import fields
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +15,8 @@ from histocyte.core.plain_text import as_utf8
 from histocyte.files.atomic import write_atomically
 from histocyte.files.writable import check_folder
 from histocyte.pages.drawing import COLOURS, Plot, draw, draw_intervals, short, spoken, with_intervals
+from histocyte.pages.page import embedded, write_page
+from histocyte.pages.text import escaped, estimate_text, markdown_table, number
 from histocyte.runs.studies.tokens.probe import GAP_UM, MOST_PER_HALF, PERMUTATIONS
 from histocyte.runs.studies.tokens.study import MapOfTokens, TokenStudy
 from histocyte.statistics.bootstrap import FEW_GROUPS, Estimate
@@ -59,13 +59,13 @@ def write_token_study(study: TokenStudy, folder: Path) -> list[Path]:
     files = {
         "study.json": json.dumps(study_json(study), indent=1, ensure_ascii=False).encode("utf-8", "backslashreplace"),
         "table.md": as_utf8(_markdown(study)),
-        "report.html": as_utf8(_html(study, plots)),
         **{f"{name}.svg": plot.svg for name, plot in plots.items()},
     }
     for name, content in files.items():
         with write_atomically(folder / name) as file:
             file.write(content)
-    return [folder / name for name in files]
+    _write_html(folder / "report.html", study, plots)
+    return [folder / name for name in (*list(files)[:2], "report.html", *list(files)[2:])]
 
 
 def study_json(study: TokenStudy) -> dict[str, Any]:
@@ -91,19 +91,19 @@ def table_of(study: TokenStudy) -> tuple[list[str], list[list[str]]]:
     rows = [
         [
             "AUROC, mean of classes",
-            *(_cell(v.classes.macro) for v in study.variants),
+            *(estimate_text(v.classes.macro) for v in study.variants),
             f"{sum(c.n_scored.values()):,} nuclei, {images}",
         ]
     ]
     for name in c.auroc:
-        cells = [_cell(v.classes.auroc.get(name)) for v in study.variants]
+        cells = [estimate_text(v.classes.auroc.get(name)) for v in study.variants]
         rows.append([f"AUROC, {name}", *cells, f"{c.n_scored[name]:,} nuclei, {c.auroc[name].n} images"])
-    balanced = [_cell(v.classes.balanced_accuracy) for v in study.variants]
+    balanced = [estimate_text(v.classes.balanced_accuracy) for v in study.variants]
     rows.append([f"balanced accuracy (chance {1 / len(c.auroc):.2f})", *balanced, images])
     for axis in ("x", "y"):
-        cells = [_cell(getattr(v.place, axis)) for v in study.variants]
+        cells = [estimate_text(getattr(v.place, axis)) for v in study.variants]
         rows.append([f"place in tile, {axis}: R²", *cells, f"{first.place.n:,} nuclei, {images}"])
-        controls = [_number(getattr(v.place, f"control_{axis}")) for v in study.variants]
+        controls = [number(getattr(v.place, f"control_{axis}")) for v in study.variants]
         rows.append(
             [
                 f"place in tile, {axis}: highest R² of {PERMUTATIONS} shuffles",
@@ -113,9 +113,9 @@ def table_of(study: TokenStudy) -> tuple[list[str], list[list[str]]]:
         )
     if first.image is not None:
         i = first.image
-        cells = [_cell(v.image.accuracy if v.image else None) for v in study.variants]
+        cells = [estimate_text(v.image.accuracy if v.image else None) for v in study.variants]
         rows.append([f"which image: accuracy (chance {i.chance:.3f})", *cells, f"{i.n:,} nuclei, {i.n_images} images"])
-        cells = [_cell(v.image.control if v.image else None) for v in study.variants]
+        cells = [estimate_text(v.image.control if v.image else None) for v in study.variants]
         rows.append(["which image: accuracy, shuffled", *cells, f"{i.n:,} nuclei, {i.n_images} images"])
     return heads, rows
 
@@ -178,11 +178,11 @@ def plot_tokens(study: TokenStudy, picture: MapOfTokens) -> Plot:
 
     def paint(figure: Figure) -> None:
         above, below = figure.subplots(2, 1)
-        for number, name in enumerate(study.class_names, 1):
-            chosen = picture.types == number
+        for code, name in enumerate(study.class_names, 1):
+            chosen = picture.types == code
             if chosen.any():
-                colour = COLOURS[(number - 1) % len(COLOURS)]
-                _dots(above, picture.xy[chosen], colour, _SHAPES[(number - 1) % len(_SHAPES)], short(name))
+                colour = COLOURS[(code - 1) % len(COLOURS)]
+                _dots(above, picture.xy[chosen], colour, _SHAPES[(code - 1) % len(_SHAPES)], short(name))
         above.legend(loc="center left", bbox_to_anchor=(1, 0.5), markerscale=2.5, handletextpad=0.2)
         for i, image in enumerate(images):
             chosen = picture.image == image
@@ -212,56 +212,29 @@ def _dots(axes: Axes, xy: Any, colour: str, shape: str, label: str | None) -> No
 
 def _markdown(study: TokenStudy) -> str:
     heads, rows = table_of(study)
-    lines = [f"# Vectors of nuclei: {_escaped(study.title)}", ""]
-    lines += [f"| {' | '.join(_escaped(h) for h in heads)} |", f"|{'---|' * len(heads)}"]
-    lines += [f"| {' | '.join(_escaped(cell) for cell in row)} |" for row in rows]
-    lines += ["", *(f"- {_escaped(note)}" for note in notes_of(study)), ""]
-    lines += [f"Held out: {', '.join(_escaped(n) for n in study.held_out)}.", ""]
+    lines = [f"# Vectors of nuclei: {escaped(study.title)}", ""]
+    lines += markdown_table(heads, rows)
+    lines += ["", *(f"- {escaped(note)}" for note in notes_of(study)), ""]
+    lines += [f"Held out: {', '.join(escaped(n) for n in study.held_out)}.", ""]
     return "\n".join(lines)
 
 
-def _html(study: TokenStudy, plots: dict[str, Plot]) -> str:
-    import jinja2
-
-    text = resources.files("histocyte.runs.studies.tokens").joinpath("report.html.jinja").read_text(encoding="utf-8")
-    page = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(text)
+def _write_html(path: Path, study: TokenStudy, plots: dict[str, Plot]) -> None:
     heads, rows = table_of(study)
-    pictures = [
-        {
-            "uri": "data:image/svg+xml;base64," + base64.b64encode(plot.svg).decode(),
-            "alt": plot.alt,
-            "caption": plot.caption,
-            "width_px": plot.width_px,
-        }
-        for plot in plots.values()
-    ]
     facts = {k: json.dumps(v) if isinstance(v, dict) else str(v) for k, v in study.facts.items()}
-    return page.render(
+    write_page(
+        path,
+        __package__,
+        "report.html.jinja",
         title=study.title,
         heads=heads,
         rows=rows,
         what=f"Value{with_intervals([v.classes.macro for v in study.variants], ' and 95 % interval')}.",
         notes=notes_of(study),
         held_out=study.held_out,
-        plots=pictures,
+        plots=[embedded(plot) for plot in plots.values()],
         facts=facts,
     )
-
-
-def _cell(e: Estimate | None) -> str:
-    if e is None or math.isnan(e.value):
-        return "–"
-    return _number(e.value) + ("" if math.isnan(e.low) else f" ({_number(e.low)} to {_number(e.high)})")
-
-
-def _number(value: float) -> str:
-    return "–" if math.isnan(value) else f"{round(value, 3) + 0.0:.3f}".replace("-", "−")  # no minus before a zero
-
-
-def _escaped(text: str) -> str:
-    for special in "\\|<>*_`[]":
-        text = text.replace(special, f"\\{special}")
-    return " ".join(text.split())
 
 
 def _plain(value: Any) -> Any:
