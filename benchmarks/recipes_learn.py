@@ -21,7 +21,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from histocyte.core.taxonomy import CONSEP
+from histocyte.core.taxonomies import CONSEP
 from histocyte.datasets.folder import load_folders
 from histocyte.datasets.sample import Sample
 from histocyte.datasets.splits import split_by_group

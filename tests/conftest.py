@@ -15,7 +15,8 @@ import pytest
 from numpy.typing import NDArray
 
 from histocyte.core.cells import Cells
-from histocyte.core.taxonomy import CONSEP, Taxonomy
+from histocyte.core.taxonomies import CONSEP
+from histocyte.core.taxonomy import Taxonomy
 from histocyte.inference.embed import FeatureInfo
 from histocyte.inference.load import Model
 from histocyte.model.spec import ModelSpec, Part

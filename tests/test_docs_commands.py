@@ -16,7 +16,7 @@ import typer.main
 from typer.testing import CliRunner
 
 from histocyte.apps.cli.main import app
-from histocyte.core.taxonomy import CONSEP
+from histocyte.core.taxonomies import CONSEP
 from histocyte.datasets.cards import DATASETS
 from histocyte.inference.load import Model
 from histocyte.testing.perfect import paint_truth

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from histocyte.core.errors import InputError
 from histocyte.core.instances import Labels
-from histocyte.core.taxonomy import CONSEP
+from histocyte.core.taxonomies import CONSEP
 from histocyte.formats.geoparquet import read_cells
 from histocyte.inference.load import Model
 from histocyte.inference.plan import Settings

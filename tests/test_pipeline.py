@@ -13,7 +13,7 @@ import pytest
 from histocyte.core.cells import Cells
 from histocyte.core.errors import ResolutionError
 from histocyte.core.listener import Stopped
-from histocyte.core.taxonomy import CONSEP
+from histocyte.core.taxonomies import CONSEP
 from histocyte.inference.load import Model
 from histocyte.pipeline import Settings, instances_on, segment, segment_image, segment_slide
 from histocyte.slides.array_reader import open_array

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from histocyte.core.cells import Cells
-from histocyte.core.taxonomy import CONSEP
+from histocyte.core.taxonomies import CONSEP
 from histocyte.testing.perfect import paint_truth
 from histocyte.testing.scenes import packed_ellipses
 

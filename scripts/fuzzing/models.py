@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 
 from fuzzing.inputs import MODEL, write_json
 from histocyte.core.errors import InputError
-from histocyte.core.taxonomy import CONSEP
+from histocyte.core.taxonomies import CONSEP
 from histocyte.inference.classifier import ClassifierSpec, Head, load_classifier, save_classifier
 from histocyte.inference.load import RuntimeName, load
 from histocyte.inference.onnx_features import features_in

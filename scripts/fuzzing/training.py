@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from fuzzing.inputs import command, write_json
-from histocyte.core.taxonomy import CONSEP
+from histocyte.core.taxonomies import CONSEP
 from histocyte.datasets.class_list import read_class_list
 from histocyte.datasets.folder import load_folder
 from histocyte.datasets.label_arrays import read_dots

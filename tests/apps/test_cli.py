@@ -16,7 +16,7 @@ from histocyte.apps.cli import demo as demo_command
 from histocyte.core.cells import Cells
 from histocyte.core.errors import InputError
 from histocyte.core.instances import Labels
-from histocyte.core.taxonomy import CONSEP
+from histocyte.core.taxonomies import CONSEP
 from histocyte.testing.pyramid import write_pyramid
 from histocyte.testing.synthetic import SyntheticSlide, paint_tissue
 

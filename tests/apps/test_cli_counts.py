@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from histocyte.apps.cli.counts import counts
 from histocyte.core.cells import Cells
 from histocyte.core.errors import InputError
-from histocyte.core.taxonomy import CONSEP
+from histocyte.core.taxonomies import CONSEP
 from histocyte.formats.geoparquet import write_parquet
 
 APP = typer.Typer()

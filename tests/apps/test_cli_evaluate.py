@@ -17,7 +17,7 @@ from typer.testing import CliRunner, Result
 
 from histocyte.apps.cli.evaluate import evaluate
 from histocyte.core.errors import InputError
-from histocyte.core.taxonomy import CONSEP
+from histocyte.core.taxonomies import CONSEP
 from histocyte.datasets.folder import load_folder
 from histocyte.inference.load import Model
 from histocyte.model.build import build_segmenter

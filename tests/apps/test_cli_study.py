@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 
 from histocyte.apps.cli.study import app
 from histocyte.core.errors import HistocyteError, InputError, ResolutionError, UnknownNameError
-from histocyte.core.taxonomy import CONSEP
+from histocyte.core.taxonomies import CONSEP
 from histocyte.encoders.weights.availability import Availability, Step
 from histocyte.testing.perfect import paint_truth
 from histocyte.testing.scenes import packed_ellipses

@@ -21,7 +21,8 @@ from torch import nn
 
 from histocyte.apps.cli.distil import distil
 from histocyte.core.errors import HistocyteError, InputError, ModelError, UnknownNameError
-from histocyte.core.taxonomy import CONSEP, Taxonomy
+from histocyte.core.taxonomies import CONSEP
+from histocyte.core.taxonomy import Taxonomy
 from histocyte.datasets.sample import Sample
 from histocyte.evaluation.image_json import read_report
 from histocyte.inference.embed import FeatureInfo, FieldFeatures

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from histocyte.apps.cli.main import run
-from histocyte.core.taxonomy import CONSEP
+from histocyte.core.taxonomies import CONSEP
 from histocyte.files.lock import FolderLock
 from histocyte.inference.load import Model
 from histocyte.inference.plan import Settings

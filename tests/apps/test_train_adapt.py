@@ -20,7 +20,7 @@ from torch import nn
 from histocyte.apps.cli.models import export
 from histocyte.apps.cli.train import train
 from histocyte.core.errors import InputError, UnknownNameError
-from histocyte.core.taxonomy import CONSEP
+from histocyte.core.taxonomies import CONSEP
 from histocyte.encoders.networks.timm import TimmViT
 from histocyte.files.lock import FolderLock
 from histocyte.inference.load import load

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from histocyte.apps.cli import main
 from histocyte.apps.cli.train import train
 from histocyte.core.errors import HistocyteError, InputError, UnknownNameError
-from histocyte.core.taxonomy import CONSEP
+from histocyte.core.taxonomies import CONSEP
 from histocyte.datasets.sample import Sample
 from histocyte.encoders.networks.timm import TimmPyramid
 from histocyte.model.checkpoint import read_spec, save_model

@@ -11,7 +11,7 @@ import pytest
 
 from histocyte.apps.cli.train import train
 from histocyte.core.errors import InputError
-from histocyte.core.taxonomy import CONSEP
+from histocyte.core.taxonomies import CONSEP
 from histocyte.inference.load import load
 from histocyte.model.checkpoint import read_spec
 from histocyte.pipeline import segment_image

@@ -12,7 +12,7 @@ import torch
 
 from histocyte.apps.cli.train import train
 from histocyte.core.errors import InputError, ResolutionError, UnknownNameError
-from histocyte.core.taxonomy import CONSEP
+from histocyte.core.taxonomies import CONSEP
 from histocyte.datasets.sample import Sample
 from histocyte.model.checkpoint import load_model, read_spec, save_model
 from histocyte.model.history import History

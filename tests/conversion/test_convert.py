@@ -17,11 +17,11 @@ from typer.testing import CliRunner
 from histocyte.apps.cli.main import app
 from histocyte.conversion.cellvit_names import check_exactly
 from histocyte.conversion.convert import convert
-from histocyte.conversion.facts import MONUSAC, Facts, taxonomy_of
+from histocyte.conversion.facts import Facts
 from histocyte.conversion.file import ForeignFile
 from histocyte.conversion.kinds import KINDS
 from histocyte.core.errors import InputError, ModelError, ResolutionError, UnknownNameError
-from histocyte.core.taxonomy import CONSEP, PANNUKE
+from histocyte.core.taxonomies import CONSEP, MONUSAC, PANNUKE, taxonomy_of
 from histocyte.decoders import hover_branches
 from histocyte.model.build import build_representation, build_segmenter
 from histocyte.model.checkpoint import load_model
@@ -325,5 +325,5 @@ def test_classes_have_a_name_each() -> None:
     assert taxonomy_of(list(CONSEP.names)) == CONSEP
     assert taxonomy_of(["x", "y"]).names == ("x", "y")
     for names in (["a", "a"], ["a", ""]):
-        with pytest.raises(InputError, match="a name each"):
+        with pytest.raises(InputError, match="a name of its own"):
             taxonomy_of(names)

@@ -10,7 +10,8 @@ import pytest
 import histocyte as hc
 from histocyte.core.cells import CELL_FORMATS, Cells
 from histocyte.core.errors import UnknownNameError
-from histocyte.core.taxonomy import CONSEP, CellClass, Taxonomy
+from histocyte.core.taxonomies import CONSEP
+from histocyte.core.taxonomy import CellClass, Taxonomy
 from histocyte.formats.geojson.cells import read_geojson
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from histocyte.core.errors import InputError
-from histocyte.core.taxonomy import CONSEP
+from histocyte.core.taxonomies import CONSEP
 from histocyte.datasets.class_list import read_class_list
 
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from histocyte.core.errors import InputError
-from histocyte.core.taxonomy import CONSEP
+from histocyte.core.taxonomies import CONSEP
 from histocyte.datasets.cards import DATASETS
 from histocyte.datasets.folder import load_folder, load_folders, unpaired
 from histocyte.datasets.sample import Sample

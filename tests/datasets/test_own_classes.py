@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 
 from histocyte.core.errors import InputError
-from histocyte.core.taxonomies import CELLS
-from histocyte.core.taxonomy import CONSEP, NO_CLASSES, CellClass, Taxonomy
-from histocyte.datasets.class_list import taxonomy_of_names
+from histocyte.core.taxonomies import CELLS, CONSEP, taxonomy_of
+from histocyte.core.taxonomy import NO_CLASSES, CellClass, Taxonomy
 from histocyte.datasets.own_classes import (
     classes_to_learn,
     load_for_taxonomy,
@@ -88,12 +87,12 @@ def test_lists_that_differ_and_external_sets_are_refused(tmp_path: Path) -> None
 
 
 def test_classes_go_into_another_list_by_name(tmp_path: Path) -> None:
-    into = taxonomy_of_names("theirs", ["b", "c", "a"])
+    into = taxonomy_of(["b", "c", "a"], name="theirs")
     mine = folder(tmp_path / "mine", ["a", "d", "b"], types=(0, 1, 2, 3))
     (sample,) = load_for_taxonomy([mine], into, mpp=0.25)
     assert sample.types is not None
     assert sample.types.tolist() == [0, 3, 0, 1]
-    (sample,) = load_for_taxonomy([folder(tmp_path / "consep", types=(0, 2, 4))], taxonomy_of_names("x", ["spindle"]))
+    (sample,) = load_for_taxonomy([folder(tmp_path / "consep", types=(0, 2, 4))], taxonomy_of(["spindle"], name="x"))
     assert sample.types is not None
     assert sample.types.tolist() == [0, 0, 1]
     (sample,) = load_for_taxonomy([mine], into, names=["c", "b", "a"], mpp=0.25)
@@ -136,13 +135,13 @@ def test_a_coarser_label_leaves_open_what_a_cell_is(tmp_path: Path) -> None:
 
 def test_types_of_a_folder_without_a_list_are_numbers_of_the_list_asked_for_or_refused(tmp_path: Path) -> None:
     mine = folder(tmp_path / "mine", types=(0, 2, 1))
-    (sample,) = load_to_learn([mine], taxonomy_of_names("own", ["a", "b"]), mpp=0.25)
+    (sample,) = load_to_learn([mine], taxonomy_of(["a", "b"], name="own"), mpp=0.25)
     assert sample.types is not None
     assert sample.types.tolist() == [0, 2, 1]
     with pytest.raises(InputError, match="--classes tumour,stroma"):
         load_to_learn([mine], NO_CLASSES, mpp=0.25)
     with pytest.raises(InputError, match="has the classes x, y, and none of them can be read as one of a, b"):
-        load_to_learn([folder(tmp_path / "third", ["x", "y"])], taxonomy_of_names("own", ["a", "b"]), mpp=0.25)
+        load_to_learn([folder(tmp_path / "third", ["x", "y"])], taxonomy_of(["a", "b"], name="own"), mpp=0.25)
 
 
 def test_regions_of_which_nobody_could_say_what_they_are_are_ignored(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from histocyte.core.cells import Cells
 from histocyte.core.errors import MissingExtraError
-from histocyte.core.taxonomy import CONSEP, Taxonomy
+from histocyte.core.taxonomies import CONSEP
+from histocyte.core.taxonomy import Taxonomy
 
 
 @pytest.fixture

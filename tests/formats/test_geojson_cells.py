@@ -9,7 +9,8 @@ import pytest
 import shapely
 
 from histocyte.core.errors import DiskError, InputError, ResolutionError, UnknownNameError
-from histocyte.core.taxonomy import CONSEP, CellClass, Taxonomy
+from histocyte.core.taxonomies import CONSEP
+from histocyte.core.taxonomy import CellClass, Taxonomy
 from histocyte.formats.geojson.cells import GeoJsonWriter, read_geojson, write_geojson
 
 

@@ -8,7 +8,7 @@ import pytest
 import shapely
 
 from histocyte.core.errors import DiskError, InputError
-from histocyte.core.taxonomy import CONSEP
+from histocyte.core.taxonomies import CONSEP
 from histocyte.formats import geoparquet
 from histocyte.formats.geoparquet import GeoParquetWriter, iter_cells, read_cells, write_parquet
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from histocyte.core.cells import Cells
-from histocyte.core.taxonomy import CONSEP
+from histocyte.core.taxonomies import CONSEP
 from histocyte.formats.wkb import from_wkb, to_wkb
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from histocyte.core.taxonomy import PANNUKE
+from histocyte.core.taxonomies import PANNUKE
 from histocyte.inference import choice
 from histocyte.model.spec import ModelSpec
 from histocyte.recipes.hover_unet import hover_unet

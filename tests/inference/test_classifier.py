@@ -16,7 +16,8 @@ from safetensors.numpy import save
 
 from histocyte.core.errors import InputError, ModelError
 from histocyte.core.instances import Labels
-from histocyte.core.taxonomy import CONSEP, CellClass, Taxonomy
+from histocyte.core.taxonomies import CONSEP
+from histocyte.core.taxonomy import CellClass, Taxonomy
 from histocyte.formats.geoparquet import read_cells
 from histocyte.inference.classifier import (
     CLASSIFIER_KEY,

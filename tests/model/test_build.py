@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from histocyte.core.errors import ModelError, UnknownNameError
-from histocyte.core.taxonomy import CONSEP, Taxonomy
+from histocyte.core.taxonomies import CONSEP
+from histocyte.core.taxonomy import Taxonomy
 from histocyte.model.build import build_segmenter
 from histocyte.model.segmenter import activate
 from histocyte.model.spec import ModelSpec, Part

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from histocyte.core.errors import InputError, ModelError
-from histocyte.core.taxonomy import CONSEP
+from histocyte.core.taxonomies import CONSEP
 from histocyte.encoders.weights.fingerprint import encoder_sha256, tensor_sha256
 from histocyte.model.adapters import add_adapters, merge_adapters
 from histocyte.model.build import build_segmenter

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from histocyte.core.errors import InputError, UnknownNameError
-from histocyte.core.taxonomy import CONSEP, Taxonomy
+from histocyte.core.taxonomies import CONSEP
+from histocyte.core.taxonomy import Taxonomy
 from histocyte.encoders.catalog.find import CARDS
 from histocyte.model.build import build_representation, build_segmenter
 from histocyte.model.spec import ModelSpec, Part

@@ -8,7 +8,8 @@ import torch
 
 from histocyte.core.instances import Labels
 from histocyte.core.maps import split_maps
-from histocyte.core.taxonomy import CONSEP, Taxonomy
+from histocyte.core.taxonomies import CONSEP
+from histocyte.core.taxonomy import Taxonomy
 from histocyte.model.build import build_representation, build_segmenter
 from histocyte.model.segmenter import activate
 from histocyte.model.spec import ModelSpec

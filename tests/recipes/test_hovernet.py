@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from histocyte.core.errors import InputError, UnknownNameError
-from histocyte.core.taxonomy import CONSEP, Taxonomy
+from histocyte.core.taxonomies import CONSEP
+from histocyte.core.taxonomy import Taxonomy
 from histocyte.decoders.hover_branches import HoverBranches
 from histocyte.encoders.networks import hovernet as hovernet_encoder
 from histocyte.encoders.networks.hovernet import HoverNetEncoder, mirror

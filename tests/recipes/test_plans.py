@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from histocyte.core.errors import InputError, UnknownNameError
-from histocyte.core.taxonomy import CONSEP
+from histocyte.core.taxonomies import CONSEP
 from histocyte.datasets.sample import Sample
 from histocyte.model.build import build_representation, build_segmenter
 from histocyte.recipes.plans import PLANS, find_plan

@@ -21,7 +21,7 @@ import tifffile
 
 from histocyte.core.errors import DiskError, InputError, ResolutionError, SlideError
 from histocyte.core.instances import Labels
-from histocyte.core.taxonomy import CONSEP
+from histocyte.core.taxonomies import CONSEP
 from histocyte.counts.count import count_cells
 from histocyte.datasets.sample import Sample
 from histocyte.evaluation.files.pairs import true_images

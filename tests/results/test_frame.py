@@ -12,7 +12,7 @@ import pytest
 import shapely
 
 from histocyte import pipeline
-from histocyte.core.taxonomy import CONSEP
+from histocyte.core.taxonomies import CONSEP
 from histocyte.counts.count import count_cells
 from histocyte.formats.foreign.open import open_cells
 from histocyte.formats.geojson.cells import read_geojson

@@ -16,7 +16,7 @@ import pytest
 
 from histocyte.core.errors import InputError
 from histocyte.core.listener import Stopped
-from histocyte.core.taxonomy import CONSEP
+from histocyte.core.taxonomies import CONSEP
 from histocyte.formats.geoparquet import read_cells
 from histocyte.inference.load import Model
 from histocyte.pipeline import Settings

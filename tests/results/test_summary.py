@@ -7,7 +7,7 @@ import pytest
 import shapely
 
 from histocyte.core.errors import InputError
-from histocyte.core.taxonomy import CONSEP
+from histocyte.core.taxonomies import CONSEP
 from histocyte.results.summary import Summary
 
 

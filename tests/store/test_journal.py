@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from histocyte.core.cells import Cells
 from histocyte.core.errors import DiskError, InputError
-from histocyte.core.taxonomy import CONSEP, Taxonomy
+from histocyte.core.taxonomies import CONSEP
+from histocyte.core.taxonomy import Taxonomy
 from histocyte.store.journal import Journal
 from histocyte.store.table import pack, unpack
 
@@ -221,7 +222,7 @@ import sys, numpy as np
 from pathlib import Path
 from histocyte.store.journal import Journal
 from histocyte.core.cells import Cells
-from histocyte.core.taxonomy import CONSEP
+from histocyte.core.taxonomies import CONSEP
 journal = Journal.open(Path(sys.argv[1]), signature={"a": 1})
 journal.append(0, Cells.empty(CONSEP, 0.25), np.zeros(0, bool), {})
 print("held", flush=True)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from histocyte.core.blocks import BlockGrid
 from histocyte.core.cells import Cells
-from histocyte.core.taxonomy import CONSEP
+from histocyte.core.taxonomies import CONSEP
 from histocyte.store.hilbert import hilbert_index
 from histocyte.store.journal import StoredBlock
 from histocyte.store.settle import settle

@@ -5,7 +5,8 @@ import pytest
 
 from histocyte.core.instances import Labels
 from histocyte.core.maps import split_maps
-from histocyte.core.taxonomy import CONSEP, Taxonomy
+from histocyte.core.taxonomies import CONSEP
+from histocyte.core.taxonomy import Taxonomy
 from histocyte.representations.hover import Hover
 from histocyte.testing.perfect import PerfectModel, paint_truth
 from histocyte.testing.scenes import SCENES, scene

@@ -6,7 +6,7 @@ import pytest
 from scipy import ndimage
 
 from histocyte.core.errors import ResolutionError
-from histocyte.core.taxonomy import CONSEP
+from histocyte.core.taxonomies import CONSEP
 from histocyte.testing.synthetic import SyntheticSlide, paint_tissue
 
 

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from histocyte.core.errors import InputError, ModelError
-from histocyte.core.taxonomy import CONSEP
+from histocyte.core.taxonomies import CONSEP
 from histocyte.datasets.sample import Sample
 from histocyte.decoders.blocks import conv_block
 from histocyte.decoders.heads import PointwiseHeads

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from histocyte.core.taxonomy import CONSEP
+from histocyte.core.taxonomies import CONSEP
 from histocyte.datasets.augment.steps import Augmentation
 from histocyte.datasets.sample import Sample
 from histocyte.recipes.plan import Crops

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from histocyte.core.errors import DiskError, InputError
 from histocyte.core.instances import Instances, Labels
 from histocyte.core.maps import decoded_maps
-from histocyte.core.taxonomy import CONSEP
+from histocyte.core.taxonomies import CONSEP
 from histocyte.datasets.augment.steps import Augmentation, noise
 from histocyte.datasets.sample import Sample
 from histocyte.datasets.unlabelled import list_unlabelled

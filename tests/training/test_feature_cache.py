@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from histocyte.core.errors import DiskError, InputError
-from histocyte.core.taxonomy import CONSEP
+from histocyte.core.taxonomies import CONSEP
 from histocyte.datasets.sample import Sample
 from histocyte.encoders.protocol import Features
 from histocyte.model.build import build_segmenter

@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import load_file
 
 from histocyte.core.errors import InputError, ModelError
-from histocyte.core.taxonomy import CONSEP
+from histocyte.core.taxonomies import CONSEP
 from histocyte.datasets.sample import Sample
 from histocyte.model.build import build_segmenter
 from histocyte.model.spec import ModelSpec

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from histocyte.core.errors import DiskError, InputError, UnknownNameError
-from histocyte.core.taxonomy import CONSEP
+from histocyte.core.taxonomies import CONSEP
 from histocyte.datasets.sample import Sample
 from histocyte.model.build import build_segmenter
 from histocyte.model.spec import ModelSpec

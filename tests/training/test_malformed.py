@@ -14,7 +14,7 @@ import torch
 from safetensors.numpy import save_file
 
 from histocyte.core.instances import Instances, Labels
-from histocyte.core.taxonomy import CONSEP
+from histocyte.core.taxonomies import CONSEP
 from histocyte.datasets.augment.steps import Augmentation
 from histocyte.datasets.folder import load_folder
 from histocyte.datasets.name_list import named_samples, read_name_list

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch import distributed as dist
 
 from histocyte.core.errors import InputError
-from histocyte.core.taxonomy import CONSEP
+from histocyte.core.taxonomies import CONSEP
 from histocyte.datasets.sample import Sample
 from histocyte.model.build import build_segmenter
 from histocyte.recipes.hover_unet import hover_unet

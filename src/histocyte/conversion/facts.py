@@ -10,26 +10,10 @@ from typing import Any
 from histocyte.conversion.file import ForeignFile
 from histocyte.core.errors import InputError
 from histocyte.core.geometry import check_mpp
-from histocyte.core.taxonomy import CONSEP, PANNUKE, CellClass, Taxonomy
-from histocyte.recipes.cellvit import PANNUKE_TISSUES
+from histocyte.core.taxonomies import PANNUKE, PANNUKE_TISSUES, taxonomy_of
+from histocyte.core.taxonomy import NO_CLASSES, Taxonomy
 
-__all__ = ["MONUSAC", "Facts", "taxonomy_of"]
-
-MONUSAC = Taxonomy(
-    "monusac",
-    (
-        CellClass("epithelial", (233, 79, 55)),
-        CellClass("lymphocyte", (46, 196, 92)),
-        CellClass("macrophage", (150, 90, 200)),
-        CellClass("neutrophil", (240, 200, 40)),
-    ),
-)
-"""MoNuSAC's four classes in the order of its usual conversions (Verma et al. 2021, doi 10.1109/TMI.2021.3085712)."""
-
-_COLOURS = (
-    *((233, 79, 55), (46, 196, 92), (45, 114, 217), (240, 200, 40), (245, 140, 50), (150, 90, 200)),
-    *((60, 190, 200), (220, 110, 180), (120, 120, 120), (140, 160, 40)),
-)
+__all__ = ["Facts"]
 
 
 @dataclass(slots=True)
@@ -102,7 +86,7 @@ class Facts:
                 )
             return self.taxonomy
         if not count:
-            return Taxonomy("none", ())
+            return NO_CLASSES
         stated = _by_number(self.file.setting("dataset_config", "nuclei_types"), 1)
         if len(stated) == count:
             return taxonomy_of(stated)
@@ -134,17 +118,3 @@ def _by_number(numbered: Any, start: int) -> list[str]:
         return []
     listed = [names[number] for number in sorted(names) if number >= start]
     return listed if sorted(n for n in names if n >= start) == list(range(start, start + len(listed))) else []
-
-
-def taxonomy_of(names: Sequence[str]) -> Taxonomy:
-    """The taxonomy with these names in this order: a known one, or one with colours of its own.
-
-    Raises:
-        InputError: A name that is empty or given twice.
-    """
-    if len(set(names)) < len(names) or not all(names):
-        raise InputError(f"Classes need a name each, and no two the same; given were: {', '.join(names)}.")
-    for known in (PANNUKE, CONSEP, MONUSAC):
-        if tuple(names) == known.names:
-            return known
-    return Taxonomy("own", tuple(CellClass(name, _COLOURS[i % len(_COLOURS)]) for i, name in enumerate(names)))

@@ -13,9 +13,9 @@ from histocyte.conversion.cellvit import (
     star_cellvit_spec,
     star_cellvit_weights,
 )
-from histocyte.conversion.facts import MONUSAC, Facts
+from histocyte.conversion.facts import Facts
 from histocyte.conversion.hovernet_names import hovernet_weights
-from histocyte.core.taxonomy import CONSEP
+from histocyte.core.taxonomies import CONSEP, MONUSAC
 from histocyte.model.spec import ModelSpec
 from histocyte.recipes.hovernet import hovernet
 

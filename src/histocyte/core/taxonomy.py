@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from histocyte.core.errors import ContentError, InputError
 
-__all__ = ["CONSEP", "MOST_CLASSES", "NO_CLASSES", "PANNUKE", "CellClass", "Taxonomy"]
+__all__ = ["MOST_CLASSES", "NO_CLASSES", "CellClass", "Taxonomy"]
 
 MOST_CLASSES = 255
 """Label files hold a cell's type in a byte, 0 for an unknown one."""
@@ -117,26 +117,3 @@ def _colour(value: Sequence[Any]) -> tuple[int, int, int]:
 
 NO_CLASSES = Taxonomy("none", ())
 """Of a model that finds and outlines cells only."""
-
-CONSEP = Taxonomy(
-    "consep",
-    (
-        CellClass("other", (160, 160, 160)),
-        CellClass("inflammatory", (46, 196, 92)),
-        CellClass("epithelial", (233, 79, 55)),
-        CellClass("spindle", (45, 114, 217)),
-    ),
-)
-"""The four merged classes of CoNSeP (Graham et al. 2019, HoVer-Net §4.1)."""
-
-PANNUKE = Taxonomy(
-    "pannuke",
-    (
-        CellClass("neoplastic", (233, 79, 55)),
-        CellClass("inflammatory", (46, 196, 92)),
-        CellClass("connective", (45, 114, 217)),
-        CellClass("dead", (240, 200, 40)),
-        CellClass("epithelial", (245, 140, 50)),
-    ),
-)
-"""The five classes of PanNuke, in the order of its masks (Gamper et al. 2020, arXiv 2003.10778)."""

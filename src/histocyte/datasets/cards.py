@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from histocyte.core.taxonomies import BRCA_M2C, CRCHISTO, MONUSAC
-from histocyte.core.taxonomy import CONSEP, Taxonomy
+from histocyte.core.taxonomies import BRCA_M2C, CONSEP, CRCHISTO, MONUSAC
+from histocyte.core.taxonomy import Taxonomy
 
 __all__ = ["DATASETS", "DatasetCard"]
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from histocyte.core.errors import ContentError, InputError
+from histocyte.core.errors import InputError
 from histocyte.core.geometry import MPP_MAX, MPP_MIN
-from histocyte.core.taxonomy import CellClass, Taxonomy
+from histocyte.core.taxonomies import taxonomy_of
+from histocyte.core.taxonomy import Taxonomy
 from histocyte.files.foreign import foreign_parser
 
 __all__ = [
@@ -23,38 +23,10 @@ __all__ = [
     "read_class_list",
     "stated_resolution",
     "states_classes",
-    "taxonomy_of_names",
 ]
 
 CLASSES_FILE = "classes.json"
 MPP_KEY = "mpp"
-
-COLOURS = (
-    (233, 79, 55),
-    (46, 196, 92),
-    (45, 114, 217),
-    (240, 200, 40),
-    (160, 90, 200),
-    (245, 140, 50),
-    (40, 190, 200),
-    (230, 100, 170),
-    (130, 90, 60),
-    (160, 160, 160),
-)
-"""Of classes whose file names none, in their order and then again."""
-
-
-def taxonomy_of_names(name: str, classes: Sequence[str]) -> Taxonomy:
-    """A taxonomy with colours for classes that have names alone.
-
-    Raises:
-        ContentError: No name, an empty one, or one twice.
-    """
-    clean = [c.strip() for c in classes]
-    if not clean or not all(clean) or len(set(clean)) < len(clean):
-        raise ContentError(f"'{', '.join(clean)}' is no list of classes: each needs a name of its own.")
-    return Taxonomy(name, tuple(CellClass(c, COLOURS[i % len(COLOURS)]) for i, c in enumerate(clean)))
-
 
 _FORM = '{"1": "tumour", "2": "stroma"}'
 
@@ -128,4 +100,4 @@ def read_class_list(path: Path, name: str) -> Taxonomy:
     if not isinstance(data, list) or not all(isinstance(text, str) for text in data):
         raise InputError(f"'{path}' is no list of classes. Needed: {form}, with the codes from 1 without a gap.")
     with _list_of_classes(path):
-        return taxonomy_of_names(name, data)
+        return taxonomy_of(data, name=name)

@@ -16,15 +16,14 @@ from numpy.typing import NDArray
 
 from histocyte.core.errors import InputError
 from histocyte.core.geometry import check_mpp
-from histocyte.core.taxonomies import readings
-from histocyte.core.taxonomy import CONSEP, Taxonomy
+from histocyte.core.taxonomies import CONSEP, readings, taxonomy_of
+from histocyte.core.taxonomy import Taxonomy
 from histocyte.datasets.cards import DATASETS, DatasetCard
 from histocyte.datasets.class_list import (
     CLASSES_FILE,
     read_class_list,
     stated_resolution,
     states_classes,
-    taxonomy_of_names,
 )
 from histocyte.datasets.dots import painted_dots
 from histocyte.datasets.image_table import ImageTable
@@ -115,7 +114,7 @@ def labelled_card(
         raise InputError(f"There is no folder '{folder}'. Pass a folder with NAME.webp/.png and NAME.npz pairs.")
     card = card_for(folder, mpp=mpp, option=option)
     if names is not None:
-        return replace(card, taxonomy=taxonomy_of_names(card.name, names))
+        return replace(card, taxonomy=taxonomy_of(names, name=card.name))
     path = folder / CLASSES_FILE
     if card.taxonomy is None and path.is_file() and states_classes(path):
         return replace(card, taxonomy=read_class_list(folder / CLASSES_FILE, card.name))

@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from histocyte.core.errors import InputError
-from histocyte.core.taxonomies import TAXONOMIES, readings
+from histocyte.core.taxonomies import TAXONOMIES, asked_list, readings
 from histocyte.core.taxonomy import Taxonomy
 from histocyte.datasets.cards import DATASETS
-from histocyte.datasets.class_list import CLASSES_FILE, taxonomy_of_names
+from histocyte.datasets.class_list import CLASSES_FILE
 from histocyte.datasets.folder import has_types, labelled_card, load_folder, refuse_twice
 from histocyte.datasets.sample import Sample
 
@@ -31,10 +31,11 @@ def classes_to_learn(
         The list; None where no folder has classes and none are asked for.
 
     Raises:
+        UnknownNameError: One word is asked for that is no list.
         InputError: Folders with different lists and none asked for, or what `labelled_card` refuses.
     """
     if classes is not None:
-        return TAXONOMIES.get(classes.strip()) or taxonomy_of_names("own", classes.split(","))
+        return asked_list(classes)
     found: dict[str, Taxonomy] = {}
     for folder in folders:
         card = labelled_card(Path(folder), mpp=mpp)

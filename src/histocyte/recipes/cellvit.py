@@ -5,18 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from histocyte.core.taxonomy import PANNUKE, Taxonomy
+from histocyte.core.taxonomies import PANNUKE, PANNUKE_TISSUES
+from histocyte.core.taxonomy import Taxonomy
 from histocyte.model.spec import ModelSpec, Part
 from histocyte.recipes.encoder import RGB, card_of, normalisation
 from histocyte.recipes.fitting import fitting_part
 
-__all__ = ["PANNUKE_TISSUES", "cellvit"]
-
-PANNUKE_TISSUES = (
-    *("adrenal gland", "bile duct", "bladder", "breast", "cervix", "colon", "esophagus", "head and neck", "kidney"),
-    *("liver", "lung", "ovarian", "pancreatic", "prostate", "skin", "stomach", "testis", "thyroid", "uterus"),
-)
-"""PanNuke's 19 tissues, in the order of CellViT's tissue head."""
+__all__ = ["cellvit"]
 
 
 def cellvit(

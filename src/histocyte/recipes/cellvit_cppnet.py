@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from histocyte.core.taxonomy import PANNUKE, Taxonomy
+from histocyte.core.taxonomies import PANNUKE
+from histocyte.core.taxonomy import Taxonomy
 from histocyte.model.spec import ModelSpec, Part
 from histocyte.recipes.cellvit_stardist import cellvit_stardist
 

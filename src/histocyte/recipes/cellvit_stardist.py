@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from histocyte.core.taxonomy import PANNUKE, Taxonomy
+from histocyte.core.taxonomies import PANNUKE, PANNUKE_TISSUES
+from histocyte.core.taxonomy import Taxonomy
 from histocyte.model.spec import ModelSpec
-from histocyte.recipes.cellvit import PANNUKE_TISSUES, cellvit
+from histocyte.recipes.cellvit import cellvit
 from histocyte.recipes.fitting import fitting_part
 
 __all__ = ["cellvit_stardist"]

@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from histocyte.core.taxonomy import CONSEP, Taxonomy
+from histocyte.core.taxonomies import CONSEP
+from histocyte.core.taxonomy import Taxonomy
 from histocyte.encoders.catalog.card import EncoderCard
 from histocyte.encoders.catalog.find import find_card
 from histocyte.model.spec import ModelSpec, Part

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Literal
 
 from histocyte.core.errors import InputError, UnknownNameError
-from histocyte.core.taxonomy import PANNUKE, Taxonomy
+from histocyte.core.taxonomies import PANNUKE
+from histocyte.core.taxonomy import Taxonomy
 from histocyte.encoders.catalog.find import find_card
 from histocyte.model.spec import ModelSpec
 from histocyte.recipes.cisca import cisca_spec

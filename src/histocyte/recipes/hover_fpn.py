@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from histocyte.core.taxonomy import CONSEP, Taxonomy
+from histocyte.core.taxonomies import CONSEP
+from histocyte.core.taxonomy import Taxonomy
 from histocyte.model.spec import ModelSpec, Part
 from histocyte.recipes.encoder import normalised, pyramid_part
 from histocyte.recipes.fitting import fitting_part

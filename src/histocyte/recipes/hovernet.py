@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 from histocyte.core.errors import UnknownNameError
-from histocyte.core.taxonomy import PANNUKE, Taxonomy
+from histocyte.core.taxonomies import PANNUKE
+from histocyte.core.taxonomy import Taxonomy
 from histocyte.model.spec import ModelSpec, Part
 from histocyte.recipes.fitting import fitting_part
 

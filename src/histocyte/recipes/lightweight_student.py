@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from histocyte.core.taxonomies import REFINED
 from histocyte.core.taxonomy import Taxonomy
 from histocyte.model.spec import ModelSpec, Part
 from histocyte.recipes.encoder import normalised, pyramid_part
 from histocyte.recipes.fitting import fitting_part
-from histocyte.recipes.lightweight_teacher import REFINED
 
 __all__ = ["lightweight_student"]
 

@@ -6,27 +6,13 @@ import re
 from collections.abc import Sequence
 
 from histocyte.core.errors import InputError
-from histocyte.core.taxonomy import CellClass, Taxonomy
+from histocyte.core.taxonomies import REFINED
+from histocyte.core.taxonomy import Taxonomy
 from histocyte.model.spec import ModelSpec, Part
 from histocyte.recipes.encoder import card_of, normalised
 from histocyte.recipes.fitting import fitting_part
 
-__all__ = ["REFINED", "lightweight_teacher"]
-
-REFINED = Taxonomy(
-    "pannuke-monusac-refined",
-    (
-        CellClass("neoplastic", (255, 0, 0)),
-        CellClass("lymphocyte", (0, 255, 0)),
-        CellClass("connective", (0, 0, 255)),
-        CellClass("dead", (0, 0, 0)),
-        CellClass("epithelial", (255, 255, 0)),
-        CellClass("macrophage", (255, 165, 0)),
-        CellClass("neutrophil", (0, 255, 255)),
-    ),
-)
-"""The seven classes of PanNuke and MoNuSAC relabelled by each other (Shvetsov et al. 2025), in their order and colours.
-"""
+__all__ = ["lightweight_teacher"]
 
 _WIDTHS = (256, 128, 312)
 """CellViT's for encoders narrower than 512; in those for wider ones the decoder is far larger than published."""

@@ -37,7 +37,7 @@ class SyntheticSlide:
 
     Attributes:
         image: (H, W, 3) uint8 RGB.
-        labels: Every nucleus; types in the order of `core.taxonomy.CONSEP` (other, inflammatory, epithelial, spindle).
+        labels: Every nucleus; types in the order of `core.taxonomies.CONSEP`: other, inflammatory, epithelial, spindle.
         mpp: Resolution, µm/px.
     """
 

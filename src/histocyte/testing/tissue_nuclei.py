@@ -14,7 +14,7 @@ from histocyte.testing.tissue_plan import Gland, TissuePlan, at
 __all__ = ["EPITHELIAL", "INFLAMMATORY", "OTHER", "SPINDLE", "Nuclei", "draw_labels", "place_nuclei", "walk_outline"]
 
 OTHER, INFLAMMATORY, EPITHELIAL, SPINDLE = 1, 2, 3, 4
-"""Types in the order of `core.taxonomy.CONSEP`."""
+"""Types in the order of `core.taxonomies.CONSEP`."""
 
 _ROUGHNESS = {OTHER: 0.09, INFLAMMATORY: 0.035, EPITHELIAL: 0.035, SPINDLE: 0.05}
 _OUTLINE_POINTS = 28

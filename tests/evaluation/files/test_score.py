@@ -14,7 +14,7 @@ from histocyte.core.errors import InputError
 from histocyte.core.instances import Instances, Labels
 from histocyte.core.labels import clean_instances, instance_statistics
 from histocyte.core.outlines import trace_outlines
-from histocyte.core.taxonomy import CONSEP
+from histocyte.core.taxonomies import CONSEP
 from histocyte.datasets.sample import Sample
 from histocyte.evaluation.files.classes import ClassMap
 from histocyte.evaluation.files.pairs import class_names_of, pair_files, true_images

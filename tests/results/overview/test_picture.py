@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from histocyte.core.cells import Cells
 from histocyte.core.geometry import Box
-from histocyte.core.taxonomy import CONSEP, Taxonomy
+from histocyte.core.taxonomies import CONSEP
+from histocyte.core.taxonomy import Taxonomy
 from histocyte.results.overview.cells import draw_cells, style_for
 from histocyte.results.overview.lettering import Page, round_length_um, width_of, wrapped
 from histocyte.results.overview.picture import draw_overview

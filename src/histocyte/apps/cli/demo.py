@@ -120,7 +120,7 @@ def _score_classes(
     """
     import numpy as np
 
-    from histocyte.core.taxonomy import CONSEP
+    from histocyte.core.taxonomies import CONSEP
 
     types = truth.labels.types
     assert types is not None

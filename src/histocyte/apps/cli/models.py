@@ -91,7 +91,9 @@ def convert(
     ] = None,
     kind: Annotated[str | None, typer.Option(help="What it is, where its weights' names do not tell.")] = None,
     mpp: Annotated[float | None, typer.Option(help="µm/px it was trained at, where the file does not say.")] = None,
-    classes: Annotated[str | None, typer.Option(help="Names of its cell classes in order: a,b,c.")] = None,
+    classes: Annotated[
+        str | None, typer.Option(help="Names of its cell classes in order (a,b,c), or a list known by name (pannuke).")
+    ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the model.")] = None,
     own_decoding: Annotated[
         bool, typer.Option("--own-decoding", help="Read the maps as histocyte does, not as the publishers do.")
@@ -112,10 +114,10 @@ def convert(
         raise InputError(f"A model file ends in .safetensors, '{target}' does not.")
     require("torch", extra="torch")
     from histocyte.conversion.convert import convert as convert_checkpoint
-    from histocyte.conversion.facts import taxonomy_of
+    from histocyte.core.taxonomies import asked_list
     from histocyte.model.checkpoint import save_model
 
-    taxonomy = None if classes is None else taxonomy_of([c.strip() for c in classes.split(",")])
+    taxonomy = None if classes is None else asked_list(classes)
     spec, weights = convert_checkpoint(file, kind=kind, taxonomy=taxonomy, mpp=mpp, name=name, compat=not own_decoding)
     save_model(target, spec, weights)
     converted = spec.training["converted"]

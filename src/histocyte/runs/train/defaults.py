@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from histocyte.core.errors import InputError
-from histocyte.core.taxonomy import CONSEP, Taxonomy
+from histocyte.core.taxonomies import CONSEP
+from histocyte.core.taxonomy import Taxonomy
 from histocyte.datasets.augment.cellvit import cellvit_augmentation, flips
 from histocyte.datasets.augment.cisca import cisca_augmentation
 from histocyte.datasets.augment.steps import (

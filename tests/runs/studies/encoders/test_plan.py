@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 
 from histocyte.core.errors import InputError, UnknownNameError
 from histocyte.core.instances import Instances
-from histocyte.core.taxonomy import CONSEP
+from histocyte.core.taxonomies import CONSEP
 from histocyte.datasets.sample import Sample
 from histocyte.encoders.catalog.find import CARDS, find_card
 from histocyte.evaluation.image_json import image_to_json

@@ -17,7 +17,7 @@ import torch
 from sklearn.metrics import balanced_accuracy_score, r2_score, roc_auc_score
 
 from histocyte.core.errors import InputError
-from histocyte.core.taxonomy import CONSEP
+from histocyte.core.taxonomies import CONSEP
 from histocyte.datasets.sample import Sample
 from histocyte.inference.encoder_runtime import encoder_runtime
 from histocyte.inference.torch_runtime import TorchRuntime

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from histocyte.core.listener import SILENT, Listener, in_turn
-from histocyte.core.taxonomy import CONSEP
+from histocyte.core.taxonomies import CONSEP
 from histocyte.core.version import __version__
 from histocyte.datasets.folder import load_folders
 from histocyte.datasets.sample import Sample

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from histocyte.core.errors import InputError, ModelError, UnknownNameError, require
-from histocyte.core.taxonomy import CONSEP, Taxonomy
+from histocyte.core.taxonomies import CONSEP
+from histocyte.core.taxonomy import Taxonomy
 from histocyte.model.history import History
 from histocyte.model.spec import ModelSpec, Part
 
