@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from itertools import combinations, product
+from pathlib import Path
 
 import pytest
 
+from histocyte.apps.cli.train import train
 from histocyte.core.errors import ContentError, UnknownNameError
 from histocyte.core.taxonomies import (
     _KINDS,
@@ -14,6 +18,7 @@ from histocyte.core.taxonomies import (
     CONIC,
     CONSEP,
     CONSEP_7,
+    LISTS,
     MONUSAC,
     NUCLS_SUPER,
     PANNUKE,
@@ -129,3 +134,12 @@ def test_what_is_asked_for_is_a_list_by_its_name_or_names() -> None:
 def test_classes_by_name_have_the_colours_of_a_known_list_or_of_their_order() -> None:
     assert taxonomy_of(list(PANNUKE.names), name="mine") is PANNUKE
     assert len({c.colour for c in taxonomy_of([f"class {i}" for i in range(10)]).classes}) == 10
+
+
+def test_users_can_see_the_lists() -> None:
+    root = Path(__file__).parents[2]
+    page = (root / "docs" / "training.md").read_text(encoding="utf-8")
+    rows = [f"| `{name}` | {', '.join(taxonomy.names)} | {of} |" for name, (taxonomy, of) in LISTS.items()]
+    assert "| list | classes | of |\n|---|---|---|\n" + "\n".join(rows) + "\n\n" in page
+    described = str(inspect.signature(train).parameters["classes"].annotation)
+    assert not [name for name in TAXONOMIES if name not in re.findall(r"\w+", described)]

@@ -92,7 +92,7 @@ def convert(
     kind: Annotated[str | None, typer.Option(help="What it is, where its weights' names do not tell.")] = None,
     mpp: Annotated[float | None, typer.Option(help="µm/px it was trained at, where the file does not say.")] = None,
     classes: Annotated[
-        str | None, typer.Option(help="Names of its cell classes in order (a,b,c), or a list known by name (pannuke).")
+        str | None, typer.Option(help="Its cell classes in order, a,b,c, or a list known by name, e.g. pannuke.")
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the model.")] = None,
     own_decoding: Annotated[

@@ -145,8 +145,9 @@ def train(
         str | None,
         typer.Option(
             metavar="LIST",
-            help="Classes of cells to tell apart, with commas between them, or a list known by name, e.g. cells: "
-            "epithelial, lymphocyte, macrophage, neutrophil, stromal, other. Those of the data where not given.",
+            help="Cell classes to tell apart, with commas between them, or a list known by name: cells (epithelial, "
+            "lymphocyte, macrophage, neutrophil, stromal, other), pannuke, refined, monusac, consep, consep7, conic, "
+            "nucls_main, nucls_super, puma, puma3, brca_m2c, crchisto, cytodark0. Those of the data where not given.",
         ),
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the model: my-model where not given.")] = None,
