@@ -18,7 +18,7 @@ NEED_TORCH = (
     "histocyte.runs.distil.result",
     "histocyte.runs.distil.run",
     "histocyte.runs.distil.teacher",
-    "histocyte.runs.studies.encoders.study",
+    "histocyte.runs.studies.encoders.",
     "histocyte.runs.train.options",
     "histocyte.runs.train.data",
     "histocyte.runs.train.result",

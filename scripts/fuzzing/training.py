@@ -100,12 +100,12 @@ def training_run(folder: Path) -> None:
 
 def go_on(folder: Path) -> None:
     """What is read before a run goes on."""
+    from histocyte.runs.folder import RunFolder
     from histocyte.training.environment import record_environment
-    from histocyte.training.images import check_same_images
     from histocyte.training.journal import Table
     from histocyte.training.options import check_same_recipe, check_same_run
 
-    check_same_images(folder, IMAGES)
+    RunFolder(folder).settle_images(IMAGES)
     check_same_recipe(folder, recipe().to_json())
     for name in ("log.csv", "validation.csv"):
         Table(folder / name).cut(4)

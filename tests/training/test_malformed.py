@@ -25,6 +25,7 @@ from histocyte.inference.classifier import ClassifierSpec, Head, load_classifier
 from histocyte.model.build import build_segmenter
 from histocyte.model.spec import ModelSpec, Part
 from histocyte.recipes.plan import Crops
+from histocyte.runs.folder import RunFolder
 from histocyte.runs.studies.encoders.plan import Choice, Run
 from histocyte.runs.studies.encoders.run import check_folder
 from histocyte.runs.studies.encoders.table import read_results, table_of
@@ -51,7 +52,6 @@ from histocyte.training.ema import WeightAverage
 from histocyte.training.environment import record_environment
 from histocyte.training.feature_cache import FeatureCache
 from histocyte.training.fit import TrainingOptions, fit
-from histocyte.training.images import check_same_images
 from histocyte.training.journal import Table, steps_done
 from histocyte.training.optimiser import make_optimiser
 from histocyte.training.options import check_same_recipe, check_same_run
@@ -100,7 +100,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         facts=recipe.further(),
         stop=lambda: True,
     )
-    check_same_images(folder, {"learnt": {"own": {"s0": "print"}}, "held_out": {}, "left_out": {}})
+    RunFolder(folder).settle_images({"learnt": {"own": {"s0": "print"}}, "held_out": {}, "left_out": {}})
     return folder
 
 
@@ -139,7 +139,7 @@ def test_files_of_a_run_that_goes_on(run: Path, tmp_path: Path) -> None:
             "same run": lambda: check_same_run(tmp_path, OPTIONS, {"a": 1.0}),
             "batch": lambda: batch_of_run(tmp_path),
         },
-        "data.json": {"same images": lambda: check_same_images(tmp_path, names)},
+        "data.json": {"same images": lambda: RunFolder(tmp_path).settle_images(names)},
         "recipe.json": {
             "same recipe": lambda: check_same_recipe(tmp_path, recipe),
             "read": lambda: ResolvedRecipe.read(tmp_path / "recipe.json"),

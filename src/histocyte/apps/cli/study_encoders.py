@@ -81,7 +81,8 @@ def encoders(
         require(module, extra="study")
     from histocyte.apps.cli.listeners import people
     from histocyte.apps.cli.output import print_json, print_table, say
-    from histocyte.apps.cli.stopping import ending_with_a_word
+    from histocyte.apps.cli.stopping import Stopping, ending_with_a_word
+    from histocyte.core.listener import Stopped
     from histocyte.encoders.catalog.find import find_card
     from histocyte.runs.studies.encoders.plan import Budget, parse_encoders, parse_normalisations, plan_runs
     from histocyte.runs.studies.encoders.study import EncoderStudy
@@ -111,7 +112,11 @@ def encoders(
         study = EncoderStudy(
             out, budget, data, data_mpp=data_mpp, device=device, threads=threads, listener=people(), fixed=bool(crop_px)
         )
-        outcome = study.run(runs, reference=reference, keep_features=keep_features)
+        with Stopping(once_asked=True) as stopping:
+            try:
+                outcome = study.run(runs, reference=reference, keep_features=keep_features, stop=stopping.asked)
+            except Stopped as stopped:
+                raise stopping.end(str(stopped)) from None
         found, table = study.write(outcome, reference=reference, replicates=replicates)
     if as_json:
         print_json(found)

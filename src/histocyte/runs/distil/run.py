@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import nn
@@ -14,8 +13,6 @@ from torch import nn
 from histocyte.core.errors import InputError
 from histocyte.core.listener import SILENT, Listener, Stop, Stopped, never
 from histocyte.datasets.augment.steps import Augmentation, dihedral
-from histocyte.files.atomic import write_atomically
-from histocyte.files.lock import FolderLock
 from histocyte.inference.cpus import available_cpus
 from histocyte.inference.load import Model
 from histocyte.inference.torch_runtime import TorchRuntime, pick_device
@@ -28,6 +25,7 @@ from histocyte.recipes.registry import way_to_adapt
 from histocyte.runs.distil.data import DistilData
 from histocyte.runs.distil.result import DistilResult, score
 from histocyte.runs.distil.teacher import Source, ask_of
+from histocyte.runs.folder import RunFolder
 from histocyte.runs.train.batch import batch_of_run, suitable_batch
 from histocyte.runs.train.curves import Curves
 from histocyte.runs.train.defaults import SHARES, augmentation, origin, start
@@ -43,10 +41,11 @@ from histocyte.training.distil.losses import (
     loss_weights,
 )
 from histocyte.training.fit import TrainingOptions, fit, prepare
-from histocyte.training.journal import read_json, steps_done
 from histocyte.training.state import load_moving, load_weights
 
 __all__ = ["DistilRun", "DistilSettings"]
+
+_IDENTITY = "distil.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +106,7 @@ class DistilRun:
                 f"Crops of {settings.crop_px} px do not fit this student, which takes steps of {student.multiple} px. "
                 f"Take a multiple of that: --crop-px {nearest}."
             )
-        self.listener = listener
+        self.listener, self.here = listener, RunFolder(folder)
         self.folder, self.sources, self.spec, self.data, self.settings = folder, teachers, student, data, settings
         self.teachers = [source.teacher for source in teachers]
         self.lessons: Lessons = lessons_of(student, [t.spec for t in self.teachers], way=settings.way)
@@ -137,7 +136,7 @@ class DistilRun:
             InputError: The run's folder holds one that was taught otherwise.
             DiskError: They do not fit.
         """
-        self._refuse_another_run()
+        self.here.check(_IDENTITY, self._identity())
         fields = [*self.data.labelled, *self.data.extra]
         cache = TeacherCache(folder or self.folder / "teachers", most_bytes=most_bytes)
         every, still = cache.bytes_needed(self.teachers, fields)
@@ -187,9 +186,8 @@ class DistilRun:
             validate_every=validate_every,
             device=str(self.device),
         )
-        with FolderLock(self.folder):
-            with write_atomically(self.folder / "distil.json") as file:
-                file.write(json.dumps(self._refuse_another_run(), indent=2).encode())
+        with self.here.held():
+            self.here.settle(_IDENTITY, self._identity())
             self._fit(model, self._sampler(cache, grid), options, stop)
         drop_projection(model)
         return self._write(model.eval(), steps)
@@ -221,10 +219,9 @@ class DistilRun:
         )
         curves.draw(now=True)
         if stop():
-            reached = steps_done(self.folder)
+            reached = self.here.steps_done
             raise Stopped(f"The state of step {reached:,} of {options.steps:,} is in '{self.folder}'")
-        best = self.folder / "best.safetensors"
-        load_moving(model, load_weights(best), fixed, where=best)
+        load_moving(model, load_weights(self.here.best), fixed, where=self.here.best)
 
     def _sampler(self, cache: TeacherCache, grid: int) -> DistilSampler:
         colour = Augmentation([step for step in augmentation().steps if step[1] is not dihedral])
@@ -246,25 +243,15 @@ class DistilRun:
         theirs = self.teachers[0].feature_shape[1] * self.teachers[0].spec.mpp / self.spec.mpp
         return max(1, round(self.settings.crop_px / max(theirs, encoder.info.strides[-1])))
 
-    def _refuse_another_run(self) -> dict[str, Any]:
+    def _identity(self) -> dict[str, object]:
         """What makes this run what it is: another way of teaching, other teachers or other images make another."""
-        path = self.folder / "distil.json"
-        mine = {
+        return {
             "teachers": [{"name": t.spec.name, "sha256": t.sha256, "views": t.views} for t in self.teachers],
             "lessons": asdict(self.lessons),
             "settings": asdict(self.settings),
             "images": self.data.sha256(),
             "student": self.spec.with_changes(name="").model_dump(mode="json", exclude={"histocyte"}),
         }
-        mine = cast(dict[str, Any], json.loads(json.dumps(mine)))
-        if path.exists():
-            theirs = read_json(path)
-            other = [key for key, value in mine.items() if theirs.get(key) != value]
-            if other:
-                raise InputError(
-                    f"'{self.folder}' holds a run with other {', '.join(other)}. Use the same, or another folder."
-                )
-        return mine
 
     def _validate(self, network: nn.Module) -> dict[str, float]:
         """Mean bPQ over the held-out images of the sets that part touching nuclei, and each set's own scores."""
@@ -293,7 +280,7 @@ class DistilRun:
         )
         description = f"A student of {', '.join(t.name for t in taught)}."
         self.spec = self.spec.with_changes(description=description, licence=licence_of(self.spec))
-        path = self.folder / "model.safetensors"
+        path = self.here.model
         save_model(path, self.spec, model.state_dict())
         return path
 

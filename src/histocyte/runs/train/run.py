@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -17,7 +16,6 @@ from histocyte.core.listener import SILENT, Listener, Stop, Stopped, in_turn, ne
 from histocyte.encoders.weights.fingerprint import tensor_sha256
 from histocyte.evaluation.protocol import evaluate
 from histocyte.evaluation.report import Report
-from histocyte.files.lock import FolderLock
 from histocyte.inference.cpus import available_cpus
 from histocyte.inference.load import Model
 from histocyte.inference.torch_runtime import TorchRuntime, pick_device
@@ -30,6 +28,7 @@ from histocyte.pipeline import instances_on
 from histocyte.recipes.plan import TrainingPlan
 from histocyte.recipes.plans import OURS, find_plan
 from histocyte.recipes.registry import RECIPES
+from histocyte.runs.folder import RunFolder
 from histocyte.runs.labelled import say_notes, say_unpaired
 from histocyte.runs.train.batch import batch_of_run, suitable_batch
 from histocyte.runs.train.curves import Curves
@@ -42,8 +41,6 @@ from histocyte.runs.train.start import Start
 from histocyte.training.crops import BatchSource, CropSampler
 from histocyte.training.feature_cache import CachedSampler, FeatureCache
 from histocyte.training.fit import TrainingOptions, fit, prepare
-from histocyte.training.images import check_same_images
-from histocyte.training.journal import steps_done
 from histocyte.training.ranks import joined, launched
 from histocyte.training.state import load_moving, load_weights
 from histocyte.training.terms import TISSUE_TERM
@@ -178,8 +175,9 @@ class TrainingRun:
             given["batch"] = given.get("batch") or self._batch(sampler.crop_px)
             options = training_options(self.spec, self.plan, sampler, self.ways, **given)
         options = replace(options, device=str(self.device))
-        with joined(self.device) as self.ranks, FolderLock(self.folder) if self.ranks.leads else nullcontext():
-            check_same_images(self.folder, self.data.images, write=self.ranks.leads)
+        here = RunFolder(self.folder)
+        with joined(self.device) as self.ranks, here.held(leads=self.ranks.leads):
+            here.settle_images(self.data.images, write=self.ranks.leads)
             self._fit(model, sampler, options, stop)
 
     def _settle_crops(self, sampler: CropSampler) -> None:
@@ -243,11 +241,11 @@ class TrainingRun:
         if not self.ranks.leads:
             return
         curves.draw(now=True)
-        reached = steps_done(self.folder)
+        here = RunFolder(self.folder)
+        reached = here.steps_done
         if stop():
             raise Stopped(f"The state of step {reached:,} of {options.steps:,} is in '{self.folder}'")
-        best = self.folder / "best.safetensors"
-        load_moving(model, load_weights(best), fixed, where=best)
+        load_moving(model, load_weights(here.best), fixed, where=here.best)
         self._finish(model, reached, published if self._leaves_out else None, stop)
 
     @property
@@ -269,7 +267,7 @@ class TrainingRun:
         """Features of the crops, made by the first process; one training at a time makes any in a folder."""
         if not self.ranks.leads:
             self.ranks.wait()
-        with FolderLock(folder) if self.ranks.leads else nullcontext():
+        with RunFolder(folder).held(leads=self.ranks.leads):
             count = options.cached_crops
             cache = FeatureCache(folder, model, self.spec, crops, device=self.device)
             needed = cache.bytes_needed(count)
@@ -316,5 +314,4 @@ class TrainingRun:
         how = {"steps": steps, "seed": self.seed, "adapt": self.ways.how, "plan": self.plan_name}
         spec = finished_spec(self.spec, self.beginning, self.data, scores=scores, how=how)
         weights = model.state_dict() if delta is None else delta
-        path = self.folder / "model.safetensors"
-        write_result(path, spec, weights, delta=delta is not None, listener=self.listener)
+        write_result(RunFolder(self.folder).model, spec, weights, delta=delta is not None, listener=self.listener)

@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 
 from histocyte.core.errors import InputError, UnknownNameError
 from histocyte.core.instances import Instances
+from histocyte.core.listener import Stopped
 from histocyte.core.taxonomies import CONSEP
 from histocyte.datasets.sample import Sample
 from histocyte.encoders.catalog.find import CARDS, find_card
@@ -25,6 +26,7 @@ from histocyte.evaluation.image_scores import ImageInfo, score_image
 from histocyte.model.build import build_segmenter
 from histocyte.model.checkpoint import save_model
 from histocyte.recipes.hover_unet import hover_unet
+from histocyte.runs.studies.encoders.network import starting_network, study_spec
 from histocyte.runs.studies.encoders.page import write_study_page
 from histocyte.runs.studies.encoders.plan import (
     Budget,
@@ -40,7 +42,6 @@ from histocyte.runs.studies.encoders.plan import (
 from histocyte.runs.studies.encoders.plots import write_plots
 from histocyte.runs.studies.encoders.run import Failure, check_folder, run_study
 from histocyte.runs.studies.encoders.scores import ALL
-from histocyte.runs.studies.encoders.study import study_parts, study_spec
 from histocyte.runs.studies.encoders.table import Table, read_results, table_of
 from histocyte.runs.studies.encoders.weights import Ready, check_unseen, lacking_weights
 from histocyte.testing.perfect import paint_truth
@@ -295,8 +296,7 @@ def test_controls_are_in_the_legend_where_there_are_some(table: Table, tmp_path:
 def study(folder: Path, runs: list[Run], **options: Any) -> Any:
     training, held_out = [sample(0)], [sample(1), sample(2)]
     check_folder(folder, settings_of(BUDGET, training, held_out), runs)
-    parts = options.pop("parts", study_parts(BUDGET, "cpu"))
-    return run_study(runs, parts, BUDGET, training, held_out, CONSEP.names, folder, **options)
+    return run_study(runs, BUDGET, training, held_out, CONSEP.names, folder, **options)
 
 
 def scores(folder: Path) -> list[Mapping[str, Any]]:
@@ -345,19 +345,27 @@ def test_an_interrupted_study_goes_on_and_ends_in_the_same_scores(
     assert scores(tmp_path) == scores(undisturbed)
 
 
-def test_a_failing_encoder_stops_no_other_and_is_tried_again(tmp_path: Path) -> None:
-    parts = study_parts(BUDGET, "cpu")
+def test_a_study_told_to_stop_is_no_failure_and_goes_on(undisturbed: Path, tmp_path: Path) -> None:
+    runs, asked = plan_runs([CONTROL], ("shallow",), (0, 1)), iter([False, True])
+    with pytest.raises(Stopped, match=r"^The training of resnet10t \(random\) is at step 1, in"):
+        study(tmp_path, runs, stop=lambda: next(asked, True))
+    assert not list(tmp_path.glob("runs/*/result.json"))
+    assert study(tmp_path, runs).failures == []
+    assert scores(tmp_path) == scores(undisturbed)
 
-    def network(spec: Any, choice: Choice, seed: int) -> Any:
+
+def test_a_failing_encoder_stops_no_other_and_is_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def network(spec: Any, choice: Choice, *, seed: int) -> Any:
         if spec.encoder.options["depths"] == [0, 1, 2, 3]:
             raise RuntimeError("out of\nmemory")
-        return parts.network(spec, choice, seed)
+        return starting_network(spec, choice, seed=seed)
+
+    monkeypatch.setattr("histocyte.runs.studies.encoders.run.starting_network", network)
 
     runs = plan_runs([Choice("no-such-encoder", random=True), CONTROL], ("shallow", "deep"), (0,))
     told: list[str] = []
     outcome = study(
         *(tmp_path, runs),
-        parts=replace(parts, network=network),
         on_run=lambda run, what, why: told.append(what),
     )
     assert told[1::2] == ["failed", "failed", "failed", "done"]

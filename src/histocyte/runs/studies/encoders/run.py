@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from histocyte.core.errors import HistocyteError, InputError
+from histocyte.core.listener import Stop, Stopped, never
 from histocyte.datasets.sample import Sample
 from histocyte.encoders.catalog.card import EncoderCard
 from histocyte.encoders.catalog.find import find_card
 from histocyte.evaluation.image_json import image_to_json
 from histocyte.evaluation.image_scores import ImageInfo, ImageScores, score_image
-from histocyte.evaluation.protocol import Predictor
-from histocyte.files.atomic import write_atomically
-from histocyte.runs.studies.encoders.plan import Budget, Choice, Run
+from histocyte.model.segmenter import Segmenter
+from histocyte.runs.folder import RunFolder
+from histocyte.runs.studies.encoders.network import (
+    crops_per_second,
+    predictor,
+    starting_network,
+    study_sampler,
+    study_spec,
+)
+from histocyte.runs.studies.encoders.plan import Budget, Run
 from histocyte.runs.studies.encoders.weights import (
     Ready,
     check_same_weights,
@@ -26,40 +33,20 @@ from histocyte.runs.studies.encoders.weights import (
     lacking_weights,
     weights_sha256,
 )
-from histocyte.training.journal import difference, read_json
+from histocyte.runs.train.defaults import with_fitting_sides
+from histocyte.training.crops import Batch
+from histocyte.training.feature_cache import CachedSampler, FeatureCache
+from histocyte.training.fit import TrainingOptions, fit, prepare
+from histocyte.training.state import load_moving, load_weights
 
-if TYPE_CHECKING:
-    from histocyte.model.segmenter import Segmenter
-    from histocyte.model.spec import ModelSpec
-    from histocyte.training.crops import Batch, CropSampler
-    from histocyte.training.feature_cache import CachedSampler
+__all__ = ["Failure", "Outcome", "check_folder", "run_study", "study_order"]
 
-__all__ = ["Failure", "Outcome", "Parts", "check_folder", "run_study"]
-
+_SETTINGS = "settings.json"
 _SEED_STRIDE = 10**6
 """Passes over the crops between two seeds' orders of them; no run takes as many."""
 
 Progress = Callable[[str, int, int], None]
 """What is done, how much of it, of how much."""
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What the floors above lend: recipes and the pipeline.
-
-    Attributes:
-        spec: Card and taps → the model's spec.
-        network: Spec, weights and seed → the network with its starting weights.
-        sampler: Spec and training images → what draws the crops; the same crops for every encoder.
-        predictor: Spec and network → instances on an image.
-        crops_per_second: Of the encoder alone, measured.
-    """
-
-    spec: Callable[[EncoderCard, str], ModelSpec]
-    network: Callable[[ModelSpec, Choice, int], Segmenter]
-    sampler: Callable[[ModelSpec, Sequence[Sample]], CropSampler]
-    predictor: Callable[[ModelSpec, Segmenter], Predictor]
-    crops_per_second: Callable[[Segmenter], float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,46 +68,45 @@ class Outcome:
     done: int = 0
 
 
-def check_folder(
+def study_order(
     folder: Path, settings: dict[str, Any], runs: Sequence[Run], *, reference: str | None = None
 ) -> list[tuple[str, str]]:
-    """Begin or go on with the study in a folder.
+    """Label and taps of all runs of the study in a folder, in the order in which they were first asked for.
 
     Args:
-        folder: Of the study.
+        folder: Of the study; nothing in it is changed.
         settings: The same for all its runs.
         runs: Asked for now.
         reference: Label of the encoder that others are to be compared with; the first where None.
 
-    Returns:
-        Label and taps of all its runs, in the order in which they were first asked for.
-
     Raises:
         InputError: It holds a study with other settings, or no run is of the reference.
     """
-    path = folder / "settings.json"
-    settings = json.loads(json.dumps(settings))
-    order: list[tuple[str, str]] = []
-    if path.exists():
-        stored = read_json(path)
-        theirs, there = stored.get("settings"), _order(stored.get("order"))
-        if not isinstance(theirs, dict) or there is None:
-            raise InputError(f"'{path}' is damaged: it names no settings or no runs. Use another folder.")
-        other = [
-            key if isinstance(value, dict) or "sha256" in key else difference(key, theirs.get(key), value)
-            for key, value in settings.items()
-            if theirs.get(key) != value
-        ]
-        if other:
-            raise InputError(
-                f"'{folder}' holds a study with other settings ({', '.join(other)}). Use them, or another folder."
-            )
+    here, order = RunFolder(folder, "study"), list[tuple[str, str]]()
+    if (stored := here.stored(_SETTINGS)) is not None:
+        there = _order(stored.get("order"))
+        if not isinstance(stored.get("settings"), dict) or there is None:
+            raise InputError(f"'{folder / _SETTINGS}' is damaged: it names no settings or no runs. Use another folder.")
+        here.refuse_another(stored["settings"], settings)
         order = there
     order = list(dict.fromkeys([*order, *((run.choice.label, run.taps) for run in runs)]))
     labels = list(dict.fromkeys(label for label, _ in order))
     if reference is not None and reference not in labels:
         raise InputError(f"No encoder here is the reference '{reference}'. There is: {', '.join(labels)}.")
-    _write_json(path, {"settings": settings, "order": order})
+    return order
+
+
+def check_folder(
+    folder: Path, settings: dict[str, Any], runs: Sequence[Run], *, reference: str | None = None
+) -> list[tuple[str, str]]:
+    """Begin or go on with the study in a folder: `study_order`, written down.
+
+    Raises:
+        InputError: It holds a study with other settings, or no run is of the reference.
+        DiskError: It cannot be written.
+    """
+    order = study_order(folder, settings, runs, reference=reference)
+    RunFolder(folder).write(_SETTINGS, {"settings": settings, "order": order})
     return order
 
 
@@ -138,7 +124,6 @@ def _is_text(value: object) -> bool:
 
 def run_study(
     runs: Sequence[Run],
-    parts: Parts,
     budget: Budget,
     training: Sequence[Sample],
     held_out: Sequence[Sample],
@@ -149,12 +134,12 @@ def run_study(
     keep_features: bool = False,
     progress: Progress | None = None,
     on_run: Callable[[Run, str, str], None] | None = None,
+    stop: Stop = never,
 ) -> Outcome:
     """Do every run that is not done; one that fails is listed with its reason and stops no other.
 
     Args:
         runs: In the order of `plan_runs`.
-        parts: What builds and predicts.
         budget: The same for all.
         training: Images to train on.
         held_out: Images to score.
@@ -165,10 +150,16 @@ def run_study(
         progress: Called within a run.
         on_run: Called before each run with "begins", and after with "done", "failed", "ready" or "there"; the last is
             the reason of a failure.
+        stop: Looked at between runs, and within them between two steps.
+
+    Raises:
+        Stopped: Told to; the same call goes on.
     """
     outcome, say = Outcome(), on_run or (lambda run, what, why: None)
     lacking: dict[str, Ready | None] = {}
     for number, run in enumerate(runs):
+        if stop():
+            raise Stopped(f"{outcome.done} of {len(runs)} runs in '{folder}' are done")
         say(run, "begins", "")
         label, place = run.choice.label, folder / "runs" / run.key
         try:
@@ -186,8 +177,10 @@ def run_study(
                 say(run, "ready", "")
                 continue
             check_unseen(run.choice, held_out)
-            one = _OneRun(run, card, parts, budget, folder, device, progress or (lambda what, done, total: None))
-            _write_json(place / "result.json", one.result(training, held_out, class_names))
+            one = _OneRun(run, card, budget, folder, device, progress or (lambda what, done, total: None), stop)
+            RunFolder(place).write("result.json", one.result(training, held_out, class_names))
+        except Stopped:
+            raise
         except Exception as error:  # noqa: BLE001 (whatever an encoder throws is its finding, not the study's end)
             reason = str(error) if isinstance(error, HistocyteError) else f"{type(error).__name__}: {error}"
             reason = " ".join(reason.split())
@@ -206,11 +199,18 @@ class _OneRun:
     """One training and its scores."""
 
     def __init__(
-        self, run: Run, card: EncoderCard, parts: Parts, budget: Budget, folder: Path, device: str, progress: Progress
+        self,
+        run: Run,
+        card: EncoderCard,
+        budget: Budget,
+        folder: Path,
+        device: str,
+        progress: Progress,
+        stop: Stop,
     ) -> None:
-        self.run, self.card, self.parts, self.budget = run, card, parts, budget
-        self.folder, self.device, self.progress = folder, device, progress
-        self.spec = parts.spec(card, run.taps)
+        self.run, self.card, self.budget = run, card, budget
+        self.folder, self.device, self.progress, self.stop = folder, device, progress, stop
+        self.spec = with_fitting_sides(study_spec(card, run.taps, budget))
         if run.choice.normalisation is not None:
             mean, std = run.choice.normalisation
             self.spec = self.spec.with_changes(mean=(mean,) * 3, std=(std,) * 3)
@@ -219,7 +219,7 @@ class _OneRun:
         self, training: Sequence[Sample], held_out: Sequence[Sample], class_names: Sequence[str]
     ) -> dict[str, Any]:
         """Train, score, and say it all in plain values."""
-        network = self.parts.network(self.spec, self.run.choice, self.run.seed)
+        network = starting_network(self.spec, self.run.choice, seed=self.run.seed)
         clock = [time.perf_counter()]
         sampler, crop_bytes = self._features(network, training)
         clock.append(time.perf_counter())
@@ -240,7 +240,7 @@ class _OneRun:
             "tapped_what": "blocks" if "taps" in options else "levels",
             "encoder_parameters": sum(p.numel() for p in network.encoder.parameters()),
             "decoder_parameters": sum(p.numel() for n, p in network.named_parameters() if not n.startswith("encoder.")),
-            "crops_per_s": round(self.parts.crops_per_second(network), 3),
+            "crops_per_s": round(crops_per_second(network, self.budget.crop_px, self.device), 3),
             "feature_bytes_per_crop": crop_bytes,
             "licence": self.card.licence,
             "seconds": dict(zip(("features", "training", "scoring"), seconds, strict=True)),
@@ -248,13 +248,11 @@ class _OneRun:
         }
 
     def _features(self, network: Segmenter, training: Sequence[Sample]) -> tuple[_Reordered, int]:
-        from histocyte.training.feature_cache import FeatureCache
-
         cache = FeatureCache(
             self.folder / "features" / self.run.features_key,
             network,
             self.spec,
-            self.parts.sampler(self.spec, training),
+            study_sampler(self.spec, training, self.budget),
             device=self.device,
         )
         filled = cache.fill(
@@ -263,10 +261,6 @@ class _OneRun:
         return _Reordered(filled, self.run.seed), cache.crop_bytes
 
     def _fit(self, network: Segmenter, sampler: _Reordered) -> None:
-
-        from histocyte.training.fit import TrainingOptions, fit, prepare
-        from histocyte.training.state import load_moving, load_weights
-
         budget = self.budget
         options = TrainingOptions(
             steps=budget.steps,
@@ -287,15 +281,22 @@ class _OneRun:
             fixed=fixed,
             validate=lambda _: {"bpq": 0.0},
             progress=lambda step, _: self.progress("steps", step, budget.steps),
+            stop=self.stop,
         )
+        self._look(f"The training of {self.run.choice.label} is at step {RunFolder(place).steps_done:,}")
         load_moving(network, load_weights(place / "best.safetensors"), fixed, where=place / "best.safetensors")
+
+    def _look(self, stands: str) -> None:
+        if self.stop():
+            raise Stopped(f"{stands}, in '{self.folder}'")
 
     def _score(
         self, network: Segmenter, held_out: Sequence[Sample], class_names: Sequence[str]
     ) -> Iterator[ImageScores]:
-        predict = self.parts.predictor(self.spec, network.eval())
+        predict = predictor(self.spec, network.eval(), device=self.device)
         for number, sample in enumerate(held_out):
             self.progress("images", number, len(held_out))
+            self._look(f"{self.run.choice.label} is trained and still to be scored")
             info = ImageInfo(sample.name, sample.source, sample.group, sample.mpp)
             yield score_image(sample.labels, predict(sample.image, sample.mpp), info, n_classes=len(class_names))
 
@@ -310,8 +311,3 @@ class _Reordered:
         # Whole passes further on, so that every crop still comes once before any comes again.
         first = self.seed * _SEED_STRIDE * self.cached.crops
         return self.cached.batches(first + start, first + stop, size)
-
-
-def _write_json(path: Path, data: Any) -> None:
-    with write_atomically(path) as file:
-        file.write(json.dumps(data, indent=1, ensure_ascii=False).encode("utf-8", "backslashreplace"))

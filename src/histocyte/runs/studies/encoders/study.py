@@ -1,126 +1,34 @@
-"""An encoder study at work: recipes and pipeline lent to it, progress told, results written."""
+"""An encoder study at work: images parted, every run done, results written."""
 
 from __future__ import annotations
 
 import json
 import shlex
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from histocyte.core.listener import SILENT, Listener, in_turn
+from histocyte.core.listener import SILENT, Listener, Stop, in_turn, never
 from histocyte.core.taxonomies import CONSEP
 from histocyte.core.version import __version__
 from histocyte.datasets.folder import load_folders
-from histocyte.datasets.sample import Sample
-from histocyte.encoders.catalog.card import EncoderCard
-from histocyte.evaluation.protocol import Predictor
 from histocyte.files.atomic import write_atomically
 from histocyte.inference.cpus import available_cpus
-from histocyte.inference.load import Model
-from histocyte.inference.torch_runtime import TorchRuntime, pick_device
-from histocyte.model.build import build_representation
-from histocyte.model.segmenter import Segmenter
-from histocyte.model.spec import ModelSpec
-from histocyte.pipeline import instances_on
-from histocyte.recipes.frozen_encoder import frozen_encoder
+from histocyte.inference.torch_runtime import pick_device
+from histocyte.runs.folder import RunFolder
 from histocyte.runs.labelled import say_notes, say_unpaired
 from histocyte.runs.studies.encoders.page import write_study_page
-from histocyte.runs.studies.encoders.plan import DECODERS, Budget, Choice, Run, pyramid_levels, settings_of, split
+from histocyte.runs.studies.encoders.plan import Budget, Run, settings_of, split
 from histocyte.runs.studies.encoders.plots import write_plots
-from histocyte.runs.studies.encoders.run import Failure, Outcome, Parts, check_folder, run_study
+from histocyte.runs.studies.encoders.run import Failure, Outcome, check_folder, run_study, study_order
 from histocyte.runs.studies.encoders.scores import SCORES
 from histocyte.runs.studies.encoders.table import Table, read_results, table_of
 from histocyte.runs.studies.encoders.weights import Ready
-from histocyte.runs.train.defaults import SHARES, augmentation, start, with_fitting_sides
-from histocyte.training.crops import CropSampler, held_px
+from histocyte.training.crops import held_px
 
-__all__ = ["EncoderStudy", "study_parts", "study_spec"]
-
-_CONTROL_SEED = 0
-"""Of a control's random weights: the same whatever the decoder's seed, so that its features are made once."""
-_TILE_PX, _MARGIN_PX = 512, 32
-
-
-def study_spec(card: EncoderCard, taps: str, budget: Budget) -> ModelSpec:
-    """The `frozen_encoder` recipe with the study's taps and decoder.
-
-    Args:
-        card: Of the encoder.
-        taps: Of a vision transformer, blocks (`recipes.frozen_encoder.tapped_blocks`); of a pyramid, levels
-            (`evaluation.study_encoders.pyramid_levels`).
-        budget: Resolution and decoder.
-    """
-    sizes = DECODERS[budget.decoder]
-    if card.facts.depth is None:
-        spec = frozen_encoder(card.name, taxonomy=CONSEP, mpp=budget.mpp)
-        levels = pyramid_levels(card, taps)
-        all_levels = list(card.options.get("depths", range(4)))
-        coarsest = card.facts.strides[all_levels.index(levels[-1])]
-        options = {**spec.encoder.options, "depths": list(levels)}
-    else:
-        spec = frozen_encoder(card.name, taps=taps, taxonomy=CONSEP, mpp=budget.mpp)  # type: ignore[arg-type]
-        coarsest, options = card.facts.strides[-1], dict(spec.encoder.options)
-    doublings = round(coarsest).bit_length() - 1 if coarsest & (coarsest - 1) == 0 else 4  # 14 px are worked up as 16
-    widths = list(sizes.widths[-doublings:])
-    return spec.with_changes(
-        encoder={"name": spec.encoder.name, "options": options},
-        decoder={"name": "unet", "options": {"widths": widths, "depths": [sizes.convolutions] * doublings}},
-        heads={"name": "residual", "options": {"features": sizes.features, "widths": dict(sizes.head_widths)}},
-        tile_px=_TILE_PX,
-        margin_px=_MARGIN_PX,
-        multiple=max(16, 2**doublings),
-    )
-
-
-def study_parts(budget: Budget, device: str) -> Parts:
-    """What the study needs of recipes and the pipeline."""
-
-    def network(spec: ModelSpec, choice: Choice, seed: int) -> Segmenter:
-        weights = None if choice.random else choice.weights or choice.name
-        model = start(spec, weights, seed=seed)
-        if choice.random:
-            model.encoder.load_state_dict(start(spec, None, seed=_CONTROL_SEED).encoder.state_dict())
-        return model
-
-    def sampler(spec: ModelSpec, samples: Sequence[Sample]) -> CropSampler:
-        representation = build_representation(spec.representation)
-        return CropSampler(
-            *(samples, representation, augmentation()),
-            crop_px=budget.crop_px,
-            mpp=budget.mpp,
-            weights=SHARES,
-            seed=budget.split_seed,
-        )
-
-    def predictor(spec: ModelSpec, trained: Segmenter) -> Predictor:
-        runtime = TorchRuntime(trained, device=device, threads=1, keep_threads=True)
-        model = Model(spec, runtime, build_representation(spec.representation), "")
-        return lambda image, mpp: instances_on(image, model, mpp=mpp)
-
-    return Parts(
-        lambda card, taps: with_fitting_sides(study_spec(card, taps, budget)),
-        network,
-        sampler,
-        predictor,
-        lambda model: _crops_per_second(model, budget.crop_px, device),
-    )
-
-
-@torch.inference_mode()
-def _crops_per_second(model: Segmenter, crop_px: int, device: str, repeats: int = 20) -> float:
-    """Of the encoder alone, one crop at a time: the fastest of a few, which other work on the machine slows least."""
-    crop = torch.full((1, 3, crop_px, crop_px), 128.0, device=device)
-    encoder, seconds = model.eval().to(device).encoder, []
-    for _ in range(repeats + 1):
-        began = time.perf_counter()
-        features = encoder(model.normalise(crop))
-        float(features.pyramid[-1].sum())  # waits for a GPU
-        seconds.append(time.perf_counter() - began)
-    return 1 / min(seconds[1:])
+__all__ = ["EncoderStudy"]
 
 
 class EncoderStudy:
@@ -165,12 +73,19 @@ class EncoderStudy:
         self.taps: list[str] = []
         self.seeds: list[int] = []
 
-    def run(self, runs: Sequence[Run], *, reference: str | None, keep_features: bool) -> Outcome:
+    def run(self, runs: Sequence[Run], *, reference: str | None, keep_features: bool, stop: Stop = never) -> Outcome:
         """Do what is not done.
 
         Raises:
             InputError: The folder holds another study, or no run is of the reference.
+            BusyError: Another process is at work on it.
+            Stopped: Told to; the same call goes on.
         """
+        study_order(self.folder, self.settings, runs, reference=reference)  # what is wrong is told before all else
+        with RunFolder(self.folder).held():
+            return self._run(runs, reference=reference, keep_features=keep_features, stop=stop)
+
+    def _run(self, runs: Sequence[Run], *, reference: str | None, keep_features: bool, stop: Stop) -> Outcome:
         self.order = check_folder(self.folder, self.settings, runs, reference=reference)
         self.taps, self.seeds = list(dict.fromkeys(r.taps for r in runs)), list(dict.fromkeys(r.seed for r in runs))
         self.listener.say(f"{len(self.training)} images to train on, {len(self.held_out)} held out; {len(runs)} runs.")
@@ -188,12 +103,13 @@ class EncoderStudy:
                     self.listener.say(f"{what}: {one}{': ' * bool(why)}{why}")
 
             return run_study(
-                *(runs, study_parts(self.budget, self.device), self.budget, self.training, self.held_out),
+                *(runs, self.budget, self.training, self.held_out),
                 *(CONSEP.names, self.folder),
                 device=self.device,
                 keep_features=keep_features,
                 progress=lambda what, done, total: within(f"{now}: {what}", done, total),
                 on_run=told,
+                stop=stop,
             )
 
     def write(self, outcome: Outcome, *, reference: str | None, replicates: int) -> tuple[dict[str, object], Table]:
