@@ -276,3 +276,18 @@ def test_loss_terms_take_ones_own_weights(data: Path, tmp_path: Path) -> None:
 def test_a_wrong_weight_is_refused(data: Path, tmp_path: Path, change: str, says: str) -> None:
     with pytest.raises(InputError, match=says):
         run(data, tmp_path, encoder=SMALL, loss_weight=[change])
+
+
+def test_a_run_is_computed_in_the_precision_that_is_asked_for_and_may_go_on_in_another(
+    data: Path, tmp_path: Path
+) -> None:
+    def said() -> str:
+        return str(json.loads((tmp_path / "run" / "options.json").read_text())["precision"])
+
+    run(data, tmp_path / "run", encoder=SMALL, precision="f32")
+    assert said() == "float32"
+    run(data, tmp_path / "run", encoder=SMALL, precision="bf16", steps=2)
+    assert said() == "bfloat16"
+    with pytest.raises(UnknownNameError, match="auto, bf16, f32"):
+        run(data, tmp_path / "no", encoder=SMALL, precision="half")
+    assert not (tmp_path / "no").exists()

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+if TYPE_CHECKING:
+    from histocyte.training.precision import Precision
+
 __all__ = ["train"]
+
+_PRECISIONS: dict[str, Precision] = {"auto": "auto", "f32": "float32", "bf16": "bfloat16"}
+"""Torch's names of those that `histocyte segment` knows too."""
 
 
 def train(
@@ -134,6 +140,13 @@ def train(
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="Threads on a CPU; all there are where not given.")] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            help="To compute in: f32, bf16 (quicker, where the processor can), or auto, the quicker of them. The "
+            "weights are in f32 always. auto where not given."
+        ),
+    ] = None,
     mpp: Annotated[float | None, typer.Option(help="µm/px of images of a set that is not known by name.")] = None,
     model_mpp: Annotated[
         float | None,
@@ -168,6 +181,7 @@ def train(
         histocyte train data/mine --mpp 0.25 -o runs/cellvit --recipe cellvit --encoder-weights vit256 --plan published
         histocyte train data/mine --mpp 0.25 -o runs/again --recipe runs/cellvit/recipe.json
     """
+    from histocyte.apps.cli.output import precision_name
     from histocyte.core.errors import InputError, require, require_installed
     from histocyte.datasets.name_list import read_name_list
     from histocyte.files.writable import check_folder
@@ -177,6 +191,7 @@ def train(
     for folder in (out, cache):
         check_folder(folder)
     part = None if fold is None else parse_fold(fold)
+    computed_in = None if precision is None else _PRECISIONS[precision_name(precision)]
     if part is not None and validation is not None:
         raise InputError("--fold and --validation both say what is held out: choose one of them.")
     check_labelled(data, mpp=mpp)
@@ -231,6 +246,6 @@ def train(
         run.load_data(data, share=share, mpp=mpp, fold=part, left_out=left_out)
         with Stopping(once_asked=True) as stopping:
             try:
-                run.fit(stop=stopping.asked, **wishes)
+                run.fit(stop=stopping.asked, precision=computed_in, **wishes)
             except Stopped as stopped:
                 raise stopping.end(str(stopped)) from None

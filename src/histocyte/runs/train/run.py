@@ -41,6 +41,7 @@ from histocyte.runs.train.start import Start
 from histocyte.training.crops import BatchSource, CropSampler
 from histocyte.training.feature_cache import CachedSampler, FeatureCache
 from histocyte.training.fit import TrainingOptions, fit, prepare
+from histocyte.training.precision import Precision
 from histocyte.training.ranks import joined, launched
 from histocyte.training.state import load_moving, load_weights
 from histocyte.training.terms import TISSUE_TERM
@@ -149,11 +150,12 @@ class TrainingRun:
             threads=threads,
         )
 
-    def fit(self, *, stop: Stop = never, **given: Any) -> None:
+    def fit(self, *, stop: Stop = never, precision: Precision | None = None, **given: Any) -> None:
         """Train, then write model.safetensors with the best weights and their scores.
 
         Args:
             stop: Whether to end, looked at between two steps.
+            precision: To compute in, in place of the recipe's or of the quickest there is.
             given: Options of `training_options`; what is not given is the plan's, or 4,000 steps of batches that
                 suit the machine, validated every 500, at a learning rate of 0.001. None for a recipe that was read.
 
@@ -174,7 +176,7 @@ class TrainingRun:
         else:
             given["batch"] = given.get("batch") or self._batch(sampler.crop_px)
             options = training_options(self.spec, self.plan, sampler, self.ways, **given)
-        options = replace(options, device=str(self.device))
+        options = replace(options, device=str(self.device), precision=precision or options.precision)
         here = RunFolder(self.folder)
         with joined(self.device) as self.ranks, here.held(leads=self.ranks.leads):
             here.settle_images(self.data.images, write=self.ranks.leads)
