@@ -8,6 +8,8 @@ import sys
 import tomllib
 from pathlib import Path
 
+import histocyte
+
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
@@ -33,6 +35,7 @@ NEED_TORCH = (
     "histocyte.conversion.",
     "histocyte.model.onnx.export",
     "histocyte.model.segmenter",
+    "histocyte.runs.threads",
     "histocyte.runs.train.resolved",
     "histocyte.runs.train.defaults",
     "histocyte.representations.distance_loss",
@@ -56,9 +59,12 @@ def test_importing_the_package_loads_nothing_slow() -> None:
     assert not SLOW_TO_IMPORT & set(loaded)
 
 
-def test_the_public_names_are_listed_before_they_are_used() -> None:
-    listed = python("import histocyte; print(*dir(histocyte))").split()
-    assert {"Cells", "load", "open_slide", "read_cells", "segment", "segment_to_folder", "__version__"} <= set(listed)
+def test_the_public_names_are_listed_before_they_are_used_and_nothing_else_is() -> None:
+    used = "[getattr(histocyte, name) for name in dir(histocyte)]"
+    code = f"import histocyte; print(*dir(histocyte)); {used}; print(*dir(histocyte))"
+    before, after = (line.split() for line in python(code).splitlines())
+    assert before == after == sorted(histocyte.__all__)
+    assert {"Cells", "HistocyteError", "load", "open_slide", "read_cells", "segment", "train"} <= set(before)
 
 
 def test_no_program_of_others_reports_home() -> None:

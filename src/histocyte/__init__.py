@@ -17,27 +17,46 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # ONNX Runtime reports its 
 
 if TYPE_CHECKING:
     from histocyte.core.cells import Cells
+    from histocyte.core.errors import HistocyteError
     from histocyte.formats.geoparquet import read_cells
+    from histocyte.formats.manifest import RunRecord
     from histocyte.inference.load import load
     from histocyte.pipeline import segment
-    from histocyte.results import segment_to_folder
+    from histocyte.results import Options, segment_to_folder
+    from histocyte.runs.train.train import train
     from histocyte.slides.open import open_slide
 
-__all__ = ["Cells", "__version__", "load", "open_slide", "read_cells", "segment", "segment_to_folder"]
+__all__ = [
+    "Cells",
+    "HistocyteError",
+    "Options",
+    "RunRecord",
+    "__version__",
+    "load",
+    "open_slide",
+    "read_cells",
+    "segment",
+    "segment_to_folder",
+    "train",
+]
 
 _HOME = {
     "Cells": "histocyte.core.cells",
+    "HistocyteError": "histocyte.core.errors",
+    "Options": "histocyte.results",
+    "RunRecord": "histocyte.formats.manifest",
     "load": "histocyte.inference.load",
     "open_slide": "histocyte.slides.open",
     "read_cells": "histocyte.formats.geoparquet",
     "segment": "histocyte.pipeline",
     "segment_to_folder": "histocyte.results",
+    "train": "histocyte.runs.train.train",
 }
 
 
 def __dir__() -> list[str]:
-    """The public names, also those that nobody has used yet."""
-    return sorted({*globals(), *__all__})
+    """The public names alone, also those that nobody has used yet."""
+    return sorted(__all__)
 
 
 def __getattr__(name: str) -> Any:

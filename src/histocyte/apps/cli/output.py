@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 __all__ = [
+    "command_as_typed",
     "console",
     "precision_name",
     "print_json",
@@ -217,3 +218,13 @@ def runtime_name(name: str) -> Any:
     if name not in known:
         raise UnknownNameError("runtime", name, known)
     return name
+
+
+def command_as_typed() -> str:
+    """The command that is running, without the folders its files lie in."""
+    import shlex
+    import sys
+    from pathlib import Path
+
+    arguments = [a if not Path(a).exists() else Path(a).name for a in sys.argv[1:]]
+    return f"histocyte {shlex.join(arguments)}"

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from histocyte.runs.arguments import defaults_of
+from histocyte.runs.train.train import LIMITS
+from histocyte.runs.train.train import train as run_training
+
 if TYPE_CHECKING:
-    from histocyte.training.precision import Precision
+    from collections.abc import Iterable
 
 __all__ = ["train"]
 
-_PRECISIONS: dict[str, Precision] = {"auto": "auto", "f32": "float32", "bf16": "bfloat16"}
-"""Torch's names of those that `histocyte segment` knows too."""
+_USUAL = defaults_of(run_training)
 
 
 def train(
@@ -27,7 +30,7 @@ def train(
     ],
     out: Annotated[
         Path, typer.Option("-o", "--out", help="Folder of the run; an unfinished run there goes on.")
-    ] = Path("runs/model"),
+    ] = Path(_USUAL["output"]),
     recipe: Annotated[
         str | None,
         typer.Option(
@@ -60,7 +63,9 @@ def train(
             "recipe's own way where not given: full, but for frozen_encoder (`histocyte recipes show`)."
         ),
     ] = None,
-    lora_rank: Annotated[int | None, typer.Option(min=1, help="Rank of the adapters: 8 where not given.")] = None,
+    lora_rank: Annotated[
+        int | None, typer.Option(**LIMITS["lora_rank"].option, help="Rank of the adapters: 8 where not given.")
+    ] = None,
     lora_mlp: Annotated[bool, typer.Option("--lora-mlp", help="Adapters on the MLPs too, not on attention alone.")] = (
         False
     ),
@@ -68,7 +73,10 @@ def train(
         Path | None, typer.Option(help="Folder to keep a frozen encoder's features in; training is quick from there.")
     ] = None,
     cache_passes: Annotated[
-        int | None, typer.Option(min=1, help="How often the images' area is kept, varied anew: 8 where not given.")
+        int | None,
+        typer.Option(
+            **LIMITS["cache_passes"].option, help="How often the images' area is kept, varied anew: 8 where not given."
+        ),
     ] = None,
     delta: Annotated[
         bool | None,
@@ -85,20 +93,22 @@ def train(
         ),
     ] = None,
     steps: Annotated[
-        int | None, typer.Option(min=1, help="Batches to train for: 4000 where not given, or the plan's epochs.")
+        int | None,
+        typer.Option(
+            **LIMITS["steps"].option, help="Batches to train for: 4000 where not given, or the plan's epochs."
+        ),
     ] = None,
     batch: Annotated[
         int | None,
         typer.Option(
-            min=1,
+            **LIMITS["batch"].option,
             help="Crops in a batch: the plan's where not given; without a plan 16, or as suits cores and memory.",
         ),
     ] = None,
     learning_rate: Annotated[
         float | None,
         typer.Option(
-            min=1e-7,
-            max=1,
+            **LIMITS["learning_rate"].option,
             help="Its peak: 0.001 where not given, of which a pre-trained encoder has 0.3, or the plan's.",
         ),
     ] = None,
@@ -108,11 +118,13 @@ def train(
     ] = None,
     seed: Annotated[
         int | None,
-        typer.Option(min=0, max=2**32 - 1, help="Of everything random, the split included: 0 where not given."),
+        typer.Option(**LIMITS["seed"].option, help="Of everything random, the split included: 0 where not given."),
     ] = None,
     validation: Annotated[
         float | None,
-        typer.Option(min=0.01, max=0.9, help="Share of the patients or slides held out: 0.2 where not given."),
+        typer.Option(
+            **LIMITS["validation"].option, help="Share of the patients or slides held out: 0.2 where not given."
+        ),
     ] = None,
     fold: Annotated[
         str | None,
@@ -129,17 +141,21 @@ def train(
     crop_px: Annotated[
         int | None,
         typer.Option(
-            min=32,
-            max=4096,
+            **LIMITS["crop_px"].option,
             help="Side of a crop at the model's resolution: 256 where not given, or the plan's; less where images are "
             "smaller. Where an image is smaller than this, white fills the crop.",
         ),
     ] = None,
     validate_every: Annotated[
-        int | None, typer.Option(min=1, help="Steps between validations: 500 where not given, or the plan's.")
+        int | None,
+        typer.Option(
+            **LIMITS["validate_every"].option, help="Steps between validations: 500 where not given, or the plan's."
+        ),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads on a CPU; all there are where not given.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = _USUAL["device"],
+    threads: Annotated[
+        int | None, typer.Option(**LIMITS["threads"].option, help="Threads on a CPU; all there are where not given.")
+    ] = None,
     precision: Annotated[
         str | None,
         typer.Option(
@@ -181,71 +197,68 @@ def train(
         histocyte train data/mine --mpp 0.25 -o runs/cellvit --recipe cellvit --encoder-weights vit256 --plan published
         histocyte train data/mine --mpp 0.25 -o runs/again --recipe runs/cellvit/recipe.json
     """
-    from histocyte.apps.cli.output import precision_name
-    from histocyte.core.errors import InputError, require, require_installed
-    from histocyte.datasets.name_list import read_name_list
-    from histocyte.files.writable import check_folder
-    from histocyte.runs.labelled import check_labelled, check_readable, parse_fold
-
-    require_installed("torch", extra="torch")
-    for folder in (out, cache):
-        check_folder(folder)
-    part = None if fold is None else parse_fold(fold)
-    computed_in = None if precision is None else _PRECISIONS[precision_name(precision)]
-    if part is not None and validation is not None:
-        raise InputError("--fold and --validation both say what is held out: choose one of them.")
-    check_labelled(data, mpp=mpp)
-    from_a_file = recipe is not None and recipe.endswith(".json")
-    left_out = () if leave_out is None or from_a_file else read_name_list(leave_out)
-    check_readable(Path(recipe) if recipe is not None and from_a_file else None)
-    require("torch", extra="torch")
     from histocyte.apps.cli.listeners import people
+    from histocyte.apps.cli.output import command_as_typed
     from histocyte.apps.cli.stopping import Stopping, ending_with_a_word
     from histocyte.core.listener import Stopped
-    from histocyte.core.taxonomy import NO_CLASSES
-    from histocyte.datasets.own_classes import classes_to_learn
-    from histocyte.recipes.plans import OURS, find_plan
-    from histocyte.runs.train.options import Adaptation, refuse_beside_a_recipe
-    from histocyte.runs.train.resolved import ResolvedRecipe
-    from histocyte.runs.train.run import TrainingRun
-    from histocyte.runs.train.start import Start
 
-    fitting = {"steps": steps, "batch": batch, "validate_every": validate_every, "learning_rate": learning_rate}
-    if recipe is not None and from_a_file:
-        file = Path(recipe)
-        others: dict[str, object] = {
-            **{"--encoder": encoder, "--adapt": adapt, "--lora-rank": lora_rank, "--lora-mlp": lora_mlp},
-            **{"--cache-passes": cache_passes, "--delta": delta or None, "--whole": delta is False, "--plan": plan},
-            **{"--loss-weight": loss_weight, "--seed": seed, "--validation": validation, "--fold": fold},
-            **{"--model-mpp": model_mpp, "--leave-out": leave_out, "--crop-px": crop_px, "--classes": classes},
-            **{f"--{option.replace('_', '-')}": value for option, value in fitting.items()},
-        }
-        refuse_beside_a_recipe(file, others)
-        again = ResolvedRecipe.read(file)
-        beginning = Start.again(again, file, encoder_weights, start_from)
-        ways = Adaptation.again(again, file, cache)
-        seed, share, plan, name = again.training.seed, again.validation, again.plan, name or again.model.name
-        part, left_out = again.fold, again.left_out
-        wishes: dict[str, object] = {}
-    else:
-        if start_from is not None and classes is not None:
-            raise InputError("--start-from goes on with the classes of that model. Leave out --classes.")
-        taxonomy = None if start_from is not None else classes_to_learn(data, classes=classes, mpp=mpp)
-        again, beginning = (
-            None,
-            Start.of(*(recipe, encoder, encoder_weights, start_from, model_mpp), taxonomy or NO_CLASSES),
-        )
-        chosen = find_plan(beginning.spec.recipe, OURS if plan is None else plan)
-        how = adapt or (beginning.way_to_adapt if chosen is None else chosen.adapt)
-        ways = Adaptation(how, lora_rank or 8, lora_mlp, cache, cache_passes or 8, delta)
-        share, wishes = validation or 0.2, {**fitting, "loss_weights": loss_weight or []}
-    with ending_with_a_word():
-        run = TrainingRun(
-            out, beginning, name or "my-model", ways, seed or 0, device, threads, plan or OURS, again, crop_px, people()
-        )
-        run.load_data(data, share=share, mpp=mpp, fold=part, left_out=left_out)
-        with Stopping(once_asked=True) as stopping:
-            try:
-                run.fit(stop=stopping.asked, precision=computed_in, **wishes)
-            except Stopped as stopped:
-                raise stopping.end(str(stopped)) from None
+    with ending_with_a_word(), Stopping(once_asked=True) as stopping:
+        try:
+            run_training(
+                data,
+                out,
+                recipe=recipe,
+                encoder=encoder,
+                encoder_weights=encoder_weights,
+                start_from=start_from,
+                adapt=adapt,
+                lora_rank=lora_rank,
+                lora_mlp=lora_mlp,
+                cache=cache,
+                cache_passes=cache_passes,
+                delta=delta,
+                plan=plan,
+                steps=steps,
+                batch=batch,
+                learning_rate=learning_rate,
+                loss_weights=_loss_weights(loss_weight or ()),
+                seed=seed,
+                validation=validation,
+                fold=fold,
+                leave_out=leave_out,
+                crop_px=crop_px,
+                validate_every=validate_every,
+                device=device,
+                threads=threads,
+                precision=precision,
+                mpp=mpp,
+                model_mpp=model_mpp,
+                classes=classes,
+                name=name,
+                command=command_as_typed(),
+                listener=people(),
+                stop=stopping.asked,
+            )
+        except Stopped as stopped:
+            raise stopping.end(str(stopped)) from None
+
+
+def _loss_weights(changes: Iterable[str]) -> dict[str, float]:
+    """Weights by loss term from texts "term=weight".
+
+    Raises:
+        InputError: One is something else.
+
+    >>> _loss_weights(["hover_mse=2"])
+    {'hover_mse': 2.0}
+    """
+    from histocyte.core.errors import InputError
+
+    weights: dict[str, float] = {}
+    for change in changes:
+        term, _, number = change.partition("=")
+        try:
+            weights[term] = float(number)
+        except ValueError:
+            raise InputError(f"--loss-weight {change}: expected TERM=WEIGHT with a number.") from None
+    return weights

@@ -29,7 +29,6 @@ from histocyte.runs.folder import RunFolder
 from histocyte.runs.train.batch import batch_of_run, suitable_batch
 from histocyte.runs.train.curves import Curves
 from histocyte.runs.train.defaults import SHARES, augmentation, origin, start
-from histocyte.runs.train.result import command_as_typed
 from histocyte.training.distil.cache import TeacherCache
 from histocyte.training.distil.crops import DistilSampler
 from histocyte.training.distil.lessons import Lessons, Way, lessons_of
@@ -80,6 +79,7 @@ class DistilRun:
         device: To run on.
         threads: On a CPU.
         listener: Told how it goes on.
+        command: How the model's file says it was made.
 
     Raises:
         InputError: Settings that do not go together, or a student that cannot be made or has no such weights.
@@ -98,6 +98,7 @@ class DistilRun:
         device: str,
         threads: int | None,
         listener: Listener = SILENT,
+        command: str = "",
     ) -> None:
         settings.options.check()
         if settings.crop_px % student.multiple:
@@ -106,7 +107,7 @@ class DistilRun:
                 f"Crops of {settings.crop_px} px do not fit this student, which takes steps of {student.multiple} px. "
                 f"Take a multiple of that: --crop-px {nearest}."
             )
-        self.listener, self.here = listener, RunFolder(folder)
+        self.listener, self.here, self.command = listener, RunFolder(folder), command
         self.folder, self.sources, self.spec, self.data, self.settings = folder, teachers, student, data, settings
         self.teachers = [source.teacher for source in teachers]
         self.lessons: Lessons = lessons_of(student, [t.spec for t in self.teachers], way=settings.way)
@@ -269,7 +270,7 @@ class DistilRun:
         self.spec = self.spec.with_changes(
             history=history,
             training={
-                "command": command_as_typed(),
+                "command": self.command,
                 "steps": steps,
                 "seed": self.settings.seed,
                 "adapt": self.adapt,
@@ -293,6 +294,6 @@ class DistilRun:
             "learnt from": f"{self.lessons.describe()}; features: {how.features}",
             "loss": f"T = {how.temperature:g}, α = {how.alpha:g}, β = {how.beta:g}, reading {how.reading}",
             "images": self.data.describe(),
-            "made by": command_as_typed(),
+            "made by": self.command,
         }
         return DistilResult(path, self.sources, self.data, facts, self.device, self.threads, self.listener)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -115,7 +115,7 @@ def training_options(
     batch: int | None = None,
     validate_every: int | None = None,
     learning_rate: float | None = None,
-    loss_weights: Sequence[str] = (),
+    loss_weights: Mapping[str, float] | None = None,
 ) -> TrainingOptions:
     """The plan's options or our own, with those that were given in their place.
 
@@ -128,7 +128,7 @@ def training_options(
         batch: Crops in a batch.
         validate_every: Steps between validations.
         learning_rate: Its peak.
-        loss_weights: Each "term=weight".
+        loss_weights: By term, in place of the recipe's or the plan's.
 
     Raises:
         InputError: A weight of a term that there is not.
@@ -138,7 +138,7 @@ def training_options(
     changed: dict[str, Any] = {
         **planned,
         **{name: value for name, value in fitting.items() if value is not None},
-        "loss_weights": _loss_weights(spec, plan, loss_weights),
+        "loss_weights": _loss_weights(spec, plan, loss_weights or {}),
         "seed": crops.seed,
         "adapt": ways.how,
         "lora_rank": ways.rank,
@@ -148,21 +148,18 @@ def training_options(
     return replace(TrainingOptions(), **changed)
 
 
-def _loss_weights(spec: ModelSpec, plan: TrainingPlan | None, changes: Sequence[str]) -> dict[str, float]:
-    """The recipe's or the plan's weights of the loss terms with those given as "term=weight" in their place."""
+def _loss_weights(spec: ModelSpec, plan: TrainingPlan | None, changes: Mapping[str, float]) -> dict[str, float]:
+    """The recipe's or the plan's weights of the loss terms with those given in their place."""
     representation = build_representation(spec.representation)
     weights = dict(representation.loss_weights if plan is None else plan.losses)
     if not spec.tissues:
         weights.pop(TISSUE_TERM, None)
     terms = term_names(representation) if changes else ()
-    for change in changes:
-        term, _, number = change.partition("=")
+    for term, weight in changes.items():
+        change = f"--loss-weight {term}={weight:g}" if isinstance(weight, float) else f"--loss-weight {term}={weight}"
         if term not in terms:
-            raise InputError(f"--loss-weight {change}: no such term; there are {', '.join(terms)}.")
-        try:
-            weights[term] = float(number)
-        except ValueError:
-            raise InputError(f"--loss-weight {change}: expected TERM=WEIGHT with a number.") from None
-        if not 0 <= weights[term] < math.inf:
-            raise InputError(f"--loss-weight {change}: a weight is a number of 0 or more.")
+            raise InputError(f"{change}: no such term; there are {', '.join(terms)}.")
+        if not isinstance(weight, int | float) or not 0 <= weight < math.inf:
+            raise InputError(f"{change}: a weight is a number of 0 or more.")
+        weights[term] = float(weight)
     return weights

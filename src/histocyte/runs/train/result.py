@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,7 @@ from histocyte.model.spec import ModelSpec
 from histocyte.runs.train.data import TrainingData
 from histocyte.runs.train.start import Start
 
-__all__ = ["command_as_typed", "finished_spec", "write_result"]
+__all__ = ["finished_spec", "write_result"]
 
 
 def finished_spec(
@@ -37,7 +35,7 @@ def finished_spec(
     spec = spec.with_changes(
         history=history.model_copy(update={"bound_by": bound_by(spec, beginning.before)}),
         metrics=scores,
-        training={"command": command_as_typed(), **how, **beginning.record},
+        training={**how, **beginning.record},
     )
     origin = beginning.named.get("name", spec.recipe)
     # Description and licence of a model that it goes on from may not hold any more.
@@ -71,9 +69,3 @@ def write_result(
             f"It does not hold the encoder's published weights: keep {spec.encoder_weights.file} beside it, or in the "
             f"folder that {FOLDER_VARIABLE} names."
         )
-
-
-def command_as_typed() -> str:
-    """The command that is running, without the folders its files lie in."""
-    arguments = [a if not Path(a).exists() else Path(a).name for a in sys.argv[1:]]
-    return f"histocyte {shlex.join(arguments)}"

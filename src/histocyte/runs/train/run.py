@@ -64,6 +64,7 @@ class TrainingRun:
         recipe: Read from a file: it is trained as that says, whatever its plan is now.
         crop_px: Side of a crop in place of the plan's, however large the images are.
         listener: Told how it goes on.
+        command: How the model's file says it was made.
 
     Raises:
         InputError: Ways that do not go together, or no such plan.
@@ -82,6 +83,7 @@ class TrainingRun:
         recipe: ResolvedRecipe | None = None,
         crop_px: int | None = None,
         listener: Listener = SILENT,
+        command: str = "",
     ) -> None:
         ways.check(beginning)
         self.folder, self.beginning, self.seed, self.ways, self.recipe = folder, beginning, seed, ways, recipe
@@ -89,7 +91,7 @@ class TrainingRun:
         self.plan_name = plan
         self.plan = find_plan(self.spec.recipe, plan) if recipe is None else None
         self.crops = recipe.crops if recipe is not None else OUR_CROPS if self.plan is None else self.plan.crops
-        self.crop_px = crop_px
+        self.crop_px, self.command = crop_px, command
         self.ranks = launched()
         self.listener = listener if self.ranks.leads else SILENT
         self.device = pick_device(device)
@@ -226,10 +228,10 @@ class TrainingRun:
             published = {name: tensor_sha256(tensor) for name, tensor in model.encoder.state_dict().items()}
         sampler: BatchSource = crops
         if self.ways.cache is not None:
-            sampler = self._cached(model, crops, self.ways.cache, options)
+            sampler = self._cached(model, crops, self.ways.cache, options, stop)
         fixed = prepare(model, options)
         curves = Curves(self.folder, self.spec.name)
-        if stop():
+        if stop() and self.ranks.world == 1:
             raise Stopped(f"The training in '{self.folder}' is still to be begun")
         fit(
             *(model, self.spec, sampler, self.folder, options),
@@ -265,7 +267,9 @@ class TrainingRun:
             )
         self.spec = self.spec.with_changes(encoder_weights=facts)
 
-    def _cached(self, model: Segmenter, crops: CropSampler, folder: Path, options: TrainingOptions) -> CachedSampler:
+    def _cached(
+        self, model: Segmenter, crops: CropSampler, folder: Path, options: TrainingOptions, stop: Stop
+    ) -> CachedSampler:
         """Features of the crops, made by the first process; one training at a time makes any in a folder."""
         if not self.ranks.leads:
             self.ranks.wait()
@@ -279,7 +283,13 @@ class TrainingRun:
             if (times := options.steps * options.batch / count) >= 2:
                 self.listener.say(f"Each crop will be seen about {times:,.0f} times; more of them: --cache-passes.")
             with in_turn(self.listener, unit="crops") as told:
-                filled = cache.fill(count, progress=lambda done, total: told("features", done, total))
+
+                def made(done: int, total: int) -> None:
+                    told("features", done, total)
+                    if stop() and self.ranks.world == 1:
+                        raise Stopped(f"Features of {done:,} of {total:,} crops are in '{folder}'")
+
+                filled = cache.fill(count, progress=made)
         if self.ranks.leads:
             self.ranks.wait()
         filled.share = crops.share
@@ -313,7 +323,13 @@ class TrainingRun:
         delta = None if published is None else delta_of(model, published)
         merge_adapters(model)
         scores = cast(Mapping[str, Any], self._report(model.eval(), replicates=1000, stop=stop).to_json()["sources"])
-        how = {"steps": steps, "seed": self.seed, "adapt": self.ways.how, "plan": self.plan_name}
+        how = {
+            "command": self.command,
+            "steps": steps,
+            "seed": self.seed,
+            "adapt": self.ways.how,
+            "plan": self.plan_name,
+        }
         spec = finished_spec(self.spec, self.beginning, self.data, scores=scores, how=how)
         weights = model.state_dict() if delta is None else delta
         write_result(RunFolder(self.folder).model, spec, weights, delta=delta is not None, listener=self.listener)
