@@ -138,3 +138,16 @@ def test_real_tissue_is_told_apart() -> None:
         copy = encoded(np.rot90(read[path])[40:440, 30:400], ".jpg", cv2.IMWRITE_JPEG_QUALITY, 75)
         assert index.find(copy, 0.25) == (3 * number,)
     assert [path.name for path in others if index.find(read[path], 0.25)] == []
+
+
+def test_prints_that_cannot_be_a_match_are_passed_over_and_no_others() -> None:
+    rng = np.random.default_rng(0)
+    count = rng.integers(1, 6, 400)
+    start = np.cumsum(count) - count
+    shift = rng.integers(0, 60, (count.sum(), 2)).astype(np.int32)
+    theirs = rng.integers(0, 3, count.sum()).astype(np.intp)
+    slices = [slice(s, s + n) for s, n in zip(start, count, strict=True)]
+    agreeing = [image_print_module._agreeing(shift[s], theirs[s], np.zeros(len(shift), np.uint8)[s]) for s in slices]
+    may = image_print_module._may_agree(shift, theirs, start, count)
+    assert may.tolist() == [places > 1 for places in agreeing]
+    assert 10 < may.sum() < 200

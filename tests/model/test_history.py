@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import cv2
@@ -194,3 +196,36 @@ def test_a_set_of_which_only_some_images_are_known_is_told_by_their_names() -> N
     blank = np.zeros((8, 8, 3), np.uint8)
     named = [replace(sample(name, 0), image=blank, instances=np.zeros((8, 8), np.int32)) for name in "abc"]
     assert standings(history, *named) == [LEARNT, HELD_OUT, NEW]
+
+
+class Told:
+    """A listener that keeps names of tasks, how many steps each was to have, and how many it had."""
+
+    def __init__(self) -> None:
+        self.tasks: list[list[str | int | None]] = []
+
+    def say(self, text: str) -> None:
+        raise AssertionError(text)
+
+    @contextmanager
+    def task(self, name: str, total: int | None, *, unit: str = "steps", done: int = 0) -> Iterator[Told]:
+        self.tasks.append([name, total, done])
+        yield self
+
+    def advance(self, steps: int = 1, *, note: str | None = None) -> None:
+        last = self.tasks[-1]
+        assert isinstance(last[2], int)
+        last[2] += steps
+
+
+def test_the_wait_for_comparing_images_is_told(samples: list[Sample], history: History) -> None:
+    told = Told()
+    history.split(samples, listener=told)
+    assert told.tasks[0] == ["comparing with what was learnt from", 8, 8]
+    name, total, done = told.tasks[1]
+    # Those that were learnt from and are to be again, against the rest.
+    assert (name, total) == ("comparing with held-out images", done)
+    assert total == 8
+    new = Told()
+    History().split(samples, listener=new)
+    assert [task[0] for task in new.tasks] == ["comparing with held-out images"]

@@ -165,7 +165,8 @@ class PrintIndex:
         found = dict.fromkeys(same, len(seen.xy) + 1)
         scales = (mpp / other for other in self._scales if mpp is not None)
         for scale in {1.0, *(s for s in scales if abs(s - 1) > _SCALE and 1 / _MOST_SCALE <= s <= _MOST_SCALE)}:
-            for number, places in self._matches(seen if scale == 1 else _look(_resized(image, scale))).items():
+            shown = seen if scale == 1 else _look(_resized(image, scale), digest=False)
+            for number, places in self._matches(shown).items():
                 found[number] = max(places, found.get(number, 0))
         return tuple(sorted(found, key=lambda number: -found[number]))
 
@@ -179,12 +180,11 @@ class PrintIndex:
             shift = self._xy[theirs] - _turned(seen.xy[mine], turn)
             apart = np.bitwise_count(signs[mine] ^ self._signs[theirs])
             numbers, start, count = np.unique(self._image[theirs], return_index=True, return_counts=True)
-            for number, first, n in zip(numbers, start, count, strict=True):
-                if n > 1:  # the pairs are sorted by print
-                    some = slice(first, first + n)
-                    places = _agreeing(shift[some], theirs[some], apart[some])
-                    if places > 1:
-                        found[int(number)] = max(places, found.get(int(number), 0))
+            for group in np.flatnonzero(_may_agree(shift, theirs, start, count)):
+                some, number = slice(start[group], start[group] + count[group]), int(numbers[group])
+                places = _agreeing(shift[some], theirs[some], apart[some])
+                if places > 1:
+                    found[number] = max(places, found.get(number, 0))
         return found
 
     def _alike(self, signs: NDArray[np.uint32]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -205,6 +205,27 @@ class PrintIndex:
         return both % len(signs), both // len(signs)
 
 
+def _may_agree(
+    shift: NDArray[np.int32], theirs: NDArray[np.intp], start: NDArray[np.intp], count: NDArray[np.intp]
+) -> NDArray[np.bool_]:
+    """(G,) whether two places of a print lie to one another as they do in the image, which for most prints is not so.
+
+    Args:
+        shift: (N, 2) of each pair of places, px, sorted by print.
+        theirs: (N,) place of the print in each.
+        start: (G,) first pair of each print.
+        count: (G,) its pairs.
+    """
+    group = np.repeat(np.arange(len(start)), count)
+    left = (start + count)[group] - np.arange(len(shift)) - 1
+    one = np.repeat(np.arange(len(shift)), left)
+    other = one + 1 + np.arange(len(one)) - np.repeat(np.cumsum(left) - left, left)
+    agree = (np.abs(shift[one] - shift[other]) <= _PX_APART).all(1) & (theirs[one] != theirs[other])
+    may = np.zeros(len(start), bool)
+    may[group[one[agree]]] = True
+    return may
+
+
 def _agreeing(shift: NDArray[np.int32], theirs: NDArray[np.intp], apart: NDArray[np.uint8]) -> int:
     """The largest number of a print's places that lie to one another as they do in the image; 0 if not enough agree."""
     best = 0
@@ -218,7 +239,13 @@ def _agreeing(shift: NDArray[np.int32], theirs: NDArray[np.intp], apart: NDArray
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Seen:
-    """What is looked at in an image: its digest, (N, 2) places, the strongest first, and their (8, N) signs by turn."""
+    """What is looked at in an image.
+
+    Attributes:
+        exact: Digest of its colours; empty where it was not wanted.
+        xy: (N, 2) places, px, the strongest first.
+        signs: (8, N) signs around each, by turn.
+    """
 
     exact: bytes
     xy: NDArray[np.int32]
@@ -228,12 +255,15 @@ class _Seen:
 _remembered: OrderedDict[bytes, _Seen] = OrderedDict()
 
 
-def _look(image: NDArray[np.uint8]) -> _Seen:
-    key = hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16, key=repr(image.shape).encode()).digest()
+def _look(image: NDArray[np.uint8], *, digest: bool = True) -> _Seen:
+    how = repr((image.shape, digest)).encode()
+    key = hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16, key=how).digest()
     seen = _remembered.pop(key, None)
     if seen is None:
         xy, frequencies = _places(image)
-        seen = _Seen(_exact(image), xy, np.stack([_signs(frequencies, turn) for turn in range(_TURNS)]))
+        seen = _Seen(
+            _exact(image) if digest else b"", xy, np.stack([_signs(frequencies, turn) for turn in range(_TURNS)])
+        )
     _remembered[key] = seen
     while len(_remembered) > _REMEMBERED:
         _remembered.popitem(last=False)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from histocyte.core.errors import InputError, ModelError
+from histocyte.core.listener import SILENT, Listener
 
 if TYPE_CHECKING:
     import numpy as np
@@ -296,14 +297,23 @@ class History(BaseModel):
                 )
         return notes
 
-    def know(self, samples: Sequence[Sample]) -> list[Known]:
+    def know(self, samples: Sequence[Sample], *, listener: Listener = SILENT) -> list[Known]:
         """What the model has had to do with each of some images.
 
         An image that is new itself is as known as another of the same patient or slide.
+
+        Args:
+            samples: The images.
+            listener: Told how far it is.
         """
         texts, standings = self._prints()
         index = _index(texts) if texts else None
-        known = [self._know(sample, index, standings) for sample in samples]
+        known = []
+        told = SILENT if index is None else listener  # by names alone it takes no time
+        with told.task("comparing with what was learnt from", len(samples), unit="images") as task:
+            for sample in samples:
+                known.append(self._know(sample, index, standings))
+                task.advance()
         groups: dict[tuple[str, str], Standing] = {}
         for sample, one in zip(samples, known, strict=True):
             key = (sample.source, sample.group)
@@ -343,6 +353,7 @@ class History(BaseModel):
         fold: tuple[int, int] | None = None,
         apart: Sequence[Sample] = (),
         lenient: bool = False,
+        listener: Listener = SILENT,
     ) -> Split:
         """Images to learn from, and others to be scored on that the model has not learnt from.
 
@@ -357,11 +368,13 @@ class History(BaseModel):
             fold: (k, n) in place of a fraction, as `datasets.splits.split_by_group` takes it.
             apart: Others that were left out before (`leave_out`).
             lenient: Hold out images that it has learnt from too where a set has no other, with a note.
+            listener: Told how far it is.
 
         Raises:
             InputError: Nothing is left to score it on, or to learn from, or a set that is new has too few groups.
         """
-        standing = {id(s): known.standing for s, known in zip(samples, self.know(samples), strict=True)}
+        known_all = self.know(samples, listener=listener)
+        standing = {id(s): known.standing for s, known in zip(samples, known_all, strict=True)}
         learnt, new = ([s for s in samples if standing[id(s)] == which] for which in (Standing.LEARNT, Standing.NEW))
         held = {(s.source, s.group) for s in samples if Standing.NEW < standing[id(s)] < Standing.LEARNT}
         kept = {source for source, _ in held}
@@ -391,7 +404,8 @@ class History(BaseModel):
                 "The model was trained on all of these images, so none is left to score it on. Add images it has not "
                 "seen."
             )
-        training, copies = _apart_from([s for s in samples if (s.source, s.group) not in held], [*away, *apart])
+        rest = [s for s in samples if (s.source, s.group) not in held]
+        training, copies = _apart_from(rest, [*away, *apart], listener)
         if copies:
             notes.append(
                 f"{len(copies)} images show the same as others that are held out or left out, e.g. "
@@ -401,7 +415,9 @@ class History(BaseModel):
             raise InputError("All of these images are held out, or show the same as one that is. Add others.")
         return Split(training, chosen, left, notes)
 
-    def leave_out(self, samples: Sequence[Sample], names: Sequence[str]) -> tuple[list[Sample], list[Sample]]:
+    def leave_out(
+        self, samples: Sequence[Sample], names: Sequence[str], *, listener: Listener = SILENT
+    ) -> tuple[list[Sample], list[Sample]]:
         """The images to learn from and to choose by, and those kept for a test at the end.
 
         What was kept so before stays kept.
@@ -409,6 +425,7 @@ class History(BaseModel):
         Args:
             samples: From one or more data sets.
             names: Of the images to keep (`datasets.name_list`).
+            listener: Told how far it is.
 
         Raises:
             InputError: No such image, one that the model has learnt from or was chosen by, or a patient or slide on
@@ -417,7 +434,7 @@ class History(BaseModel):
         from histocyte.datasets.name_list import named_samples
 
         listed = {id(s) for s in named_samples(samples, names, where="The list of images to leave out")}
-        known = self.know(samples)
+        known = self.know(samples, listener=listener)
         seen = [
             s.name for s, k in zip(samples, known, strict=True) if id(s) in listed and k.standing > Standing.LEFT_OUT
         ]
@@ -480,12 +497,23 @@ def prints_by_set(samples: Sequence[Sample]) -> dict[str, dict[str, str]]:
     return {name: found[name] for name in sorted(found)}
 
 
-def _apart_from(samples: Sequence[Sample], others: Sequence[Sample]) -> tuple[list[Sample], list[Sample]]:
+def _apart_from(
+    samples: Sequence[Sample], others: Sequence[Sample], listener: Listener
+) -> tuple[list[Sample], list[Sample]]:
     """Samples that show nothing of others, and those that are copies or parts of one, or hold one."""
     from histocyte.datasets.image_print import PrintIndex, image_print
 
-    index = PrintIndex([image_print(s.image, s.stated_mpp) for s in others])
-    shown = {id(s) for s in samples if index.find(s.image, s.stated_mpp)}
+    shown = set()
+    with listener.task("comparing with held-out images", len(others) + len(samples), unit="images") as task:
+        prints = []
+        for other in others:
+            prints.append(image_print(other.image, other.stated_mpp))
+            task.advance()
+        index = PrintIndex(prints)
+        for sample in samples:
+            if index.find(sample.image, sample.stated_mpp):
+                shown.add(id(sample))
+            task.advance()
     return [s for s in samples if id(s) not in shown], [s for s in samples if id(s) in shown]
 
 

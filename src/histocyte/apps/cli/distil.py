@@ -137,7 +137,9 @@ def distil(
         sources = [Source(each, views=teacher_views, features=f) for each, f in zip(teachers, wanted, strict=True)]
         spec = with_fitting_sides(student_spec(student, sources[0].teacher.spec, encoder, option or (), name))
         specs = [source.teacher.spec for source in sources]
-        read = DistilData.read(data, taxonomy=spec.classes, teachers=specs, fraction=validation, seed=seed, mpp=mpp)
+        read = DistilData.read(
+            data, taxonomy=spec.classes, teachers=specs, fraction=validation, seed=seed, mpp=mpp, listener=listener
+        )
         say_unpaired(data, listener)
         say_notes([*read.training, *read.validation], listener)
         settings = DistilSettings(cast(Way, way), share, crop_px or read.crop_px(spec), how, seed)

@@ -119,7 +119,7 @@ def evaluate(
     if listed is not None:
         samples = named_samples(samples, listed, where=f"'{images}'")
     history = _history(loaded)
-    known = history.know(samples)
+    known = history.know(samples, listener=people(hidden=as_json))
     chosen = samples if split is Split.ALL else _unseen(samples, known, loaded, history, test=split is Split.TEST)
     left_out = len(samples) - len(chosen)
     doubts = [*history.doubts(loaded.spec.name), *history.parts_may_be_missed(samples, known)]

@@ -81,7 +81,7 @@ def classifier(
         raise InputError(f"None of these {len(samples)} images has cells with a class; NAME.npz needs an array 'type'.")
     loaded = load(model, runtime="torch", device=device, workers=threads)
     spec = loaded.spec
-    parts = spec.history.split(usable, fraction=validation, seed=seed)
+    parts = spec.history.split(usable, fraction=validation, seed=seed, listener=listener)
     score = [*parts.validation, *parts.left_out]
     learn = parts.training
     options = HeadOptions(hidden=hidden, epochs=epochs, seed=seed)

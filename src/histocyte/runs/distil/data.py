@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from histocyte.core.errors import InputError
+from histocyte.core.listener import SILENT, Listener
 from histocyte.core.taxonomies import readings
 from histocyte.core.taxonomy import Taxonomy
 from histocyte.datasets.cards import DATASETS
@@ -59,6 +60,7 @@ class DistilData:
         fraction: float,
         seed: int,
         mpp: float | None,
+        listener: Listener = SILENT,
     ) -> DistilData:
         """Labelled images, of which whole groups that no teacher has learnt from are held out.
 
@@ -69,6 +71,7 @@ class DistilData:
             fraction: Share of the groups to hold out of sets that are new to all teachers.
             seed: Of that choice.
             mpp: Of images of a set that is not known by name.
+            listener: Told how far it is.
 
         Raises:
             InputError: No labelled images, a folder given twice, or a set that is never to be trained on.
@@ -85,7 +88,9 @@ class DistilData:
             else:
                 samples += load_for_taxonomy([folder], taxonomy, mpp=mpp)
         past = History().after((t.name, t.history) for t in teachers)
-        training, validation, left_out, notes = past.split(samples, fraction=fraction, seed=seed, lenient=True)
+        training, validation, left_out, notes = past.split(
+            samples, fraction=fraction, seed=seed, lenient=True, listener=listener
+        )
         notes += [doubt for t in teachers for doubt in t.history.doubts(t.name)]
         notes += [
             f"The classes of {name} are others than the teacher's: its labels teach outlines." for name in strange

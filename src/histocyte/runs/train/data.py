@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from histocyte.core.errors import InputError
+from histocyte.core.listener import SILENT, Listener
 from histocyte.datasets.folder import refuse_external
 from histocyte.datasets.own_classes import load_to_learn
 from histocyte.datasets.sample import Sample
@@ -53,6 +54,7 @@ class TrainingData:
         mpp: float | None,
         fold: tuple[int, int] | None = None,
         left_out: Sequence[str] = (),
+        listener: Listener = SILENT,
     ) -> TrainingData:
         """Read folders and hold out whole groups: a share of them, or one fold; of what is not left out altogether.
 
@@ -64,6 +66,7 @@ class TrainingData:
             mpp: Of images of a set that is not known by name.
             fold: In place of the share.
             left_out: Names of images (`datasets.name_list`).
+            listener: Told how far it is.
 
         Raises:
             InputError: A folder without labelled images, one whose data is never to be trained on, or images to leave
@@ -73,10 +76,12 @@ class TrainingData:
         samples = load_to_learn(folders, beginning.spec.classes, mpp=mpp)
         _refuse_an_untaught_head(samples, beginning)
         past = beginning.history
-        rest, apart = past.leave_out(samples, left_out)
+        rest, apart = past.leave_out(samples, left_out, listener=listener)
         if not rest:
             raise InputError("Every image is to be left out, so none is left to learn from. Shorten the list.")
-        training, validation, _, notes = past.split(rest, fraction=share, seed=seed, fold=fold, apart=apart)
+        training, validation, _, notes = past.split(
+            rest, fraction=share, seed=seed, fold=fold, apart=apart, listener=listener
+        )
         notes += [doubt for model in beginning.before for doubt in model.history.doubts(model.name)]
         history = History.of(training, validation, apart)
         return cls(training, validation, apart, share, fold, tuple(left_out), history, tuple(notes))

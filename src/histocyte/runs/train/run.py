@@ -111,7 +111,13 @@ class TrainingRun:
     ) -> None:
         """Read the data and part it, as `TrainingData.read` says."""
         self.data = TrainingData.read(
-            folders, self.beginning, share=share, seed=self.seed, mpp=mpp, fold=fold, left_out=left_out
+            *(folders, self.beginning),
+            share=share,
+            seed=self.seed,
+            mpp=mpp,
+            fold=fold,
+            left_out=left_out,
+            listener=self.listener,
         )
         if self.ranks.leads:
             say_unpaired(folders, self.listener)

@@ -17,6 +17,7 @@ import numpy as np
 
 from histocyte.core.errors import InputError, UnknownNameError
 from histocyte.core.geometry import check_mpp
+from histocyte.core.listener import SILENT, Listener
 from histocyte.datasets.cards import DATASETS
 from histocyte.datasets.sample import Sample
 from histocyte.encoders.catalog.card import EncoderCard
@@ -242,7 +243,9 @@ def pyramid_levels(card: EncoderCard, taps: str) -> tuple[int, ...]:
     return {"shallow": levels[:-1], "deep": levels[1:], "mixed": levels}[taps]
 
 
-def split(samples: Sequence[Sample], budget: Budget) -> tuple[list[Sample], list[Sample]]:
+def split(
+    samples: Sequence[Sample], budget: Budget, *, listener: Listener = SILENT
+) -> tuple[list[Sample], list[Sample]]:
     """Samples to train on, and those held out: whole patients or slides of each set, and no copy of these.
 
     Held-out images whose truth does not part touching nuclei are left out, since they cannot be scored.
@@ -254,7 +257,8 @@ def split(samples: Sequence[Sample], budget: Budget) -> tuple[list[Sample], list
         card = DATASETS.get(source)
         if card is not None and card.external:
             raise InputError(f"'{source}' is an external test set, never trained or selected on. Leave it out.")
-    training, held_out, *_ = History().split(samples, fraction=budget.held_out, seed=budget.split_seed)
+    parts = History().split(samples, fraction=budget.held_out, seed=budget.split_seed, listener=listener)
+    training, held_out, *_ = parts
     scored = [s for s in held_out if s.separable]
     if not scored:
         raise InputError("The truth of no held-out image parts touching nuclei, so nothing can be scored.")

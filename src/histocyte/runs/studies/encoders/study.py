@@ -64,7 +64,7 @@ class EncoderStudy:
         samples = load_folders(data, taxonomy=CONSEP, mpp=data_mpp)
         say_unpaired(data, listener)
         say_notes(samples, listener)
-        self.training, self.held_out = split(samples, budget)
+        self.training, self.held_out = split(samples, budget, listener=listener)
         if not fixed:
             held = max(32, held_px(self.training, budget.mpp) // 32 * 32)
             self.budget = budget = replace(budget, crop_px=min(budget.crop_px, held))
