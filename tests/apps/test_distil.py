@@ -300,8 +300,8 @@ def test_what_cannot_begin_is_refused_before_the_teachers_are_asked(
     (tmp_path / "cut.safetensors").write_bytes(b"cut")
     for match, out, options in (
         ("does not have all of the levels", tmp_path / "run", {"option": ["levels=6"]}),
-        ("cannot be made with .'levels': 99.: multiple: Input", tmp_path / "run", {"option": ["levels=99"]}),
-        ("cannot be made with .'levels': 'x'.", tmp_path / "run", {"option": ["levels=x"]}),
+        ("cannot be made with levels=99: multiple: Input", tmp_path / "run", {"option": ["levels=99"]}),
+        ("levels=x is none that 'hover_small' can have", tmp_path / "run", {"option": ["levels=x"]}),
         ("needs one level", tmp_path / "run", {"option": ["levels=0"]}),
         ("No timm model called 'nosuch'", tmp_path / "run", {"encoder": "nosuch"}),
         ("is no safetensors file", tmp_path / "run", {"encoder_weights": str(tmp_path / "cut.safetensors")}),

@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from histocyte.core.errors import InputError, UnknownNameError
-from histocyte.core.taxonomies import CONSEP
+from histocyte.core.taxonomies import CONSEP, PANNUKE
 from histocyte.datasets.sample import Sample
 from histocyte.model.build import build_representation, build_segmenter
+from histocyte.recipes.options import changed_plan
 from histocyte.recipes.plans import PLANS, find_plan
 from histocyte.recipes.registry import RECIPES
 from histocyte.runs.train.defaults import (
@@ -147,7 +148,7 @@ def test_images_are_drawn_by_the_weights_of_the_plan() -> None:
     assert sampler.shares == pytest.approx(expected / expected.sum())
     flat = crop_sampler(first_spec("cisca"), given, seed=0, crops=PLANS["cellvit_cppnet"]["cppnet"].crops).shares
     assert flat == pytest.approx([1 / 6, 1 / 6, 4 / 6])
-    copies = image_weights(PLANS["cisca"]["published"].crops, given, 4)
+    copies = image_weights(PLANS["cisca"]["published"].crops, given, CONSEP.names)
     assert copies.mean() == pytest.approx(16_035 / 5_688, rel=0.02)
 
 
@@ -225,3 +226,22 @@ def test_a_distilled_student_weighs_classes_as_its_published_training_does() -> 
         assert with_class_weights_of_plan(first_spec(recipe), given) == first_spec(recipe)
     without = [dataclasses.replace(sample, types=None) for sample in given]
     assert with_class_weights_of_plan(first_spec("lightweight_student"), without) == first_spec("lightweight_student")
+
+
+def test_images_are_drawn_by_pannukes_counts_where_they_are_of_its_tissues_and_classes() -> None:
+    crops = changed_plan(PLANS["cellvit"]["published"], {"sampling": "cellvit-pannuke"}).crops
+    given = samples((128,) * 3, ("Breast", "HeadNeck", "Kidney"))
+    weights = image_weights(crops, given, PANNUKE.names)
+    assert weights[0] < weights[1] < weights[2], "kidney is rarer than head and neck, and that than breast"
+    with pytest.raises(InputError, match=r"PanNuke, which does not have Brain\. Draw by what the images at hand have"):
+        image_weights(crops, samples((128,) * 3, ("Breast", "Brain", "Kidney")), PANNUKE.names)
+    with pytest.raises(InputError, match="does not have other, spindle"):
+        image_weights(crops, given, CONSEP.names)
+
+
+def test_no_augmentation_leaves_crops_as_they_are() -> None:
+    image = np.random.default_rng(0).integers(0, 255, (32, 32, 3), np.uint8)
+    labels = np.arange(32 * 32, dtype=np.int32).reshape(32, 32)
+    for seed in range(5):
+        varied = augmentation_of("none", mpp=0.25)(image, labels, np.random.default_rng(seed))
+        assert all(np.array_equal(a, b) for a, b in zip(varied, (image, labels), strict=True))

@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from histocyte.training.sampling import cell_weights, cellvit_weights, replication_weights, tissue_weights
+from histocyte.training.sampling import (
+    PANNUKE_CELLS,
+    PANNUKE_TISSUES,
+    cell_weights,
+    cellvit_weights,
+    replication_weights,
+    tissue_weights,
+)
 
 
 def test_tissues_of_pannuke() -> None:
@@ -45,3 +52,20 @@ def test_copies_of_images_with_rare_classes() -> None:
     clipped = replication_weights(cells, growth=3.0, percentile=50)
     assert clipped[1] == clipped[0]
     assert replication_weights(np.zeros((3, 2), int)) == pytest.approx([1, 1, 1])
+
+
+def test_weights_of_pannuke_do_not_depend_on_the_images_at_hand() -> None:
+    tissues = list(PANNUKE_TISSUES)
+    assert (len(tissues), sum(PANNUKE_TISSUES.values()), sum(PANNUKE_CELLS.values())) == (19, 7901, 16223)
+    tissue = np.array([tissues.index("breast"), tissues.index("kidney")])
+    present = np.array([[0, 0, 1, 0, 0], [0, 0, 0, 1, 0]], bool)  # connective cells; dead ones
+    of_pannuke = {
+        "tissue_counts": np.array(list(PANNUKE_TISSUES.values())),
+        "cell_counts": np.array(list(PANNUKE_CELLS.values())),
+    }
+    weights = cellvit_weights(tissue, present, **of_pannuke)
+    by_cell = np.array([0.15 + 0.85 * 2.120, 0.15 + 0.85 * 6.167])
+    expected = np.array([2.482, 6.082]) / 6.082 + by_cell / by_cell.max()
+    assert weights == pytest.approx(expected / expected.sum(), abs=1e-4)
+    # Of two images of two tissues and classes none is rarer than the other by itself.
+    assert cellvit_weights(np.array([0, 1]), present) == pytest.approx([0.5, 0.5])

@@ -32,9 +32,9 @@ def cellpose(
         encoder: By its card's name, or a timm model with a pyramid from stride 2.
         levels: How many of its levels to use, two to five; five reach stride 32.
         taxonomy: The cell classes; empty makes it Cellpose's two maps.
-        mpp: Resolution, µm/px.
+        mpp: Resolution that it works at, µm/px.
         mean: Of the encoder's training images, RGB from 0 to 1; the encoder's own where None.
-        std: Likewise.
+        std: Standard deviation of the same; the encoder's own where None.
     """
     return ModelSpec(
         name="cellpose",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from histocyte.core.errors import InputError
 from histocyte.core.taxonomies import PANNUKE, PANNUKE_TISSUES
 from histocyte.core.taxonomy import Taxonomy
 from histocyte.model.spec import ModelSpec, Part
@@ -23,6 +24,8 @@ def cellvit(
     taxonomy: Taxonomy = PANNUKE,
     tissues: Sequence[str] = PANNUKE_TISSUES,
     mpp: float = 0.25,
+    drop_path: float = 0.0,
+    attention_drop: float = 0.0,
     compatible: bool = False,
 ) -> ModelSpec:
     """Hörst et al. 2024, CellViT (doi 10.1016/j.media.2024.103143); the default encoder makes it CellViT-256.
@@ -35,10 +38,13 @@ def cellvit(
         shared: One way up for all maps, as in the paper's ablation.
         taxonomy: The cell classes.
         tissues: For the head on the whole image; empty leaves it out.
-        mpp: Resolution, µm/px.
+        mpp: Resolution that it works at, µm/px.
+        drop_path: Share of the blocks left out at random while it learns, from 0; 0.1 with "vit256" as published.
+        attention_drop: Share of its attention left out in the same way; 0.1 with "vit256" as published.
         compatible: Positional embeddings as in the published code, for its weights.
     """
-    part, mean, std = _encoder(encoder, taps, patch_px, compatible=compatible)
+    drops = {"drop_path_rate": drop_path, "attn_drop_rate": attention_drop}
+    part, mean, std = _encoder(encoder, taps, patch_px, drops, compatible=compatible)
     return ModelSpec(
         name="cellvit",
         recipe="cellvit",
@@ -54,7 +60,9 @@ def cellvit(
     )
 
 
-def _encoder(name: str, taps: Sequence[int] | None, patch_px: int, *, compatible: bool) -> tuple[Part, RGB, RGB]:
+def _encoder(
+    name: str, taps: Sequence[int] | None, patch_px: int, drops: Mapping[str, float], *, compatible: bool
+) -> tuple[Part, RGB, RGB]:
     """The encoder's part, and the mean and standard deviation that it wants images by."""
     card = card_of(name)
     if card is None:
@@ -63,6 +71,13 @@ def _encoder(name: str, taps: Sequence[int] | None, patch_px: int, *, compatible
     else:
         options = {**card.options, **({"taps": list(taps)} if taps else {})}
         kind = card.part
+    if any(drops.values()):
+        if kind != "timm_vit" or not all(0 <= share < 1 for share in drops.values()):
+            raise InputError(
+                f"drop_path and attention_drop are shares from 0 to below 1 of a vision transformer of timm's; asked "
+                f"were {drops['drop_path_rate']:g} and {drops['attn_drop_rate']:g} of '{name}'."
+            )
+        options["arch_options"] = {**options.get("arch_options", {}), **{k: v for k, v in drops.items() if v}}
     if compatible and kind == "sam":
         options["position_resampling"] = "crop"
     elif compatible and kind == "timm_vit":

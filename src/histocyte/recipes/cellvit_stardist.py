@@ -20,6 +20,8 @@ def cellvit_stardist(
     patch_px: int = 16,
     taxonomy: Taxonomy = PANNUKE,
     mpp: float = 0.25,
+    drop_path: float = 0.0,
+    attention_drop: float = 0.0,
     compatible: bool = False,
 ) -> ModelSpec:
     """Star polygons (Schmidt et al. 2018, doi 10.1007/978-3-030-00934-2_30) by CellViT, as in its paper's ablation.
@@ -27,16 +29,26 @@ def cellvit_stardist(
     Hörst et al. 2024, CellViT (doi 10.1016/j.media.2024.103143); trained there without a loss for tissues.
 
     Args:
-        encoder: As `cellvit` takes it.
-        taps: Likewise.
-        patch_px: Likewise.
+        encoder: A vision transformer, as the recipe `cellvit` takes it.
+        taps: Blocks to tap, from 1; those of its card where None, or four at even distances.
+        patch_px: The patch of an encoder without a card; images are resized to fit one other than 16.
+        drop_path: Share of the blocks left out at random while it learns, from 0; 0.1 with "vit256" as published.
+        attention_drop: Share of its attention left out in the same way; 0.1 with "vit256" as published.
         taxonomy: The cell classes.
-        mpp: Resolution, µm/px.
+        mpp: Resolution that it works at, µm/px.
         compatible: As the published code has it, for its weights: positional embeddings, decoding, and a tissue head.
     """
     tissues = PANNUKE_TISSUES if compatible else ()
     spec = cellvit(
-        encoder, taps=taps, patch_px=patch_px, taxonomy=taxonomy, tissues=tissues, mpp=mpp, compatible=compatible
+        encoder,
+        taps=taps,
+        patch_px=patch_px,
+        taxonomy=taxonomy,
+        tissues=tissues,
+        mpp=mpp,
+        drop_path=drop_path,
+        attention_drop=attention_drop,
+        compatible=compatible,
     )
     star = fitting_part("star", mpp, classes=len(taxonomy), compat=compatible)
     return spec.with_changes(name="cellvit-stardist", recipe="cellvit_stardist", representation=star)

@@ -36,7 +36,7 @@ def cisca(
             ("efficientnetv2-s") or any other: by its card's name, or any of timm's: a pyramid, or a vision transformer,
             whose taps are spread to one.
         taxonomy: The cell classes; empty leaves out their map.
-        mpp: Resolution, µm/px; published are 0.25 (40×) and 0.5 (20×).
+        mpp: Resolution that it works at, µm/px; published are 0.25 (40×) and 0.5 (20×).
         compatible: Write contours by the full rule and read maps back as published: small cells are lost, and a cell
             depends on what else the field holds.
     """
@@ -70,7 +70,7 @@ def cisca_spec(
         card: The encoder's.
         options: Of the encoder's part.
         taxonomy: The cell classes.
-        mpp: Resolution, µm/px.
+        mpp: Resolution that it works at, µm/px.
         compatible: Write contours and read maps back as published.
     """
     # A patch of 14 px is worked up as one of 16.

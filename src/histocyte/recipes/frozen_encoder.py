@@ -62,7 +62,7 @@ def frozen_encoder(
         taps: Of a vision transformer: as its card has it, "shallow" (up to the middle), "deep" (up to the end), "mixed"
             (ever further apart), or blocks by number, from 1. A pyramid has its own levels.
         taxonomy: The cell classes; empty leaves out their map.
-        mpp: Resolution, µm/px.
+        mpp: Resolution that it works at, µm/px.
 
     Raises:
         UnknownNameError: No such encoder or choice of taps.

@@ -32,9 +32,9 @@ def hover_fpn(
     Args:
         encoder: By its card's name, or a timm model with a pyramid from stride 2.
         taxonomy: The cell classes.
-        mpp: Resolution, µm/px.
+        mpp: Resolution that it works at, µm/px.
         mean: Of the encoder's training images, RGB from 0 to 1; the encoder's own where None.
-        std: Of the same.
+        std: Standard deviation of the same; the encoder's own where None.
     """
     own = _LITES_OWN if encoder == _LITE else (None, None)
     return ModelSpec(

@@ -34,10 +34,10 @@ def hover_small(
         encoder: By its card's name, or a timm model with a pyramid from stride 2.
         levels: How many of its levels to use, three or four.
         taxonomy: The cell classes.
-        mpp: Resolution, µm/px.
+        mpp: Resolution that it works at, µm/px.
         mean: Of the encoder's training images, RGB from 0 to 1, the encoder's own where None; TensorFlow's MobileNets
             have 0.5 for this and the next.
-        std: Likewise.
+        std: Standard deviation of the same; the encoder's own where None.
     """
     return ModelSpec(
         name="hover-small",

@@ -20,7 +20,7 @@ def hover_unet(encoder: str = "resnet18", *, taxonomy: Taxonomy = CONSEP, mpp: f
     Args:
         encoder: By its card's name, or a timm model with a pyramid from stride 2.
         taxonomy: The cell classes.
-        mpp: Resolution, µm/px.
+        mpp: Resolution that it works at, µm/px.
     """
     return ModelSpec(
         name="hover-unet",

@@ -29,7 +29,7 @@ def hovernet(
     Args:
         mode: The paper's network ("original", 5 × 5 convolutions in the decoder) or its authors' lighter one ("fast").
         taxonomy: The cell classes; empty leaves out their branch.
-        mpp: Resolution, µm/px.
+        mpp: Resolution that it works at, µm/px.
         compatible: Unpadded convolutions, as in the published networks and for their weights: the image is mirrored
             beyond its border by as much as they take off, and tiles overlap by twice that. Otherwise all are padded.
 

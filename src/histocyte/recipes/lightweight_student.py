@@ -28,10 +28,10 @@ def lightweight_student(
     Args:
         encoder: By its card's name, or a timm model; with five levels from stride 2 to 32.
         taxonomy: The cell classes, the teacher's.
-        mpp: Resolution, µm/px.
+        mpp: Resolution that it works at, µm/px.
         mean: Of the encoder's training images, RGB from 0 to 1; the encoder's own where None (MobileViT's are not
             normalised).
-        std: Likewise.
+        std: Standard deviation of the same; the encoder's own where None.
     """
     return ModelSpec(
         name="lightweight-student",

@@ -43,9 +43,9 @@ def lightweight_teacher(
             counts from 0, for its encoder), or at even distances.
         patch_px: The patch of one without a card; as its name has it ("…_patch16_…") where None.
         taxonomy: The cell classes.
-        mpp: Resolution, µm/px.
+        mpp: Resolution that it works at, µm/px.
         mean: Of the encoder's training images, RGB from 0 to 1; the encoder's own where None.
-        std: Likewise.
+        std: Standard deviation of the same; the encoder's own where None.
 
     Raises:
         InputError: The encoder is a pyramid, which has no blocks to tap.

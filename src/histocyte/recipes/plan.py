@@ -8,11 +8,11 @@ from typing import Any, Literal
 
 __all__ = ["Augmentations", "Crops", "Sampling", "TrainingPlan"]
 
-Sampling = Literal["sets", "area", "cellvit", "replication"]
+Sampling = Literal["sets", "area", "cellvit", "cellvit-pannuke", "replication"]
 """How images are drawn: by our shares of the sets, and by area in each; by area alone; by CellViT's weights of tissues
-and cells; by CISCA's copies of rare images."""
-Augmentations = Literal["histocyte", "cellvit", "flips", "cisca"]
-"""Ours; CellViT's eleven transforms; quarter turns and flips alone; CISCA's."""
+and cells, counted in the images at hand or, as published, in all of PanNuke; by CISCA's copies of rare images."""
+Augmentations = Literal["histocyte", "cellvit", "flips", "cisca", "none"]
+"""Ours; CellViT's eleven transforms; quarter turns and flips alone; CISCA's; none at all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,8 +112,10 @@ class TrainingPlan:
         if self.patience:
             length += f"; ends after {self.patience} validations without a better score"
         drawn = {
+            "sets": "by our shares of the sets that are known by name",
             "area": "by their area",
             "cellvit": f"by rare tissues and cells (CellViT's weights, γ = {self.sampling_gamma:g})",
+            "cellvit-pannuke": f"by rare tissues and cells of PanNuke (CellViT's weights, γ = {self.sampling_gamma:g})",
             "replication": "images of rare classes more often (CISCA's copies)",
         }
         average = f"; weights averaged by {self.average_decay:g}" if self.average_decay else ""

@@ -23,7 +23,7 @@ def stardist(
         refined: Measure rays again from points along them, which makes it CPP-Net (Chen et al. 2023, doi
             10.1109/TIP.2023.3237013).
         taxonomy: The cell classes.
-        mpp: Resolution, µm/px.
+        mpp: Resolution that it works at, µm/px.
     """
     return ModelSpec(
         name="cppnet" if refined else "stardist",

@@ -128,8 +128,9 @@ class CropSampler:
         self.samples, self.representation, self.augmentation = samples, representation, augmentation
         self.crop_px, self.mpp, self.zoom, self.seed = crop_px, mpp, zoom, seed
         self.share, self.threads = share, threads
-        places = {_plain(name): i for i, name in enumerate(tissues)}
-        self.tissues = np.array([places.get(_plain(s.tissue), -1) for s in samples], np.int64) if tissues else None
+        places = {plain_tissue(name): i for i, name in enumerate(tissues)}
+        numbers = np.array([places.get(plain_tissue(s.tissue), -1) for s in samples], np.int64)
+        self.tissues = numbers if tissues else None
         areas = np.array([s.instances.size * s.mpp**2 for s in samples])
         sources = np.array([s.source for s in samples])
         shares = np.zeros(len(samples))
@@ -225,6 +226,7 @@ def _square(
     return np.pad(part, (*fill, (0, 0)), constant_values=_FILL), np.pad(labels, fill)
 
 
-def _plain(tissue: str) -> str:
-    """A tissue's name as sets write it differently: Bile-duct, bile_duct, "Bile duct"."""
-    return " ".join(tissue.lower().replace("_", " ").replace("-", " ").split())
+def plain_tissue(tissue: str) -> str:
+    """A tissue's name whatever way a set writes it: Bile-duct, bile_duct, "Bile duct"; PanNuke's HeadNeck too."""
+    plain = " ".join(tissue.lower().replace("_", " ").replace("-", " ").split())
+    return "head and neck" if plain in ("headneck", "head neck") else plain

@@ -2,10 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["cell_weights", "cellvit_weights", "replication_weights", "tissue_weights"]
+__all__ = [
+    "PANNUKE_CELLS",
+    "PANNUKE_TISSUES",
+    "cell_weights",
+    "cellvit_weights",
+    "replication_weights",
+    "tissue_weights",
+]
+
+PANNUKE_TISSUES: Mapping[str, int] = {
+    **{"adrenal gland": 437, "bile duct": 420, "bladder": 146, "breast": 2351, "cervix": 293, "colon": 1440},
+    **{"esophagus": 424, "head and neck": 384, "kidney": 134, "liver": 224, "lung": 184, "ovarian": 146},
+    **{"pancreatic": 195, "prostate": 182, "skin": 187, "stomach": 146, "testis": 196, "thyroid": 226, "uterus": 186},
+}
+"""Images of each tissue in all of PanNuke, by which CellViT's published sampling goes whatever its training split."""
+PANNUKE_CELLS: Mapping[str, int] = {
+    "neoplastic": 4191,
+    "inflammatory": 4132,
+    "connective": 6140,
+    "dead": 232,
+    "epithelial": 1528,
+}
+"""Images with a cell of each class there."""
 
 
 def tissue_weights(counts: NDArray[np.integer], *, gamma: float = 0.85) -> NDArray[np.float64]:
@@ -41,17 +65,25 @@ def cell_weights(
 
 
 def cellvit_weights(
-    tissue: NDArray[np.integer], present: NDArray[np.bool_], *, gamma: float = 0.85
+    tissue: NDArray[np.integer],
+    present: NDArray[np.bool_],
+    *,
+    tissue_counts: NDArray[np.integer] | None = None,
+    cell_counts: NDArray[np.integer] | None = None,
+    gamma: float = 0.85,
 ) -> NDArray[np.float64]:
     """(N,) probability of drawing each image, with replacement: tissue and cell weights, each scaled to 1, added.
 
     Args:
         tissue: (N,) tissue index of each image.
         present: (N, K) whether image i has a cell of class j.
+        tissue_counts: (T,) images of each tissue; counted in `tissue` where None.
+        cell_counts: (K,) images that have each class; counted in `present` where None.
         gamma: As above.
     """
-    by_tissue = tissue_weights(np.maximum(np.bincount(tissue), 1), gamma=gamma)[tissue]
-    by_cell = cell_weights(present, gamma=gamma)
+    of_tissues = np.bincount(tissue) if tissue_counts is None else tissue_counts
+    by_tissue = tissue_weights(np.maximum(of_tissues, 1), gamma=gamma)[tissue]
+    by_cell = cell_weights(present, counts=cell_counts, gamma=gamma)
     weights = by_tissue / by_tissue.max() + by_cell / by_cell.max()
     return np.asarray(weights / weights.sum())
 

@@ -38,6 +38,15 @@ def train(
             "it says everything but data, weights that are files of your own, and the device."
         ),
     ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--option",
+            metavar="NAME=VALUE",
+            help="Of the recipe, e.g. taps=3,6,9,12 or shared=true; may be repeated. `histocyte recipes show` says "
+            "which there are.",
+        ),
+    ] = None,
     encoder: Annotated[
         str | None, typer.Option(help="Encoder in place of the recipe's own (`histocyte encoders list`).")
     ] = None,
@@ -90,6 +99,15 @@ def train(
         typer.Option(
             help="How to train: ours where not given, made for hundreds of images and hours on a CPU, or published, as "
             "the recipe's paper has it; `histocyte recipes show` prints both, and further ones of some recipes.",
+        ),
+    ] = None,
+    plan_option: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--plan-option",
+            metavar="NAME=VALUE",
+            help="Otherwise than the plan says, e.g. sampling=area, augmentation=none or schedule.gamma=0.85; may be "
+            "repeated. Without a published plan: augmentation, sampling, sampling_gamma, zoom.",
         ),
     ] = None,
     steps: Annotated[
@@ -201,6 +219,7 @@ def train(
     from histocyte.apps.cli.output import command_as_typed
     from histocyte.apps.cli.stopping import Stopping, ending_with_a_word
     from histocyte.core.listener import Stopped
+    from histocyte.recipes.options import parsed
 
     with ending_with_a_word(), Stopping(once_asked=True) as stopping:
         try:
@@ -218,6 +237,8 @@ def train(
                 cache_passes=cache_passes,
                 delta=delta,
                 plan=plan,
+                options=parsed(option or ()),
+                plan_options=parsed(plan_option or (), flag="--plan-option"),
                 steps=steps,
                 batch=batch,
                 learning_rate=learning_rate,

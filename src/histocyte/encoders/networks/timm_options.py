@@ -13,7 +13,16 @@ PLAIN = frozenset(
     {
         *("img_size", "patch_size", "embed_dim", "depth", "num_heads", "mlp_ratio", "init_values", "qkv_bias"),
         *("reg_tokens", "class_token", "no_embed_class", "pre_norm", "final_norm", "global_pool", "window_size"),
-        *("strict_img_size", "depths", "dims", "drop_path_rate", "act_layer", "norm_layer", "mlp_layer"),
+        *(
+            "strict_img_size",
+            "depths",
+            "dims",
+            "drop_path_rate",
+            "attn_drop_rate",
+            "act_layer",
+            "norm_layer",
+            "mlp_layer",
+        ),
     }
 )
 """What may be set. Others of timm's would fetch or unpickle files, or change what a tap is."""

@@ -36,12 +36,13 @@ from histocyte.model.build import build_representation, build_segmenter
 from histocyte.model.segmenter import Segmenter
 from histocyte.model.spec import EncoderWeights, ModelSpec, Part
 from histocyte.recipes.fitting import fitting_crop_px
+from histocyte.recipes.options import make_spec
 from histocyte.recipes.plan import Crops, TrainingPlan
 from histocyte.recipes.plans import PLANS
 from histocyte.recipes.registry import RECIPES
-from histocyte.training.crops import CropSampler
+from histocyte.training.crops import CropSampler, plain_tissue
 from histocyte.training.feature_cache import crops_of_passes
-from histocyte.training.sampling import cellvit_weights, replication_weights
+from histocyte.training.sampling import PANNUKE_CELLS, PANNUKE_TISSUES, cellvit_weights, replication_weights
 
 __all__ = [
     "OUR_CROPS",
@@ -67,7 +68,12 @@ OUR_CROPS = Crops()
 
 
 def first_spec(
-    recipe: str, encoder: str | None = None, *, mpp: float | None = None, taxonomy: Taxonomy = CONSEP
+    recipe: str,
+    encoder: str | None = None,
+    *,
+    mpp: float | None = None,
+    taxonomy: Taxonomy = CONSEP,
+    options: Mapping[str, Any] | None = None,
 ) -> ModelSpec:
     """The spec a recipe makes.
 
@@ -76,10 +82,11 @@ def first_spec(
         encoder: In place of the recipe's own.
         mpp: Resolution it is to work at, µm/px, in place of the recipe's own.
         taxonomy: The classes it is to tell apart; one without classes makes a model of outlines.
+        options: Of the recipe, by name (`recipes.options`).
 
     Raises:
         UnknownNameError: No such recipe or encoder.
-        InputError: A recipe whose encoder or resolution is part of the method.
+        InputError: A recipe whose encoder or resolution is part of the method, or an option that it does not take.
         ResolutionError: The resolution is not finite or outside 0.05–10 µm/px.
     """
     make = RECIPES[recipe]
@@ -89,7 +96,9 @@ def first_spec(
         if option not in takes:
             what = "an encoder" if option == "encoder" else "a resolution"
             raise InputError(f"The recipe '{recipe}' has {what} of its own and takes no other.")
-    spec = make(taxonomy=taxonomy, **given)
+        if options and option in options:
+            raise InputError(f"The recipe's {option} is given twice, once among its options. Say it once.")
+    spec = make_spec(recipe, {**(options or {}), **given}, taxonomy=taxonomy)
     return spec.with_changes(tissues=())  # our data states no tissues, so nothing would teach that head
 
 
@@ -131,7 +140,7 @@ def crop_sampler(
     """
     own = crops.sampling == "sets"
     drawn: dict[str, Any] = (
-        {"weights": SHARES} if own else {"image_weights": image_weights(crops, samples, len(spec.classes))}
+        {"weights": SHARES} if own else {"image_weights": image_weights(crops, samples, spec.classes.names)}
     )
     sampler = CropSampler(
         samples,
@@ -152,6 +161,8 @@ def crop_sampler(
 
 def augmentation_of(name: str, *, mpp: float) -> Augmentation:
     """The augmentation that a plan names; CellViT's at 0.5 µm/px is without the random sized crop."""
+    if name == "none":
+        return Augmentation([])
     if name == "cellvit":
         return cellvit_augmentation(crop=mpp < 0.375)
     if name == "cisca":
@@ -159,14 +170,41 @@ def augmentation_of(name: str, *, mpp: float) -> Augmentation:
     return flips() if name == "flips" else augmentation()
 
 
-def image_weights(crops: Crops, samples: Sequence[Sample], classes: int) -> NDArray[np.float64]:
-    """(N,) how often a plan draws each image, in proportion to its area."""
-    cells = _cells(samples, classes)
+def image_weights(crops: Crops, samples: Sequence[Sample], classes: Sequence[str]) -> NDArray[np.float64]:
+    """(N,) how often a plan draws each image, in proportion to its area.
+
+    Raises:
+        InputError: A plan that draws by PanNuke's tissues and classes, for images or a model of others.
+    """
+    cells = _cells(samples, len(classes))
+    if crops.sampling == "cellvit-pannuke":
+        return _weights_of_pannuke(crops, samples, cells > 0, classes)
     if crops.sampling == "cellvit":
         names = sorted({s.tissue for s in samples})
         tissue = np.array([names.index(s.tissue) for s in samples])
         return cellvit_weights(tissue, cells > 0, gamma=crops.sampling_gamma)
     return replication_weights(cells) if crops.sampling == "replication" else np.ones(len(samples))
+
+
+def _weights_of_pannuke(
+    crops: Crops, samples: Sequence[Sample], present: NDArray[np.bool_], classes: Sequence[str]
+) -> NDArray[np.float64]:
+    """CellViT's weights by the counts in all of PanNuke."""
+    tissues, names = list(PANNUKE_TISSUES), [plain_tissue(s.tissue) for s in samples]
+    others = sorted({s.tissue or "none" for s, name in zip(samples, names, strict=True) if name not in tissues})
+    others += sorted({name for name in classes if name.lower() not in PANNUKE_CELLS})
+    if others:
+        raise InputError(
+            f"Images are to be drawn by how rare tissues and classes are in PanNuke, which does not have "
+            f"{', '.join(others[:5])}. Draw by what the images at hand have: --plan-option sampling=cellvit."
+        )
+    return cellvit_weights(
+        np.array([tissues.index(name) for name in names]),
+        present,
+        tissue_counts=np.array(list(PANNUKE_TISSUES.values())),
+        cell_counts=np.array([PANNUKE_CELLS[name.lower()] for name in classes]),
+        gamma=crops.sampling_gamma,
+    )
 
 
 def with_class_weights(spec: ModelSpec, plan: TrainingPlan, samples: Sequence[Sample]) -> ModelSpec:

@@ -50,6 +50,9 @@ _RANGES: Mapping[str, tuple[float, float]] = {
 }
 """Least and largest of what a file may say."""
 
+_NEWER = ("fold", "left_out", "options", "plan_options")
+"""What files of earlier versions do not say."""
+
 _T = TypeVar("_T")
 
 
@@ -66,6 +69,8 @@ class ResolvedRecipe:
         fold: Number of the part of them that is held out instead, and number of parts.
         left_out: Names of the images kept for a test at the end.
         started_from: Name and SHA-256 of the model file it goes on from; empty where from none.
+        options: Of the recipe, as they were asked for; the model has them already.
+        plan_options: What was asked of the plan otherwise than it says; training and crops have it already.
     """
 
     model: ModelSpec
@@ -76,6 +81,8 @@ class ResolvedRecipe:
     started_from: Mapping[str, str] = field(default_factory=dict)
     fold: tuple[int, int] | None = None
     left_out: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+    plan_options: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """In plain values, as `read` takes them."""
@@ -90,6 +97,8 @@ class ResolvedRecipe:
             "fold": self.fold,
             "left_out": list(self.left_out),
             "started_from": dict(self.started_from),
+            "options": dict(self.options),
+            "plan_options": dict(self.plan_options),
         }
 
     @classmethod
@@ -108,7 +117,7 @@ class ResolvedRecipe:
         training = _part(TrainingOptions, data, "training", path)
         if any(name.startswith("distil_") for name in training.loss_weights):
             raise InputError(f"'{path}' was written by `histocyte distil`, which is to be called as it was then.")
-        missing = [name for name in known if name not in data and name not in ("fold", "left_out")]
+        missing = [name for name in known if name not in data and name not in _NEWER]
         if missing:
             raise InputError(f"'{path}' does not say {', '.join(missing)}; an earlier version may have written it.")
         model = ModelSpec.parse(json.dumps(data["model"]), where=str(path))
@@ -122,6 +131,8 @@ class ResolvedRecipe:
             started_from=rest.started_from,
             fold=rest.fold,
             left_out=rest.left_out,
+            options=rest.options,
+            plan_options=rest.plan_options,
         )
         recipe._check(path)
         return recipe
@@ -179,6 +190,8 @@ class _Rest:
     started_from: dict[str, str]
     fold: tuple[int, int] | None = None
     left_out: tuple[str, ...] = ()
+    options: dict[str, Any] = field(default_factory=dict)
+    plan_options: dict[str, Any] = field(default_factory=dict)
 
 
 def _plain(path: Path) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from histocyte.model.delta import delta_of
 from histocyte.model.history import History
 from histocyte.model.segmenter import Segmenter
 from histocyte.pipeline import instances_on
+from histocyte.recipes.options import changed_plan
 from histocyte.recipes.plan import TrainingPlan
 from histocyte.recipes.plans import OURS, find_plan
 from histocyte.recipes.registry import RECIPES
@@ -65,9 +66,10 @@ class TrainingRun:
         crop_px: Side of a crop in place of the plan's, however large the images are.
         listener: Told how it goes on.
         command: How the model's file says it was made.
+        plan_options: What is to be otherwise than the plan says (`recipes.options.changed_plan`).
 
     Raises:
-        InputError: Ways that do not go together, or no such plan.
+        InputError: Ways that do not go together, no such plan, or an option that it does not have.
     """
 
     def __init__(
@@ -84,13 +86,17 @@ class TrainingRun:
         crop_px: int | None = None,
         listener: Listener = SILENT,
         command: str = "",
+        plan_options: Mapping[str, Any] | None = None,
     ) -> None:
         ways.check(beginning)
         self.folder, self.beginning, self.seed, self.ways, self.recipe = folder, beginning, seed, ways, recipe
         self.spec = with_fitting_sides((beginning.spec if recipe is None else recipe.model).with_changes(name=name))
         self.plan_name = plan
-        self.plan = find_plan(self.spec.recipe, plan) if recipe is None else None
-        self.crops = recipe.crops if recipe is not None else OUR_CROPS if self.plan is None else self.plan.crops
+        self.plan_options = dict(plan_options or {})
+        planned = find_plan(self.spec.recipe, plan) if recipe is None else None
+        self.plan = None if planned is None else changed_plan(planned, self.plan_options)
+        ours = changed_plan(OUR_CROPS, self.plan_options if self.plan is None else {})
+        self.crops = recipe.crops if recipe is not None else ours if self.plan is None else self.plan.crops
         self.crop_px, self.command = crop_px, command
         self.ranks = launched()
         self.listener = listener if self.ranks.leads else SILENT
@@ -138,7 +144,7 @@ class TrainingRun:
                 "that is at random."
             )
         if TISSUE_TERM in plan.losses and self.beginning.model is None:
-            tissues = RECIPES[self.spec.recipe]().tissues
+            tissues = self.beginning.options.get("tissues", RECIPES[self.spec.recipe]().tissues)
             if any(s.tissue for s in self.data.training):
                 self.spec = self.spec.with_changes(tissues=tissues)
             else:
@@ -226,6 +232,8 @@ class TrainingRun:
             started_from=self.beginning.named,
             fold=self.data.fold,
             left_out=self.data.left_out_names,
+            options=self.beginning.options if self.recipe is None else self.recipe.options,
+            plan_options=self.plan_options if self.recipe is None else self.recipe.plan_options,
         )
 
     def _fit(self, model: Segmenter, crops: CropSampler, options: TrainingOptions, stop: Stop) -> None:
@@ -336,6 +344,8 @@ class TrainingRun:
             "adapt": self.ways.how,
             "plan": self.plan_name,
         }
+        asked = {"options": dict(self.beginning.options), "plan_options": self.plan_options}
+        how |= {key: value for key, value in asked.items() if value}
         spec = finished_spec(self.spec, self.beginning, self.data, scores=scores, how=how)
         weights = model.state_dict() if delta is None else delta
         write_result(RunFolder(self.folder).model, spec, weights, delta=delta is not None, listener=self.listener)

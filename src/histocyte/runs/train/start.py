@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from histocyte.core.digest import file_sha256
 from histocyte.core.errors import InputError
@@ -30,11 +31,13 @@ class Start:
         spec: What the network is.
         encoder_weights: Of the encoder alone, as `encoders.hub.find_weights` takes them; at random where None.
         model: File of the model it goes on from, in place of those.
+        options: Of the recipe, as they were asked for.
     """
 
     spec: ModelSpec
     encoder_weights: str | None = None
     model: Path | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -45,6 +48,7 @@ class Start:
         start_from: str | None,
         mpp: float | None = None,
         taxonomy: Taxonomy = NO_CLASSES,
+        options: Mapping[str, Any] | None = None,
     ) -> Start:
         """What the options of `histocyte train` ask for.
 
@@ -55,6 +59,7 @@ class Start:
             start_from: A model to go on from.
             mpp: Resolution to work at.
             taxonomy: Classes that a new model is to tell apart; one to go on from keeps its own.
+            options: Of the recipe, by name (`recipes.options`).
 
         Raises:
             UnknownNameError: No such recipe, encoder or model.
@@ -62,8 +67,10 @@ class Start:
             ResolutionError: No resolution to work at.
         """
         if start_from is None:
-            return cls(first_spec(recipe or "hover_unet", encoder, mpp=mpp, taxonomy=taxonomy), encoder_weights)
+            spec = first_spec(recipe or "hover_unet", encoder, mpp=mpp, taxonomy=taxonomy, options=options)
+            return cls(spec, encoder_weights, options=options or {})
         given = {"--recipe": recipe, "--encoder": encoder, "--encoder-weights": encoder_weights}
+        given["--option"] = ", ".join(options or ()) or None
         asked = [option for option, value in given.items() if value is not None]
         if asked:
             raise InputError(

@@ -94,6 +94,8 @@ def train(
     cache_passes: int | None = None,
     delta: bool | None = None,
     plan: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    plan_options: Mapping[str, Any] | None = None,
     steps: int | None = None,
     batch: int | None = None,
     learning_rate: float | None = None,
@@ -140,6 +142,8 @@ def train(
         cache_passes: How often the images' area is kept there: 8 where None.
         delta: Write the model without its encoder's published weights; so unless all of it is trained, if None.
         plan: How to train, by name: "ours" where None, or "published".
+        options: Of the recipe, by name, e.g. {"taps": [3, 6, 9, 12]} (`histocyte recipes show` lists them).
+        plan_options: What is to be otherwise than the plan says, e.g. {"sampling": "area", "augmentation": "none"}.
         steps: Batches to train for: 4,000 where None, or the plan's.
         batch: Crops in a batch: as suits the machine where None, or the plan's.
         learning_rate: Its peak: 0.001 where None, or the plan's.
@@ -220,6 +224,7 @@ def train(
             **{"--cache-passes": cache_passes, "--delta": delta or None, "--whole": delta is False, "--plan": plan},
             **{"--loss-weight": loss_weights or None, "--seed": seed, "--validation": validation, "--fold": fold},
             **{"--model-mpp": model_mpp, "--leave-out": leave_out, "--crop-px": crop_px, "--classes": classes},
+            **{"--option": options or None, "--plan-option": plan_options or None},
             **{f"--{option.replace('_', '-')}": value for option, value in fitting.items()},
         }
         refuse_beside_a_recipe(file, others)
@@ -233,7 +238,7 @@ def train(
             raise InputError("--start-from goes on with the classes of that model. Leave out --classes.")
         asked = classes if classes is None or isinstance(classes, str) else ",".join(classes)
         taxonomy = None if before is not None else classes_to_learn(folders, classes=asked, mpp=mpp)
-        beginning = Start.of(_text(recipe), encoder, weights, before, model_mpp, taxonomy or NO_CLASSES)
+        beginning = Start.of(_text(recipe), encoder, weights, before, model_mpp, taxonomy or NO_CLASSES, options)
         chosen = find_plan(beginning.spec.recipe, OURS if plan is None else plan)
         how = adapt or (beginning.way_to_adapt if chosen is None else chosen.adapt)
         ways = Adaptation(how, lora_rank or 8, lora_mlp, kept, cache_passes or 8, delta)
@@ -252,6 +257,7 @@ def train(
             crop_px,
             listener or SILENT,
             command or called_as(train, given),
+            None if again is not None else plan_options,
         )
         run.load_data(folders, share=share, mpp=mpp, fold=part, left_out=left_out)
         run.fit(stop=stop or never, precision=computed_in, **wishes)
