@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from histocyte.inference.load import load
     from histocyte.pipeline import segment
     from histocyte.results import Options, segment_to_folder
+    from histocyte.runs.scoring.evaluate import evaluate
+    from histocyte.runs.scoring.score import score
     from histocyte.runs.train.train import train
     from histocyte.slides.open import open_slide
 
@@ -32,9 +34,11 @@ __all__ = [
     "Options",
     "RunRecord",
     "__version__",
+    "evaluate",
     "load",
     "open_slide",
     "read_cells",
+    "score",
     "segment",
     "segment_to_folder",
     "train",
@@ -45,9 +49,11 @@ _HOME = {
     "HistocyteError": "histocyte.core.errors",
     "Options": "histocyte.results",
     "RunRecord": "histocyte.formats.manifest",
+    "evaluate": "histocyte.runs.scoring.evaluate",
     "load": "histocyte.inference.load",
     "open_slide": "histocyte.slides.open",
     "read_cells": "histocyte.formats.geoparquet",
+    "score": "histocyte.runs.scoring.score",
     "segment": "histocyte.pipeline",
     "segment_to_folder": "histocyte.results",
     "train": "histocyte.runs.train.train",

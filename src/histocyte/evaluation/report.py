@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from histocyte.core.plain_text import plain
 from histocyte.evaluation.image_json import FORMAT, image_to_json
 from histocyte.evaluation.image_scores import ImageScores
 from histocyte.evaluation.summary import CLASS_SCORES, SCORES, STRATUM_SCORES, SourceSummary
 from histocyte.files.csv_file import write_rows
 from histocyte.metrics.detection import RADIUS_UM, MatchMode
+from histocyte.pages.notebook import html_table
 from histocyte.pages.text import interval_text, number
 from histocyte.statistics.bootstrap import LEAST_GROUPS, Estimate, few_groups
 
@@ -29,7 +31,7 @@ class TableRow(NamedTuple):
     images: str
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Report:
     """Scores of a model, or of its results, on one or more data sets.
 
@@ -50,6 +52,17 @@ class Report:
     replicates: int
     seed: int
     mode: MatchMode
+
+    def __repr__(self) -> str:
+        """Sets, images and mean panoptic quality of each."""
+        said = ", ".join(
+            f"{name}: {s.n_images} images, bPQ {number(s.scores['bpq'].value)}" for name, s in self.sources.items()
+        )
+        return plain(f"<{type(self).__name__} {said}>", one_line=True)
+
+    def _repr_html_(self) -> str:
+        """The table, for notebooks."""
+        return html_table("scores", ("data set", "score", "value", "95 % interval", "images"), self.table())
 
     def to_json(self) -> dict[str, object]:
         """A JSON-ready description; undefined values are None.
@@ -104,7 +117,7 @@ class Report:
         every += [list(t.scores.values()) for s in self.sources.values() for t in s.strata.values()]
         return few_groups(e for some in every for e in some)
 
-    def write_csv(self, path: Path) -> None:
+    def write_csv(self, path: str | Path) -> None:
         """Write one line an image, whole or not at all: counts and scores, and each class's; empty where undefined.
 
         Raises:
@@ -112,7 +125,7 @@ class Report:
         """
         rows = [_csv_row(row, self.class_names) for row in self.images]
         header = list(dict.fromkeys(key for row in rows for key in row))
-        write_rows(path, header, [[row.get(key) for key in header] for row in rows])
+        write_rows(Path(path), header, [[row.get(key) for key in header] for row in rows])
 
 
 def _source_json(summary: SourceSummary) -> dict[str, object]:

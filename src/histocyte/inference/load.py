@@ -7,10 +7,10 @@ import shutil
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from histocyte.core.digest import file_sha256
-from histocyte.core.errors import InputError, MissingExtraError, ModelError, is_installed
+from histocyte.core.errors import InputError, MissingExtraError, ModelError, UnknownNameError, is_installed
 from histocyte.core.installation import how_to_add
 from histocyte.core.maps import MapSpec, decoded_maps
 from histocyte.core.plain_text import plain
@@ -118,11 +118,17 @@ def load(
         views: Average the maps over 2, 4 or 8 flips and turns of each image: as many times slower, a little better.
 
     Raises:
-        UnknownNameError: No such model.
+        UnknownNameError: No such model, runtime or precision.
         InputError: No such file, or a runtime, device, precision or number of views that is not here.
         ModelError: A file that cannot be used by the runtime.
         MissingExtraError: A runtime that is not installed.
     """
+    for kind, name, known in (
+        ("runtime", runtime, get_args(RuntimeName)),
+        ("precision", precision or DEFAULT_PRECISION, get_args(Precision)),
+    ):
+        if name not in known:
+            raise UnknownNameError(kind, name, known)
     found = find_model(model)
     threads = workers or available_cpus()
     name = _pick(found, device, features=features) if runtime == "auto" else runtime

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from histocyte.core.listener import SILENT, Listener, Task
@@ -19,17 +19,30 @@ __all__ = ["PlainListener", "TerminalListener", "people"]
 _EVERY_S = 30.0
 
 
-def people(*, hidden: bool = False) -> Listener:
+def people(*, hidden: bool = False, bars: bool = True) -> Listener:
     """The listener for whoever started the command, on standard error.
 
     Args:
         hidden: Nobody is to be told anything.
+        bars: Whether to tell how far a task is, not sentences alone.
     """
     from histocyte.apps.cli.output import console
 
     if hidden:
         return SILENT
+    if not bars:
+        return _Sentences()
     return TerminalListener() if console().is_terminal else PlainListener()
+
+
+class _Sentences:
+    """Passes sentences on, and nothing of tasks."""
+
+    def say(self, text: str) -> None:
+        _write(text)
+
+    def task(self, name: str, total: int | None, *, unit: str = "steps", done: int = 0) -> AbstractContextManager[Task]:
+        return SILENT.task(name, total, unit=unit, done=done)
 
 
 class Pace:

@@ -1,0 +1,249 @@
+"""Scoring a model on labelled images as one call, for Python and for `histocyte evaluate`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from histocyte.core.listener import SILENT, Listener, Stop, Stopped, never
+from histocyte.runs.arguments import PathLike, paths
+
+if TYPE_CHECKING:
+    from histocyte.datasets.sample import Sample
+    from histocyte.evaluation.image_scores import ImageScores
+    from histocyte.inference.load import Model
+    from histocyte.inference.runtime import Precision
+    from histocyte.model.history import History, Known
+    from histocyte.runs.scoring.reports import ModelReport
+
+__all__ = ["SPLITS", "Split", "evaluate"]
+
+Split = Literal["unseen", "test", "all"]
+SPLITS: tuple[Split, ...] = ("unseen", "test", "all")
+
+
+def evaluate(
+    model: PathLike | Model,
+    data: PathLike | Iterable[PathLike],
+    *,
+    split: Split = "unseen",
+    images: PathLike | Sequence[str] | None = None,
+    mpp: float | None = None,
+    runtime: str = "auto",
+    device: str = "auto",
+    precision: Precision | None = None,
+    views: int = 1,
+    classifier: PathLike | None = None,
+    classes: str | Sequence[str] | None = None,
+    html: PathLike | None = None,
+    listener: Listener | None = None,
+    stop: Stop | None = None,
+) -> ModelReport:
+    """Score a model on labelled images, with 95 % intervals.
+
+    >>> import histocyte as hc
+    >>> report = hc.evaluate("hover-unet-consep", "data/monuseg")     # doctest: +SKIP
+    >>> report.sources["monuseg"].scores["bpq"].value                 # doctest: +SKIP
+
+    Args:
+        model: Name of a bundled model, a model file, the folder of a training, or a loaded model.
+        data: One or more folders of labelled images.
+        split: "unseen": images that the model was not trained on. "test": of these, those that it was not chosen by
+            either. "all": every image.
+        images: Names of images, or a text file of them: these alone are scored.
+        mpp: Resolution of images of a set that is not known by name, µm/px.
+        runtime: As for `load`.
+        device: As for `load`.
+        precision: As for `load`.
+        views: As for `load`.
+        classifier: File of a classifier (`histocyte train classifier`) whose classes take the place of the model's.
+        classes: Names of the data's classes 1, 2, … for a classifier, in place of what the folders say.
+        html: File to write a page with plots and the worst tiles to.
+        listener: Is told how it goes on; nobody where None.
+        stop: Asked after each image whether to end there; never where None.
+
+    Returns:
+        The report: `sources` with scores and intervals by data set, `table()`, `to_json()`, `write_csv(path)`.
+
+    Raises:
+        InputError: Data or options that cannot be used, or a model that has learnt from all of the images.
+        UnknownNameError: No such model, split or runtime.
+        MissingExtraError: What the runtime or the page needs is not installed.
+        Stopped: `stop` said so.
+    """
+    from histocyte.core.errors import UnknownNameError
+    from histocyte.datasets.folder import load_folders
+    from histocyte.datasets.name_list import named_samples, read_name_list
+    from histocyte.datasets.own_classes import load_for_taxonomy
+    from histocyte.evaluation.page.gallery import Gallery, watched
+    from histocyte.evaluation.protocol import evaluate as score
+    from histocyte.model.history import known_by_standing
+    from histocyte.pipeline import instances_on
+    from histocyte.runs.labelled import check_labelled, say_notes, say_other_classes, say_unpaired
+    from histocyte.runs.scoring.reports import ModelReport
+
+    folders, told, asked = paths(data), listener or SILENT, stop or never
+    page = None if html is None else Path(html)
+    if split not in SPLITS:
+        raise UnknownNameError("split", str(split), SPLITS)
+    if page is not None:
+        from histocyte.pages.page import check_html
+
+        check_html(page)
+    check_labelled(folders, mpp=mpp, learn=False)
+    listed, where = None, "The list of images"
+    if images is not None and (isinstance(images, str) or not isinstance(images, Sequence)):
+        listed, where = read_name_list(Path(images)), f"'{images}'"
+    elif images is not None:
+        listed = tuple(images)
+    names = classes.split(",") if isinstance(classes, str) else classes
+    loaded = _loaded(
+        model,
+        classifier=classifier,
+        named=names is not None,
+        runtime=runtime,
+        device=device,
+        precision=precision,
+        views=views,
+    )
+    if loaded.classifier is None:
+        samples = load_folders(folders, taxonomy=loaded.taxonomy, mpp=mpp)
+        say_other_classes(folders, loaded.taxonomy, told, mpp=mpp)
+    else:
+        samples = load_for_taxonomy(folders, loaded.taxonomy, names=names, mpp=mpp)
+    say_unpaired(folders, told)
+    say_notes(samples, told)
+    if listed is not None:
+        samples = named_samples(samples, listed, where=where)
+    history = _history(loaded)
+    known = history.know(samples, listener=told)
+    chosen = samples if split == "all" else _unseen(samples, known, loaded, history, test=split == "test")
+    left_out = len(samples) - len(chosen)
+    gallery = Gallery()
+    with told.task("scoring", len(chosen), unit="images") as task:
+        predict, shown_one_by_one, see = watched(gallery, lambda i, mpp: instances_on(i, loaded, mpp=mpp), chosen)
+
+        def on_image(scores: ImageScores) -> None:
+            if page is not None:
+                see(scores)
+            task.advance()
+            if asked():
+                raise Stopped("The scores are still to be made")
+
+        report = score(predict, shown_one_by_one, loaded.taxonomy.names, on_image=on_image)
+    if page is not None:
+        _write_page(report, page, loaded, f"{split}; {_left_out(left_out, split)}", gallery)
+    facts: dict[str, Any] = {
+        "model": loaded.spec.name,
+        "model_sha256": loaded.sha256,
+        "runtime": loaded.runtime.name,
+        "views": loaded.views,
+        "split": split,
+    }
+    if loaded.classifier is not None:
+        facts |= {"classifier": loaded.classifier.where, "classifier_sha256": loaded.classifier.sha256}
+    return ModelReport.of(
+        report,
+        title=loaded.title,
+        facts=facts,
+        left_out=left_out,
+        left_out_note=f"{_left_out(left_out, split)}{_how(samples, known, chosen, history)}" if left_out else "",
+        known_images=known_by_standing(samples, known),
+        doubts=(*history.doubts(loaded.spec.name), *history.parts_may_be_missed(samples, known)),
+        notes=tuple(note for sample in chosen for note in sample.notes),
+    )
+
+
+def _loaded(model: PathLike | Model, *, classifier: PathLike | None, named: bool, **how: Any) -> Model:
+    """The model ready for use, with its classifier if one is given.
+
+    Raises:
+        InputError: Options that do not go together, or a classifier of another model.
+    """
+    from histocyte.core.errors import InputError
+    from histocyte.inference.classifier import load_classifier
+    from histocyte.inference.load import Model, load
+
+    own = isinstance(model, Model) and model.classifier is not None
+    if named and classifier is None and not own:
+        raise InputError("--classes names the data's classes for a classifier: pass --classifier FILE with it.")
+    other = None if classifier is None else load_classifier(Path(classifier))
+    if isinstance(model, Model):
+        if how != {"runtime": "auto", "device": "auto", "precision": None, "views": 1}:
+            raise InputError("A loaded model runs as it was loaded: pass runtime, device, precision and views to load.")
+        loaded = model
+    else:
+        if other is not None and how["runtime"] == "auto":
+            how["runtime"] = "torch"
+        loaded = load(Path(model) if not isinstance(model, str) else model, **how)
+    return loaded if other is None else loaded.classified_by(other)
+
+
+def _write_page(report: Any, page: Path, model: Model, seen: str, gallery: Any) -> None:
+    from histocyte.evaluation.page.html import write_html
+
+    shown = {"Model": model.spec.name, "SHA-256": model.sha256, "Runtime": model.runtime.name, "Images": seen}
+    if model.views > 1:
+        shown["Views of each tile"] = str(model.views)
+    if model.classifier is not None:
+        shown |= {"Classifier": model.classifier.where, "SHA-256 of the classifier": model.classifier.sha256}
+    title = f"{model.title} on {', '.join(report.sources)}"
+    write_html(report, page, title=title, facts=shown, gallery=gallery)
+
+
+def _left_out(count: int, split: Split) -> str:
+    """How many images were not scored, and why."""
+    on = "or chosen on" if split == "test" else "on"
+    return f"{count} images the model was trained {on} were left out"
+
+
+def _how(samples: Sequence[Sample], known: Sequence[Known], chosen: Sequence[Sample], history: History) -> str:
+    """What told that some images were trained on, where it was not their names."""
+    scored, sets = {id(s) for s in chosen}, {entry.name for entry in history.sets}
+    away = [(s, k) for s, k in zip(samples, known, strict=True) if id(s) not in scored]
+    renamed = sum(k.by == "content" and s.source not in sets for s, k in away)
+    counts = (renamed, sum(k.by == "group" for _, k in away))
+    said = ("in a folder of another name, known by what they show", "of patients or slides that it was trained on")
+    parts = [f"{n} of them {text}" for n, text in zip(counts, said, strict=True) if n]
+    return f", {', '.join(parts)}" if parts else ""
+
+
+def _history(model: Model) -> History:
+    """Of a model, and of its classifier."""
+    classifier = model.classifier
+    return model.spec.history.after([] if classifier is None else [(classifier.where, classifier.spec.history)])
+
+
+def _unseen(
+    samples: Sequence[Sample], known: Sequence[Known], model: Model, history: History, *, test: bool = False
+) -> list[Sample]:
+    """Images that neither model nor classifier was trained on.
+
+    Args:
+        samples: All there are.
+        known: What the two have had to do with each.
+        model: With its classifier.
+        history: Of both.
+        test: Those alone that chose no weights.
+
+    Raises:
+        InputError: There are none.
+    """
+    from histocyte.core.errors import InputError
+    from histocyte.model.history import Standing
+
+    most = Standing.LEFT_OUT if test else Standing.HELD_OUT
+    chosen = [s for s, k in zip(samples, known, strict=True) if k.standing <= most]
+    if not chosen:
+        name = f"'{model.spec.name}'{' or its classifier' if model.classifier else ''}"
+        if test:
+            raise InputError(
+                f"Of these {len(samples)} images {name} was trained or chosen on all: none was left out of its "
+                "training (`histocyte train --leave-out`). Those it was not trained on: --split unseen."
+            )
+        how = _how(samples, known, (), history)
+        raise InputError(
+            f"{name} was trained on all of these {len(samples)} images{how}. Score them anyway: --split all."
+        )
+    return chosen
