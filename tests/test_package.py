@@ -19,6 +19,7 @@ EXTRAS |= {"geopandas", "pandas", "tensorboard", "timm", "torch", "torchvision",
 NEED_TORCH = (
     "histocyte.runs.distil.result",
     "histocyte.runs.distil.run",
+    "histocyte.runs.distil.student",
     "histocyte.runs.distil.teacher",
     "histocyte.runs.studies.encoders.",
     "histocyte.runs.train.options",

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from histocyte.inference.load import load
     from histocyte.pipeline import segment
     from histocyte.results import Options, segment_to_folder
+    from histocyte.runs.distil.distil import distil
     from histocyte.runs.scoring.evaluate import evaluate
     from histocyte.runs.scoring.score import score
     from histocyte.runs.train.train import train
@@ -34,6 +35,7 @@ __all__ = [
     "Options",
     "RunRecord",
     "__version__",
+    "distil",
     "evaluate",
     "load",
     "open_slide",
@@ -49,6 +51,7 @@ _HOME = {
     "HistocyteError": "histocyte.core.errors",
     "Options": "histocyte.results",
     "RunRecord": "histocyte.formats.manifest",
+    "distil": "histocyte.runs.distil.distil",
     "evaluate": "histocyte.runs.scoring.evaluate",
     "load": "histocyte.inference.load",
     "open_slide": "histocyte.slides.open",

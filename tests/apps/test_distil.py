@@ -218,15 +218,15 @@ def test_a_student_takes_its_teachers_classes_and_constants() -> None:
         representation={"name": "hover", "options": {"classes": 4, "seam_drop": 0.01, "nucleus_channels": 2}},
         taxonomy={"name": "x", "classes": [{"name": n, "colour": [0, 0, 0]} for n in "abcd"]},
     )
-    spec = student_spec("hover_small", teacher, None, [], "mine")
+    spec = student_spec("hover_small", teacher, None, {}, "mine")
     assert spec.classes.names == ("a", "b", "c", "d")
     assert dict(spec.representation.options) == {"classes": 4, "seam_drop": 0.01}
-    coarse = student_spec("hover_small", teacher, "mobilenetv2_050", ["mpp=0.5"], "mine")
+    coarse = student_spec("hover_small", teacher, "mobilenetv2_050", {"mpp": 0.5}, "mine")
     scaled = {"classes": 4, "min_area_px": 3, "seam_drop": 0.01, "smoothing_px": 0.4, "sobel_px": 11}
     assert (coarse.mpp, dict(coarse.representation.options)) == (0.5, scaled)
     assert coarse.encoder.options["name"] == "mobilenetv2_050"
-    assert student_spec("hover_small", teacher, None, ["std=[0.5, 0.5, 0.5]"], "mine").std == (0.5, 0.5, 0.5)
-    assert "seam_drop" not in student_spec("cellpose", teacher, None, [], "mine").representation.options
+    assert student_spec("hover_small", teacher, None, {"std": [0.5, 0.5, 0.5]}, "mine").std == (0.5, 0.5, 0.5)
+    assert "seam_drop" not in student_spec("cellpose", teacher, None, {}, "mine").representation.options
 
 
 def test_the_small_recipe_is_a_twentieth_of_the_default_one() -> None:

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from histocyte.core.errors import HistocyteError, MissingExtraError
-from histocyte.core.listener import SILENT, Listener
+from histocyte.core.listener import SILENT, Listener, Stop, Stopped, never
 from histocyte.core.plain_text import as_utf8
 from histocyte.datasets.sample import Sample
 from histocyte.evaluation.compare import Comparison, compare_reports
@@ -40,13 +40,24 @@ def score(
     *,
     replicates: int,
     listener: Listener = SILENT,
+    stop: Stop = never,
 ) -> Report:
-    """A model's report on labelled images."""
+    """A model's report on labelled images.
+
+    Raises:
+        Stopped: Told to.
+    """
     with listener.task(f"scoring {model.spec.name}", len(samples), unit="images") as task:
+
+        def scored(_: object) -> None:
+            task.advance()
+            if stop():
+                raise Stopped("The student is trained, and is still to be compared with its teachers")
+
         return evaluate(
             *(lambda image, mpp: instances_on(image, model, mpp=mpp), samples, class_names),
             replicates=replicates,
-            on_image=lambda _: task.advance(),
+            on_image=scored,
         )
 
 
@@ -72,15 +83,19 @@ class DistilResult:
     threads: int
     listener: Listener = SILENT
 
-    def card(self, *, cost: bool) -> dict[str, Any]:
+    def card(self, *, cost: bool, stop: Stop = never) -> dict[str, Any]:
         """Score all on the held-out images, measure them, and write card.md and card.json; gives the latter.
 
         Args:
             cost: Measure time and memory too.
+            stop: Looked at after each image.
+
+        Raises:
+            Stopped: Told to; the student is trained, and the card still to be made.
         """
         student = load(self.path, runtime="torch", device=str(self.device))
         names = student.spec.classes.names
-        stored, report = self._scored("student", student, names)
+        stored, report = self._scored("student", student, names, stop)
         spec = student.spec.with_changes(metrics=report.to_json()["sources"])
         save_model(self.path, spec, load_file(self.path))
         comparisons: list[Comparison] = []
@@ -90,7 +105,9 @@ class DistilResult:
                 self.listener.say(f"{theirs.name} has other classes than the student: not compared.")
                 continue
             comparisons.append(
-                compare_reports(self._scored(f"teacher-{number}", source.load(str(self.device)), names)[0], stored)
+                compare_reports(
+                    self._scored(f"teacher-{number}", source.load(str(self.device)), names, stop)[0], stored
+                )
             )
         costs = self._costs(measured=cost)
         folder, notes = self.path.parent, self.data.notes
@@ -102,9 +119,9 @@ class DistilResult:
             file.write(as_utf8(card_markdown(title, self.facts, comparisons, costs, notes)))
         return card
 
-    def _scored(self, name: str, model: Model, class_names: tuple[str, ...]) -> tuple[StoredReport, Report]:
+    def _scored(self, name: str, model: Model, class_names: tuple[str, ...], stop: Stop) -> tuple[StoredReport, Report]:
         torch.set_num_threads(self.threads)  # loading a model leaves one
-        report = score(model, self.data.validation, class_names, replicates=1000, listener=self.listener)
+        report = score(model, self.data.validation, class_names, replicates=1000, listener=self.listener, stop=stop)
         file = self.path.parent / f"{name}.json"
         facts = {"model": model.spec.name, "model_sha256": model.sha256, "runtime": model.runtime.name}
         with write_atomically(file) as out:

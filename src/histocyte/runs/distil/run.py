@@ -126,16 +126,18 @@ class DistilRun:
         self.device, self.threads = pick_device(device), threads or available_cpus()
         torch.set_num_threads(self.threads)
 
-    def ask(self, folder: Path | None, *, most_bytes: int) -> TeacherCache:
+    def ask(self, folder: Path | None, *, most_bytes: int, stop: Stop = never) -> TeacherCache:
         """Ask the teachers about all images, as far as a folder does not hold the answers.
 
         Args:
             folder: Within the run's where None.
             most_bytes: That the answers may take.
+            stop: Looked at after each image.
 
         Raises:
             InputError: The run's folder holds one that was taught otherwise.
             DiskError: They do not fit.
+            Stopped: Told to; what was answered is kept.
         """
         self.here.check(_IDENTITY, self._identity())
         fields = [*self.data.labelled, *self.data.extra]
@@ -153,7 +155,13 @@ class DistilRun:
             model = source.load(str(self.device))
             torch.set_num_threads(self.threads)  # loading a model leaves one
             with self.listener.task(f"asking {teacher.spec.name}", len(missing), unit="images") as task:
-                cache.fill(teacher, missing, ask_of(model, teacher), progress=task.advance)
+
+                def answered() -> None:
+                    task.advance()
+                    if stop():
+                        raise Stopped(f"What the teachers have said so far is in '{cache.folder}'")  # noqa: B023
+
+                cache.fill(teacher, missing, ask_of(model, teacher), progress=answered)
         return cache
 
     def train(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from typing import Any
 
 from histocyte.model.spec import ModelSpec
 from histocyte.recipes.fitting import refitted
-from histocyte.recipes.options import parsed
 from histocyte.runs.train.defaults import first_spec
 
 __all__ = ["student_spec"]
@@ -15,7 +15,9 @@ _OF_THE_NETWORK = ("classes", "nucleus_channels", "refined", "losses", "class_we
 """Options of a representation that decide what a network predicts or how it learns, and not how its maps are read."""
 
 
-def student_spec(recipe: str, teacher: ModelSpec, encoder: str | None, options: Sequence[str], name: str) -> ModelSpec:
+def student_spec(
+    recipe: str, teacher: ModelSpec, encoder: str | None, options: Mapping[str, Any], name: str
+) -> ModelSpec:
     """The student that a recipe makes, with its teacher's classes.
 
     A student of the teacher's scheme is also read by the teacher's constants, at its own resolution: its maps will be
@@ -25,14 +27,14 @@ def student_spec(recipe: str, teacher: ModelSpec, encoder: str | None, options: 
         recipe: By name.
         teacher: The first one.
         encoder: In place of the recipe's own.
-        options: Of the recipe, "NAME=VALUE" each (`recipes.options.parsed`).
+        options: Of the recipe, by name.
         name: Of the student.
 
     Raises:
         UnknownNameError: No such recipe or encoder.
         InputError: An option that the recipe does not take.
     """
-    spec = first_spec(recipe, encoder, taxonomy=teacher.classes, options=parsed(options)).with_changes(name=name)
+    spec = first_spec(recipe, encoder, taxonomy=teacher.classes, options=options).with_changes(name=name)
     mine, theirs = spec.representation, refitted(teacher, spec.mpp).representation
     if mine.name == theirs.name:
         taken = {k: v for k, v in theirs.options.items() if k not in _OF_THE_NETWORK}

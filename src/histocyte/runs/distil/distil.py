@@ -1,0 +1,258 @@
+"""Distillation as one call, for Python and for `histocyte distil`; the work itself is `runs.distil.run`."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from histocyte.core.listener import SILENT, Listener, Stop, never
+from histocyte.runs.arguments import FRACTION, POSITIVE, SEED, Limit, PathLike, called_as, check_limits, paths
+
+if TYPE_CHECKING:
+    from histocyte.model.spec import ModelSpec
+
+__all__ = ["LIMITS", "DistilledModel", "distil"]
+
+LIMITS: Mapping[str, Limit] = {
+    **dict.fromkeys(("places", "steps", "batch", "validate_every", "threads"), POSITIVE),
+    "share": Limit(0, 1, whole=False),
+    "cache_limit_gb": Limit(0, 1e6, whole=False),
+    "crop_px": Limit(32, 4096),
+    "learning_rate": Limit(1e-9, 1, whole=False),
+    "seed": SEED,
+    "validation": FRACTION,
+}
+"""Of the numbers that `distil` takes."""
+
+
+class DistilledModel:
+    """A student that is taught.
+
+    Args:
+        folder: Of the run.
+
+    Attributes:
+        folder: Of the run: model, card, curves, log.
+        model: The student's model file, as `histocyte.segment` and `histocyte.load` take it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        from histocyte.runs.folder import RunFolder
+
+        self.folder = folder
+        self.model: Path = RunFolder(folder).model
+
+    @property
+    def spec(self) -> ModelSpec:
+        """What the file says of the student: classes, resolution, history, licence."""
+        from histocyte.model.checkpoint import read_spec
+
+        return read_spec(self.model)
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """What card.json says: how the student was taught, and how it compares with its teachers."""
+        found: dict[str, Any] = json.loads((self.folder / "card.json").read_text(encoding="utf-8"))
+        return found
+
+    def __repr__(self) -> str:
+        """The file and who taught it."""
+        return f"<DistilledModel: {self.model}, taught by {self.card['teachers']}>"
+
+    def _repr_html_(self) -> str:
+        """The card, for notebooks."""
+        return f"<pre>{escape((self.folder / 'card.md').read_text(encoding='utf-8'))}</pre>"
+
+
+def distil(
+    teachers: PathLike | Iterable[PathLike],
+    data: PathLike | Iterable[PathLike],
+    output: PathLike = "runs/student",
+    *,
+    student: str = "hover_small",
+    options: Mapping[str, Any] | None = None,
+    encoder: str | None = None,
+    encoder_weights: PathLike | None = None,
+    images: PathLike | Sequence[PathLike] | None = None,
+    images_mpp: float | None = None,
+    slides: PathLike | Sequence[PathLike] | None = None,
+    places: int = 32,
+    share: float = 0.5,
+    way: Literal["auto", "maps", "labels"] = "auto",
+    temperature: float = 14.0,
+    alpha: float = 0.3,
+    beta: float = 0.7,
+    reading: Literal["natural", "swapped"] = "natural",
+    features: Literal["none", "cosine", "mse"] = "none",
+    feature_weight: float = 1.0,
+    teacher_views: int = 1,
+    cache: PathLike | None = None,
+    cache_limit_gb: float = 50.0,
+    steps: int = 4000,
+    batch: int | None = None,
+    crop_px: int | None = None,
+    learning_rate: float = 1e-3,
+    seed: int = 0,
+    validation: float = 0.2,
+    validate_every: int = 500,
+    device: str = "auto",
+    threads: int | None = None,
+    mpp: float | None = None,
+    name: str = "my-student",
+    cost: bool = True,
+    command: str | None = None,
+    listener: Listener | None = None,
+    stop: Stop | None = None,
+) -> DistilledModel:
+    """Teach a small model what a large one knows, and compare both on held-out images.
+
+    The teachers are asked once about every image, and the student learns from their answers beside the true labels. A
+    distillation that was stopped goes on by the same call.
+
+    >>> import histocyte as hc
+    >>> student = hc.distil("hover-unet-consep", ["data/consep", "data/tnbc"], "runs/student")    # doctest: +SKIP
+    >>> cells = hc.segment("slide.svs", model=student.model)                                      # doctest: +SKIP
+
+    Args:
+        teachers: One or more models to learn from, by name or file.
+        data: One or more folders of labelled images.
+        output: Folder of the run.
+        student: Recipe of the student, by name.
+        options: Of the recipe, by name, e.g. {"levels": 4}.
+        encoder: In place of the recipe's own, by name.
+        encoder_weights: Pre-trained weights of the encoder, as for `train`.
+        images: Folders of images without labels.
+        images_mpp: Their resolution, µm/px.
+        slides: Whole slides to draw places from.
+        places: Places of 640 px drawn from the tissue of each slide.
+        share: Of crops without labels in a batch, where there are such images.
+        way: Learn from the teacher's "maps", from its "labels", or "auto": maps where schemes agree.
+        temperature: T, by which probabilities are softened.
+        alpha: α, weight of what the teacher says.
+        beta: β, weight of the student's own loss against true labels.
+        reading: "natural": α and β as said; "swapped": the other way round.
+        features: Also learn the teacher's deepest features: "none", "cosine" or "mse".
+        feature_weight: Weight of that.
+        teacher_views: Sides that a teacher sees each image from: 1, 2, 4 or 8.
+        cache: Folder for what the teachers say; several runs may share it. Within the run's where None.
+        cache_limit_gb: GB that this may take.
+        steps: Batches to train for.
+        batch: Crops in a batch: as suits the machine where None.
+        crop_px: Side of a crop: 256 where None, or less where images are smaller.
+        learning_rate: Of the decoder; the encoder's is 0.3 of it.
+        seed: Of everything random, the split included.
+        validation: Share of the patients or slides held out of sets that are new to the teachers.
+        validate_every: Steps between validations.
+        device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        threads: On a CPU; all there are where None.
+        mpp: Resolution of labelled images of a set that is not known by name, µm/px.
+        name: Of the student.
+        cost: Measure speed and memory of teachers and student for the card.
+        command: How the model's file says it was made; this call where None.
+        listener: Is told how it goes on; nobody where None.
+        stop: Asked between two steps whether to end there; never where None.
+
+    Returns:
+        The student's model file, its spec and the card that compares it with its teachers.
+
+    Raises:
+        InputError: Data, options or a folder that cannot be used or do not go together; says which and the way out.
+        UnknownNameError: No such recipe, encoder or model.
+        ModelError: A teacher that cannot be asked for what is wanted.
+        MissingExtraError: torch is not installed.
+        TrainingError: The loss has left for good; the last good checkpoint is kept.
+        BusyError: Another process is at work in the folder.
+        DiskError: The folder cannot be written, or the teachers' answers do not fit.
+        Stopped: `stop` said so; the same call goes on.
+    """
+    given = {key: value for key, value in locals().items() if key not in ("command", "listener", "stop")}
+    from histocyte.core.errors import InputError, require, require_installed
+    from histocyte.files.writable import check_folder
+    from histocyte.runs.labelled import check_labelled, check_readable
+
+    require_installed("torch", extra="torch")
+    _check_alone()
+    models, folders, folder = [str(each) for each in paths(teachers)], paths(data), Path(output)
+    unlabelled, whole, kept = paths(images), paths(slides), None if cache is None else Path(cache)
+    for place in (folder, kept):
+        check_folder(place)
+    check_limits(given, LIMITS)
+    if not models:
+        raise InputError("There is no teacher to learn from: name one or more models.")
+    check_labelled(folders, mpp=mpp)
+    check_readable(*unlabelled, *whole)
+    require("torch", extra="torch")
+    from histocyte.model.licences import not_for_commerce
+    from histocyte.runs.distil.data import DistilData
+    from histocyte.runs.distil.run import DistilRun, DistilSettings
+    from histocyte.runs.distil.student import student_spec
+    from histocyte.runs.distil.teacher import Source
+    from histocyte.runs.labelled import say_notes, say_unpaired
+    from histocyte.runs.threads import threads_as_before
+    from histocyte.runs.train.defaults import with_class_weights_of_plan, with_fitting_sides
+    from histocyte.training.distil.losses import DistilOptions
+
+    told, asked = listener or SILENT, stop or never
+    how = DistilOptions(temperature, alpha, beta, reading, features=features, feature_weight=feature_weight)
+    how.check()
+    wanted = [features != "none", *[False] * (len(models) - 1)]  # the first teacher's features alone
+    with threads_as_before():
+        sources = [Source(each, views=teacher_views, features=f) for each, f in zip(models, wanted, strict=True)]
+        spec = with_fitting_sides(student_spec(student, sources[0].teacher.spec, encoder, options or {}, name))
+        specs = [source.teacher.spec for source in sources]
+        read = DistilData.read(
+            folders, taxonomy=spec.classes, teachers=specs, fraction=validation, seed=seed, mpp=mpp, listener=told
+        )
+        say_unpaired(folders, told)
+        say_notes([*read.training, *read.validation], told)
+        settings = DistilSettings(way, share, crop_px or read.crop_px(spec), how, seed)
+        spec = with_class_weights_of_plan(spec, read.training)
+        least_um = settings.crop_px * spec.mpp
+        read.fill_up(least_um=least_um)
+        say_notes(read.add_images(unlabelled, least_um=least_um, mpp=images_mpp), told)
+        finest = min(spec.mpp, *(each.mpp for each in specs))
+        read.add_slides(whole, mpp=finest, count=places, seed=seed, least_um=least_um)
+        run = DistilRun(
+            folder,
+            sources,
+            spec,
+            None if encoder_weights is None else str(encoder_weights),
+            read,
+            settings,
+            device=device,
+            threads=threads,
+            listener=told,
+            command=command or called_as(distil, given),
+        )
+        told.say(f"{read.describe()}. The student learns from {run.lessons.describe()}.")
+        for note in read.notes:
+            told.say(note)
+        answers = run.ask(kept, most_bytes=round(cache_limit_gb * 1e9), stop=asked)
+        path = run.train(
+            answers,
+            steps=steps,
+            batch=batch,
+            validate_every=validate_every,
+            learning_rate=learning_rate,
+            stop=asked,
+        )
+        run.result(path).card(cost=cost, stop=asked)
+    if restricted := not_for_commerce(run.spec):
+        told.say(f"Not for commercial use, as what it learnt from is not: {', '.join(restricted)}.")
+    return DistilledModel(folder)
+
+
+def _check_alone() -> None:
+    """Refuse to be started by torchrun: several processes would each do all of the work.
+
+    Raises:
+        InputError: That has happened.
+    """
+    from histocyte.core.errors import InputError
+
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        raise InputError("`histocyte distil` runs in one process, on one GPU. Start it without torchrun.")
