@@ -1,0 +1,112 @@
+"""Every recipe's published training takes a step from the command line, on a folder with classes of its own.
+
+The folder is like PanNuke: patches of 256 px, five classes, tissues in images.csv. What is published is too large for a
+test in three things, and in nothing else: a tiny encoder stands in for one of up to a thousand million weights, crops
+are of 64 px and batches of two, and the patch that is held out, which only costs time here, is of 64 px.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from typer.testing import CliRunner
+
+from histocyte.apps.cli.main import app
+from histocyte.core.taxonomies import CONSEP
+from histocyte.encoders.networks.timm_import import import_timm
+from histocyte.recipes.plans import PLANS
+from histocyte.testing.perfect import paint_truth
+from histocyte.testing.scenes import packed_ellipses
+
+CLASSES = ("neoplastic", "inflammatory", "connective", "dead", "epithelial")
+TISSUES = ("Breast", "Colon", "Bile-duct", "HeadNeck", "Kidney")
+VIT, PYRAMID = "vit_tiny_patch16_224", "mobilenetv2_050"
+ENCODERS = {
+    **dict.fromkeys(("cellvit", "cellvit_stardist", "cellvit_cppnet", "lightweight_teacher", "frozen_encoder"), VIT),
+    **dict.fromkeys(("stardist", "cellpose", "lightweight_student"), PYRAMID),
+}
+"""That stand in for the published ones; hovernet has its own, cisca a U-Net without a pre-trained one."""
+HELD_OUT = 2
+"""Number of the patch that the seed holds out."""
+
+
+@pytest.fixture(scope="module")
+def pannuke_like(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "patches"
+    folder.mkdir()
+    rows = [["name", "patient", "tissue"]]
+    for i in range(5):
+        side = 64 if i == HELD_OUT else 256
+        labels = packed_ellipses((side, side), side * side // 1600, seed=i)
+        count = int(labels.instances.max())
+        Image.fromarray(paint_truth(labels, CONSEP)).save(folder / f"p{i}.png")
+        types = np.concatenate([[0], 1 + (np.arange(count) + i) % len(CLASSES)]).astype(np.uint8)
+        np.savez_compressed(folder / f"p{i}.npz", inst=labels.instances, type=types)
+        rows.append([f"p{i}.png", f"patient{i}", TISSUES[i % len(TISSUES)]])
+    with (folder / "images.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    (folder / "classes.json").write_text(json.dumps({str(i): name for i, name in enumerate(CLASSES, 1)}))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Files of starting weights by encoder: what a plan leaves as it is cannot begin at random."""
+    folder = tmp_path_factory.mktemp("weights")
+    files = {}
+    for name in (VIT, PYRAMID):
+        torch.manual_seed(0)
+        files[name] = folder / f"{name}.safetensors"
+        save_file(dict(import_timm().create_model(name).state_dict()), files[name])
+    return files
+
+
+@pytest.mark.parametrize("recipe", list(PLANS))
+def test_a_published_plan_takes_a_step_on_own_classes(
+    recipe: str, pannuke_like: Path, weights: dict[str, Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    command = ["train", str(pannuke_like), "--mpp", "0.25", "-o", str(out), "--recipe", recipe]
+    command += [
+        "--plan",
+        "published",
+        "--steps",
+        "1",
+        "--batch",
+        "2",
+        "--crop-px",
+        "64",
+        "--threads",
+        "1",
+        "--device",
+        "cpu",
+    ]
+    if recipe in ENCODERS:
+        command += ["--encoder", ENCODERS[recipe]]
+        command += ["--encoder-weights", str(weights[ENCODERS[recipe]])]
+    answer = CliRunner().invoke(app, command)
+    assert answer.exit_code == 0, answer.output
+    plan = PLANS[recipe]["published"]
+    (step,) = csv.DictReader((out / "log.csv").read_text().splitlines())
+    expected = plan.losses
+    found = {term: float(step[term]) for term in expected}
+    silent = [term for term, value in found.items() if not value > 0]
+    assert silent == (["nucleus_bce"] if recipe.startswith("lightweight") else [])
+    written = json.loads((out / "recipe.json").read_text())
+    spec, training = written["model"], written["training"]
+    assert [c["name"] for c in spec["taxonomy"]["classes"]] == list(CLASSES)
+    assert len(spec["tissues"]) == (19 if "tissue_ce" in expected else 0)
+    assert (training["adapt"], training["optimiser"], training["schedule"]) == (
+        plan.adapt,
+        plan.optimiser,
+        plan.schedule,
+    )
+    assert (written["crops"]["sampling"], written["crops"]["augmentation"]) == (plan.sampling, plan.augmentation)
+    assert list(json.loads((out / "data.json").read_text())["held_out"]["patches"]) == [f"p{HELD_OUT}"]
