@@ -173,9 +173,18 @@ class CropSampler:
     def crop(self, rng: np.random.Generator) -> Crop:
         """One crop, drawn, zoomed and augmented."""
         number = int(rng.choice(len(self.samples), p=self.shares))
+        zoom = float(np.exp(rng.uniform(np.log(self.zoom[0]), np.log(self.zoom[1]))))
+        image, instances = self.augmentation(*self._cut(number, zoom, rng), rng)
+        return Crop(image, instances, number)
+
+    def plain_crop(self, number: int, rng: np.random.Generator) -> Crop:
+        """A crop of an image as it is, at the resolution of the crops."""
+        return Crop(*self._cut(number, 1.0, rng), number)
+
+    def _cut(self, number: int, zoom: float, rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
+        """Image and labels of a place of an image, zoomed."""
         sample = self.samples[number]
         height, width = sample.instances.shape
-        zoom = float(np.exp(rng.uniform(np.log(self.zoom[0]), np.log(self.zoom[1]))))
         scale = sample.mpp / self.mpp
         # An image that would not fill the crop is zoomed out less, though never in: a nucleus keeps its size in µm.
         fits = self.crop_px / (scale * min(height, width))
@@ -187,8 +196,7 @@ class CropSampler:
             smaller = side > self.crop_px
             image = cv2.resize(image, target, interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
             instances = cv2.resize(instances, target, interpolation=cv2.INTER_NEAREST_EXACT)
-        image, instances = self.augmentation(image, instances, rng)
-        return Crop(image, instances, number)
+        return np.asarray(image, np.uint8), np.asarray(instances, np.int32)
 
 
 def held_px(samples: Sequence[Sample], mpp: float, shares: NDArray[np.float64] | None = None) -> int:

@@ -14,6 +14,8 @@ from histocyte.runs.train.train import train as run_training
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from histocyte.datasets.data_check import DataCheck
+
 __all__ = ["train"]
 
 _USUAL = defaults_of(run_training)
@@ -198,6 +200,14 @@ def train(
         ),
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the model: my-model where not given.")] = None,
+    check_data: Annotated[
+        bool,
+        typer.Option(
+            "--check-data",
+            help="Look at the data alone, and do not train: images and cells by class, what will not be learnt, what "
+            "looks wrong, and data_check.png with outlines to look at.",
+        ),
+    ] = False,
 ) -> None:
     """Train a model on labelled images.
 
@@ -256,12 +266,20 @@ def train(
                 model_mpp=model_mpp,
                 classes=classes,
                 name=name,
+                check_data=check_data,
+                on_data=_show_data,
                 command=command_as_typed(),
                 listener=people(),
                 stop=stopping.asked,
             )
         except Stopped as stopped:
             raise stopping.end(str(stopped)) from None
+
+
+def _show_data(found: DataCheck) -> None:
+    from histocyte.apps.cli.output import print_table
+
+    print_table("Data", found.columns, found.rows)
 
 
 def _loss_weights(changes: Iterable[str]) -> dict[str, float]:

@@ -196,7 +196,7 @@ def distil(
     from histocyte.runs.train.defaults import with_class_weights_of_plan, with_fitting_sides
     from histocyte.training.distil.losses import DistilOptions
 
-    told, asked = listener or SILENT, stop or never
+    told, asked = (SILENT if listener is None else listener), stop or never
     how = DistilOptions(temperature, alpha, beta, reading, features=features, feature_weight=feature_weight)
     how.check()
     wanted = [features != "none", *[False] * (len(models) - 1)]  # the first teacher's features alone

@@ -83,7 +83,7 @@ def evaluate(
     from histocyte.runs.labelled import check_labelled, say_notes, say_other_classes, say_unpaired
     from histocyte.runs.scoring.reports import ModelReport
 
-    folders, told, asked = paths(data), listener or SILENT, stop or never
+    folders, told, asked = paths(data), (SILENT if listener is None else listener), stop or never
     page = None if html is None else Path(html)
     if split not in SPLITS:
         raise UnknownNameError("split", str(split), SPLITS)

@@ -89,7 +89,7 @@ def score(
     said = classes if classes is None or isinstance(classes, str) else ",".join(f"{t}={f}" for f, t in classes.items())
     into = ClassMap.parse(said if with_classes else None, names)
     rows: list[FileScores] = []
-    with (listener or SILENT).task("scoring", len(scored), unit="images") as task:
+    with (SILENT if listener is None else listener).task("scoring", len(scored), unit="images") as task:
         for path, image in scored:
             row = score_file(open_cells(path), image, into, mpp=mpp, origin=origin)
             if page is not None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from histocyte.core.errors import InputError
 from histocyte.core.listener import SILENT, Listener
+from histocyte.datasets.data_check import PARTS
 from histocyte.datasets.folder import refuse_external
 from histocyte.datasets.own_classes import load_to_learn
 from histocyte.datasets.sample import Sample
@@ -32,6 +33,8 @@ class TrainingData:
         left_out_names: As they were given.
         history: Their prints, as the model's file keeps them.
         notes: What a reader of the scores has to know.
+        unused: In none of the parts: copies of held-out images, and what a model before has learnt from of patients or
+            slides that are held out.
     """
 
     training: Sequence[Sample]
@@ -42,6 +45,7 @@ class TrainingData:
     left_out_names: tuple[str, ...] = ()
     history: History = field(default_factory=History)
     notes: tuple[str, ...] = ()
+    unused: Sequence[Sample] = ()
 
     @classmethod
     def read(
@@ -84,7 +88,14 @@ class TrainingData:
         )
         notes += [doubt for model in beginning.before for doubt in model.history.doubts(model.name)]
         history = History.of(training, validation, apart)
-        return cls(training, validation, apart, share, fold, tuple(left_out), history, tuple(notes))
+        used = {id(s) for part in (training, validation, apart) for s in part}
+        unused = [s for s in samples if id(s) not in used]
+        return cls(training, validation, apart, share, fold, tuple(left_out), history, tuple(notes), unused)
+
+    @property
+    def parts(self) -> Mapping[str, Sequence[Sample]]:
+        """Images by part, as `datasets.data_check` names them."""
+        return dict(zip(PARTS, (self.training, self.validation, self.left_out, self.unused), strict=True))
 
     def describe(self) -> str:
         """One line for people."""
@@ -92,7 +103,7 @@ class TrainingData:
         return f"{len(self.training)} images to train on, {len(self.validation)} held out{apart}."
 
     def describe_classes(self, names: Sequence[str]) -> str:
-        """What there is to learn classes from, and which class nothing teaches; one line for people.
+        """What there is to learn classes from; one line for people.
 
         Args:
             names: Of the model's classes.
@@ -103,9 +114,7 @@ class TrainingData:
         said = ", ".join(f"{n:,} {name}" for name, n in zip(names, counts, strict=True))
         several = sum(int((s.one_of[1:].sum(1) > 1).sum()) for s in self.training if s.one_of is not None)
         more = f", and {several:,} that may be of several classes" if several else ""
-        untaught = [name for name, n in zip(names, counts, strict=True) if not n]
-        warning = f" Nothing shows what {' or '.join(untaught)} looks like." if untaught else ""
-        return f"Cells to learn classes from: {said}{more}.{warning}"
+        return f"Cells to learn classes from: {said}{more}."
 
     @property
     def images(self) -> Mapping[str, Mapping[str, Mapping[str, str]]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -13,6 +13,7 @@ from torch import nn
 
 from histocyte.core.errors import InputError
 from histocyte.core.listener import SILENT, Listener, Stop, Stopped, in_turn, never
+from histocyte.datasets.data_check import DataCheck
 from histocyte.encoders.weights.fingerprint import tensor_sha256
 from histocyte.evaluation.protocol import evaluate
 from histocyte.evaluation.report import Report
@@ -35,6 +36,7 @@ from histocyte.runs.train.batch import batch_of_run, suitable_batch
 from histocyte.runs.train.curves import Curves
 from histocyte.runs.train.data import TrainingData
 from histocyte.runs.train.defaults import OUR_CROPS, crop_sampler, with_class_weights, with_fitting_sides
+from histocyte.runs.train.look import SHEET_FILE, look_at_data
 from histocyte.runs.train.options import Adaptation, training_options
 from histocyte.runs.train.resolved import ResolvedRecipe
 from histocyte.runs.train.result import finished_spec, write_result
@@ -47,7 +49,10 @@ from histocyte.training.ranks import joined, launched
 from histocyte.training.state import load_moving, load_weights
 from histocyte.training.terms import TISSUE_TERM
 
-__all__ = ["TrainingRun"]
+__all__ = ["OnData", "TrainingRun"]
+
+OnData = Callable[[DataCheck], None]
+"""Told what the data of a training are."""
 
 
 class TrainingRun:
@@ -164,11 +169,40 @@ class TrainingRun:
             threads=threads,
         )
 
-    def fit(self, *, stop: Stop = never, precision: Precision | None = None, **given: Any) -> None:
+    def look(self, on_data: OnData | None = None) -> None:
+        """Look at the data, write what it is into the folder, and say what will not be learnt or looks wrong.
+
+        Args:
+            on_data: Called with what was found.
+
+        Raises:
+            BusyError: Another process trains in the folder.
+            DiskError: A file cannot be written.
+        """
+        sampler = self._sampler(1)
+        with RunFolder(self.folder).held(leads=self.ranks.leads):
+            self._look(sampler, on_data)
+
+    def _look(self, sampler: CropSampler, on_data: OnData | None) -> None:
+        if not self.ranks.leads:
+            return
+        found = look_at_data(self.data.parts, sampler, self.spec.classes, self.folder)
+        if on_data is not None:
+            on_data(found)
+        for sentence in found.unlearnt:
+            self.listener.say(sentence)
+        for warning in found.warnings:
+            self.listener.say(f"Warning: {warning}")
+        self.listener.say(f"See the labels as they are learnt from: {self.folder / SHEET_FILE}")
+
+    def fit(
+        self, *, stop: Stop = never, precision: Precision | None = None, on_data: OnData | None = None, **given: Any
+    ) -> None:
         """Train, then write model.safetensors with the best weights and their scores.
 
         Args:
             stop: Whether to end, looked at between two steps.
+            on_data: Called before the first step with what the data are.
             precision: To compute in, in place of the recipe's or of the quickest there is.
             given: Options of `training_options`; what is not given is the plan's, or 4,000 steps of batches that
                 suit the machine, validated every 500, at a learning rate of 0.001. None for a recipe that was read.
@@ -194,6 +228,8 @@ class TrainingRun:
         here = RunFolder(self.folder)
         with joined(self.device) as self.ranks, here.held(leads=self.ranks.leads):
             here.settle_images(self.data.images, write=self.ranks.leads)
+            if not here.steps_done:
+                self._look(sampler, on_data)
             self._fit(model, sampler, options, stop)
 
     def _settle_crops(self, sampler: CropSampler) -> None:

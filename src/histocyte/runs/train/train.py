@@ -12,6 +12,7 @@ from histocyte.runs.arguments import FRACTION, POSITIVE, SEED, Limit, PathLike, 
 
 if TYPE_CHECKING:
     from histocyte.model.spec import ModelSpec
+    from histocyte.runs.train.run import OnData
     from histocyte.training.precision import Precision
 
 __all__ = ["LIMITS", "TrainingResult", "train"]
@@ -27,6 +28,10 @@ LIMITS: Mapping[str, Limit] = {
 
 _PRECISIONS: Mapping[str, Precision] = {"auto": "auto", "f32": "float32", "bf16": "bfloat16"}
 """Torch's names of those that `histocyte segment` knows too."""
+
+
+_OF_THE_CALL = ("check_data", "on_data", "command", "listener", "stop")
+"""What makes no difference to the model."""
 
 
 class TrainingResult:
@@ -113,6 +118,8 @@ def train(
     model_mpp: float | None = None,
     classes: str | Sequence[str] | None = None,
     name: str | None = None,
+    check_data: bool = False,
+    on_data: OnData | None = None,
     command: str | None = None,
     listener: Listener | None = None,
     stop: Stop | None = None,
@@ -161,12 +168,14 @@ def train(
         model_mpp: Resolution that the model is to work at, µm/px, in place of the recipe's.
         classes: Cell classes to tell apart, by their names or by the name of a known list; those of the data if None.
         name: Of the model: "my-model" where None.
+        check_data: Look at the data alone, write data_check.json and data_check.png into the folder, and do not train.
+        on_data: Called before the first step with the images and cells there are, and what will not be learnt.
         command: How the model's file says it was made; this call where None.
         listener: Is told how it goes on; nobody where None.
         stop: Asked between two steps whether to end there; never where None.
 
     Returns:
-        The model file, its spec and its scores on the held-out images.
+        The model file, its spec and its scores on the held-out images; with `check_data` the folder alone is there.
 
     Raises:
         InputError: Data, options or a folder that cannot be used or do not go together; says which and the way out.
@@ -177,7 +186,7 @@ def train(
         DiskError: The folder cannot be written.
         Stopped: `stop` said so; the same call goes on.
     """
-    given = {key: value for key, value in locals().items() if key not in ("command", "listener", "stop")}
+    given = {key: value for key, value in locals().items() if key not in _OF_THE_CALL}
     from histocyte.core.errors import InputError, UnknownNameError, require, require_installed
     from histocyte.datasets.name_list import read_name_list
     from histocyte.files.writable import check_folder
@@ -255,12 +264,15 @@ def train(
             plan or OURS,
             again,
             crop_px,
-            listener or SILENT,
+            SILENT if listener is None else listener,
             command or called_as(train, given),
             None if again is not None else plan_options,
         )
         run.load_data(folders, share=share, mpp=mpp, fold=part, left_out=left_out)
-        run.fit(stop=stop or never, precision=computed_in, **wishes)
+        if check_data:
+            run.look(on_data)
+        else:
+            run.fit(stop=stop or never, precision=computed_in, on_data=on_data, **wishes)
     return TrainingResult(folder)
 
 

@@ -1,0 +1,230 @@
+"""What a training would learn from its images and what not, said before it begins.
+
+A wrong resolution, labels that are shifted or have swapped axes, a class that nothing shows: each costs hours where it
+is found in the scores, and seconds here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from histocyte.datasets.cards import DATASETS
+from histocyte.datasets.label_fit import LabelFit, label_fit
+from histocyte.datasets.sample import Sample
+
+__all__ = ["HELD_OUT", "LEFT_OUT", "PARTS", "TRAINING", "UNUSED", "DataCheck", "SetPart", "check_data"]
+
+_USUAL_UM = (3.3, 9.0)
+"""Median diameter of nuclei; of eleven public sets it is 4.1 to 8.0 µm."""
+_FEW_CELLS = 100
+"""A class with fewer cells to learn from is hardly learnt."""
+_SHIFTED_PX = 3
+"""Labels that have to be moved by more than the outlines' own unsteadiness lie wrong."""
+PARTS = TRAINING, HELD_OUT, LEFT_OUT, UNUSED = "training", "held out", "left out", "not used"
+_SEVERAL, _UNKNOWN = "one of several classes", "of none of the classes"
+
+
+@dataclass(frozen=True, slots=True)
+class SetPart:
+    """The images of a set in one part of the data.
+
+    Attributes:
+        source: Name of the set.
+        part: One of `PARTS`.
+        images: How many.
+        groups: Patients or slides.
+        cells: In all.
+        by_class: Of each class of the model.
+        several: Cells that may be of several classes.
+        unknown: Cells of a class that the model does not have, or of none.
+    """
+
+    source: str
+    part: str
+    images: int
+    groups: int
+    cells: int
+    by_class: tuple[int, ...]
+    several: int
+    unknown: int
+
+
+@dataclass(frozen=True, slots=True)
+class DataCheck:
+    """The data of a training at a glance.
+
+    Attributes:
+        classes: Names of the model's.
+        parts: Rows of the table, by set.
+        fits: How label maps lie on their images, by set.
+        unlearnt: What is in the data and teaches nothing, or not all it could, in sentences.
+        warnings: What looks like a mistake, in sentences.
+    """
+
+    classes: tuple[str, ...]
+    parts: tuple[SetPart, ...]
+    fits: Mapping[str, LabelFit]
+    unlearnt: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Headings of the table: the parts of the data that there are."""
+        there = {row.part for row in self.parts}
+        return ("set", "", *(part for part in PARTS if part in there))
+
+    @property
+    def rows(self) -> list[tuple[str, ...]]:
+        """Cells of the table: for each set its images, patients or slides, cells, and those of each class it has."""
+        found = []
+        for source in self.fits:
+            mine = {row.part: self._numbers(row) for row in self.parts if row.source == source}
+            names = [name for name in next(iter(mine.values())) if any(part[name] for part in mine.values())]
+            for line, name in enumerate(names):
+                numbers = (f"{mine[part][name]:,}" if part in mine else "–" for part in self.columns[2:])
+                found.append((source if not line else "", name, *numbers))
+        return found
+
+    def _numbers(self, row: SetPart) -> dict[str, int]:
+        by_class = dict(zip(self.classes, row.by_class, strict=True))
+        open_ones = {_SEVERAL: row.several, _UNKNOWN: row.unknown} if self.classes else {}
+        return {"images": row.images, "patients or slides": row.groups, "cells": row.cells, **by_class, **open_ones}
+
+    def to_json(self) -> dict[str, Any]:
+        """For a file: the table with classes by name, µm and px, and the sentences."""
+        parts = [{**asdict(row), "by_class": dict(zip(self.classes, row.by_class, strict=True))} for row in self.parts]
+        fits = {
+            source: {name: None if value != value else value for name, value in asdict(fit).items()}
+            for source, fit in self.fits.items()
+        }
+        return {
+            "classes": list(self.classes),
+            "parts": parts,
+            "labels": fits,
+            "unlearnt": list(self.unlearnt),
+            "warnings": list(self.warnings),
+        }
+
+
+def check_data(parts: Mapping[str, Sequence[Sample]], classes: Sequence[str], *, crop_px: int, mpp: float) -> DataCheck:
+    """Count, and look for what a training will not learn and for what is probably a mistake.
+
+    Args:
+        parts: Images by part, of `PARTS`.
+        classes: Names of the model's.
+        crop_px: Side of a crop.
+        mpp: Resolution that the model works at, µm/px.
+    """
+    every = [sample for samples in parts.values() for sample in samples]
+    sets = {source: [s for s in every if s.source == source] for source in dict.fromkeys(s.source for s in every)}
+    rows = tuple(
+        _count(source, part, mine, len(classes))
+        for source in sets
+        for part, samples in parts.items()
+        if (mine := [s for s in samples if s.source == source])
+    )
+    fits = {source: _fit(source, samples) for source, samples in sets.items()}
+    unlearnt = [*_of_sets(sets, rows, classes, crop_px * mpp), *_of_classes(rows, classes), *_of_parts(rows)]
+    warnings = [said for source, samples in sets.items() for said in _mistakes(source, samples, fits[source])]
+    return DataCheck(tuple(classes), rows, fits, tuple(unlearnt), tuple(warnings))
+
+
+def _count(source: str, part: str, samples: Sequence[Sample], classes: int) -> SetPart:
+    cells = sum(len(_ids(s)) for s in samples)
+    by_class = sum((s.class_counts(classes) for s in samples), start=np.zeros(classes, np.int64))
+    several = sum(int((_readings(s)[1:].sum(1) > 1).sum()) for s in samples if s.one_of is not None)
+    groups = len({s.group for s in samples})
+    unknown = cells - int(by_class.sum()) - several
+    return SetPart(source, part, len(samples), groups, cells, tuple(map(int, by_class)), several, max(0, unknown))
+
+
+def _fit(source: str, samples: Sequence[Sample]) -> LabelFit:
+    fit = label_fit(samples)
+    return replace(fit, diameter_um=math.nan) if _has_dots(source) else fit
+
+
+def _has_dots(source: str) -> bool:
+    card = DATASETS.get(source)
+    return card is not None and bool(card.dots)
+
+
+def _ids(sample: Sample) -> NDArray[np.int64]:
+    return np.flatnonzero(np.bincount(sample.instances.ravel())[1:]) + 1
+
+
+def _readings(sample: Sample) -> NDArray[np.bool_]:
+    assert sample.one_of is not None
+    return sample.one_of
+
+
+def _of_sets(
+    sets: Mapping[str, Sequence[Sample]], rows: Sequence[SetPart], classes: Sequence[str], crop_um: float
+) -> Iterator[str]:
+    """What the sets' labels do not say."""
+    for source, samples in sets.items():
+        mine = [row for row in rows if row.source == source]
+        if _has_dots(source):
+            yield f"{source} has dots: they teach where nuclei are and their classes, and no outlines."
+        elif not all(s.separable for s in samples):
+            yield f"In {source} touching nuclei are one: it teaches where nuclei are, and not how to part them."
+        if classes and all(s.types is None for s in samples):
+            yield f"{source} has no classes of cells: it teaches outlines alone."
+        elif classes and (unknown := sum(row.unknown for row in mine)):
+            yield f"{unknown:,} cells of {source} are of none of the model's classes: they teach outlines alone."
+        if several := sum(row.several for row in mine):
+            yield f"{several:,} cells of {source} may be of several classes: they teach that it is one of these."
+        ignored = sum(float(s.ignored.mean()) for s in samples if s.ignored is not None) / len(samples)
+        if ignored and not _has_dots(source):
+            yield f"{ignored:.1%} of the area of {source} is marked as unclear: nothing is learnt there."
+        if empty := sum(not s.instances.any() for s in samples):
+            yield f"{empty:,} of the {len(samples):,} images of {source} have no nuclei: they teach background."
+        if small := sum(min(s.instances.shape) * s.mpp < crop_um * 0.999 for s in samples):
+            yield (
+                f"{small:,} of the {len(samples):,} images of {source} are smaller than a crop ({crop_um:.0f} µm): "
+                "white fills the rest."
+            )
+
+
+def _of_classes(rows: Sequence[SetPart], classes: Sequence[str]) -> Iterator[str]:
+    """Classes that are hardly shown, or not at all."""
+    training = [row for row in rows if row.part == TRAINING]
+    counts = {name: sum(row.by_class[number] for row in training) for number, name in enumerate(classes)}
+    if absent := [name for name, count in counts.items() if not count]:
+        yield f"Nothing shows what {' or '.join(absent)} looks like."
+    for name, count in counts.items():
+        if 0 < count < _FEW_CELLS:
+            yield f"Only {count:,} cells show what {name} looks like: it will hardly be learnt."
+
+
+def _of_parts(rows: Sequence[SetPart]) -> Iterator[str]:
+    for row in rows:
+        if row.part == UNUSED:
+            yield (
+                f"{row.images:,} images of {row.source} are not used: they show the same as held-out ones, or a model "
+                "before has learnt from them and they belong to held-out patients or slides."
+            )
+
+
+def _mistakes(source: str, samples: Sequence[Sample], fit: LabelFit) -> Iterator[str]:
+    """What looks like a wrong resolution or labels in the wrong place."""
+    estimated = all(s.mpp_estimated for s in samples)
+    low, high = _USUAL_UM
+    if not estimated and not math.isnan(fit.diameter_um) and not low <= fit.diameter_um <= high:
+        mpp = float(np.median([s.mpp for s in samples]))
+        yield (
+            f"The nuclei of {source} are {fit.diameter_um:.1f} µm wide (median), and {low:g} to {high:g} µm is usual: "
+            f"is its resolution of {mpp:g} µm/px right?"
+        )
+    if fit.turn:
+        yield f"The labels of {source} would cover dark nuclei much better {fit.turn}: are they those of these images?"
+    elif max(map(abs, fit.shift_px)) >= _SHIFTED_PX:
+        x, y = fit.shift_px
+        yield f"The labels of {source} would cover dark nuclei better if moved by {x} px to the right and {y} px down."
+    elif fit.darker <= 0:
+        yield f"The labelled nuclei of {source} are not darker than what is around them: are the labels in their place?"
