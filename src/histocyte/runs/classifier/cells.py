@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from histocyte.core.instances import Instances
+from histocyte.datasets.arrays import read_arrays, sample_sha256, write_arrays
 from histocyte.datasets.sample import Sample
-from histocyte.evaluation.sample_cache import read_arrays, sample_sha256, write_arrays
 from histocyte.inference.parallel import map_unordered
 from histocyte.metrics.detection import centroids, detection_radius_px, match_centroids
 

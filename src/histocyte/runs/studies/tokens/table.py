@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from histocyte.core.geometry import Box
 from histocyte.core.labels import instance_statistics
 from histocyte.core.stain import HED_FROM_RGB, to_density
+from histocyte.datasets.arrays import read_arrays, sample_sha256, write_arrays
 from histocyte.datasets.sample import Sample
-from histocyte.evaluation.sample_cache import read_arrays, sample_sha256, write_arrays
 from histocyte.inference.embed import FieldFeatures
 from histocyte.inference.predict import predict_field, tile_spans
 from histocyte.runs.studies.tokens.source import TokenSource
