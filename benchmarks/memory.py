@@ -46,7 +46,7 @@ if stand_in == "1":
             return maps
     model = replace(model, runtime=Threshold())
 record = segment_to_folder(slide, out, model, Options(force=True))
-print(json.dumps({k: record[k] for k in ("cells", "peak_memory_mb", "blocks", "seconds")}))
+print(json.dumps({k: getattr(record, k) for k in ("cells", "peak_memory_mb", "blocks", "seconds")}))
 """
 
 

@@ -47,9 +47,9 @@ def main() -> None:
         counted, within, agreement = count_cells(first), count_cells(first, roi=roi), compare_counts(first, second)
         record = json.loads((first / "run.json").read_text())
         facts = {
-            "cells": record["cells"],
-            "classes": record["classes"],
-            "tissue_mm2": record["tissue_mm2"],
+            "cells": record.cells,
+            "classes": record.classes,
+            "tissue_mm2": record.tissue_mm2,
             "probe": probe(arguments.slide, Path(scratch)),
         }
     FACTS.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
@@ -78,7 +78,7 @@ def probe(slide: Path, scratch: Path) -> dict[str, Any]:
     roi = scratch / "probe.geojson"
     write_region(roi, "Probe", PROBE)
     record = segment_to_folder(slide, scratch / "probe", load(runtime="openvino"), Options(roi=roi, workers=1))
-    return {"cells": record["cells"], "classes": record["classes"]}
+    return {"cells": record.cells, "classes": record.classes}
 
 
 def write_region(path: Path, name: str, ring: Sequence[tuple[int, int]]) -> None:

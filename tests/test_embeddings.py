@@ -37,8 +37,8 @@ def test_every_cell_has_its_vector_whatever_the_blocks(tmp_path: Path, colourful
     for block_px in (400, 128):
         options = Options(mpp=0.25, settings=Settings(block_px=block_px, halo_px=48, embeddings=True))
         record = segment_to_folder(image, tmp_path / str(block_px), colourful, options)
-        vectors = np.load(record["outputs"]["embeddings"], mmap_mode="r")
-        cells = read_cells(record["outputs"]["parquet"])
+        vectors = np.load(record.outputs["embeddings"], mmap_mode="r")
+        cells = read_cells(record.outputs["parquet"])
         assert cells.embeddings is None
         assert vectors.dtype == np.float16
         assert vectors.shape == (len(cells), 3)

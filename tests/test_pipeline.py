@@ -154,3 +154,13 @@ def test_a_slide_too_coarse_is_refused(perfect_model: Model) -> None:
 def test_an_array_needs_its_resolution(perfect_model: Model) -> None:
     with pytest.raises(ResolutionError, match="mpp=0.25"):
         segment(np.zeros((64, 64, 3), np.uint8), model=perfect_model)
+
+
+def test_one_line_tells_a_listener_and_stops_where_it_is_told(perfect_model: Model) -> None:
+    image = paint_truth(packed_ellipses((96, 96), 8, seed=0), CONSEP)
+    heard = Heard()
+    cells = segment(image, model=perfect_model, mpp=perfect_model.spec.mpp, listener=heard)
+    assert heard.told[0] == ("image", 1, "blocks", 0)
+    assert len(cells)
+    with pytest.raises(Stopped, match=r"^0 of 1 blocks of 'image' are done"):
+        segment(image, model=perfect_model, mpp=perfect_model.spec.mpp, stop=lambda: True)

@@ -197,27 +197,47 @@ def settled(plan: Plan, journal: Journal) -> Iterator[Cells]:
 
 
 def segment(
-    slide: str | Path | NDArray[np.uint8], *, model: str | Path | Model = DEFAULT_MODEL, mpp: float | None = None
+    slide: str | Path | NDArray[np.uint8],
+    *,
+    model: str | Path | Model = DEFAULT_MODEL,
+    mpp: float | None = None,
+    listener: Listener | None = None,
+    stop: Stop | None = None,
 ) -> Cells:
     """Find every cell on a slide or an image, in one line, all cells in memory.
+
+    >>> import histocyte as hc
+    >>> cells = hc.segment("slide.svs")                              # doctest: +SKIP
+    >>> large = cells.take(cells.area_um2 > 100)                     # doctest: +SKIP
 
     Args:
         slide: A file, a DICOM folder, or an (H, W, 3) uint8 RGB array.
         model: A bundled model's name, a model file, or a loaded model.
         mpp: Resolution in µm/px, where the file does not state it; always needed for an array.
+        listener: Is told of each block; nobody where None.
+        stop: Asked before each block whether to end there; never where None.
 
     Raises:
         ResolutionError: The resolution is missing, absurd, or too coarse for the model.
         SlideError: The file cannot be read.
+        Stopped: `stop` said so; nothing is kept (`segment_to_folder` goes on).
     """
     loaded = model if isinstance(model, Model) else load(model)
-    if isinstance(slide, np.ndarray):
-        if mpp is None:
-            raise ResolutionError("An array does not state its resolution: pass mpp, e.g. segment(image, mpp=0.25).")
-        return segment_image(slide, loaded, mpp=mpp)
-    with open_slide(slide, mpp=mpp) as opened, _scratch_journal() as journal:
-        parts = list(segment_slide(opened, loaded, journal, region=find_tissue(opened).searched))
+    if isinstance(slide, np.ndarray) and mpp is None:
+        raise ResolutionError("An array does not state its resolution: pass mpp, e.g. segment(image, mpp=0.25).")
+    with _opened(slide, mpp) as opened, _scratch_journal() as journal:
+        region = None if isinstance(slide, np.ndarray) else find_tissue(opened).searched
+        parts = list(
+            segment_slide(opened, loaded, journal, region=region, listener=listener or SILENT, stop=stop or never)
+        )
     return Cells.concatenate(parts) if parts else Cells.empty(loaded.taxonomy, opened.mpp, opened.bounds.corner)
+
+
+def _opened(slide: str | Path | NDArray[np.uint8], mpp: float | None) -> SlideReader:
+    if not isinstance(slide, np.ndarray):
+        return open_slide(slide, mpp=mpp)
+    assert mpp is not None
+    return open_array(slide, mpp=mpp)
 
 
 def segment_image(image: NDArray[np.uint8], model: Model, *, mpp: float, settings: Settings | None = None) -> Cells:

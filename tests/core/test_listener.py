@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from histocyte.core.listener import in_turn
+import pytest
+
+from histocyte.core.listener import Lines, in_turn
 
 
 class Kept:
@@ -39,3 +41,21 @@ def test_each_kind_of_work_is_a_task_that_ends_before_the_next() -> None:
         *(("images", 2, "crops", 1), 1, "ends"),
         *(("images", 2, "crops", 1), "ends"),
     ]
+
+
+def test_lines_of_a_task_come_now_and_then_and_at_its_end() -> None:
+    for every_s, expected in (
+        (60.0, ["work: 5 of 6 steps, b"]),
+        (0.0, ["work: 3 of 6 steps", "work: 5 of 6 steps, b"]),
+    ):
+        told: list[str] = []
+        listener = Lines(told.append, every_s=every_s)
+        listener.say("begins")
+        with listener.task("work", 6, done=2) as task:
+            task.advance()
+            task.advance(2, note="b")
+        assert told == ["begins", *expected]
+    failed: list[str] = []
+    with pytest.raises(ValueError, match="no"), Lines(failed.append).task("work", None, unit="rows"):
+        raise ValueError("no")
+    assert failed == []  # what failed has no last line

@@ -207,21 +207,21 @@ def test_every_output_of_a_slide_speaks_of_the_new_classes(colourful: Model, tmp
     record = segment_to_folder(
         tmp_path / "slide.png", tmp_path / "out", colourful.classified_by(classifier), Options(mpp=0.25)
     )
-    cells = read_cells(record["outputs"]["parquet"])
+    cells = read_cells(record.outputs["parquet"])
     assert cells.taxonomy == OWN
     red = is_red(image, labels, cells.xy)
     np.testing.assert_array_equal(cells.class_index == 0, red)
     assert (cells.class_prob > 0.5).all()
-    assert record["classes"] == {"tumour": red.sum(), "<rest> of it": (~red).sum()}
-    with gzip.open(record["outputs"]["geojson"]) as file:
+    assert record.classes == {"tumour": red.sum(), "<rest> of it": (~red).sum()}
+    with gzip.open(record.outputs["geojson"]) as file:
         features = json.load(file)["features"]
     names = [f["properties"]["classification"]["name"] for f in features]
     assert sorted(names) == sorted(["tumour"] * red.sum() + ["<rest> of it"] * (~red).sum())
-    assert "tumour" in Path(record["outputs"]["summary"]).read_text()
-    manifest = json.loads(Path(record["outputs"]["run"]).read_text())
+    assert "tumour" in Path(record.outputs["summary"]).read_text()
+    manifest = json.loads(Path(record.outputs["run"]).read_text())
     assert manifest["classifier"] == classifier.where
     assert manifest["signature"]["classifier"] == classifier.sha256
-    assert "embeddings" not in record["outputs"]
+    assert "embeddings" not in record.outputs
 
 
 def test_results_of_two_classifiers_do_not_mix(colourful: Model, tmp_path: Path) -> None:
@@ -234,12 +234,12 @@ def test_results_of_two_classifiers_do_not_mix(colourful: Model, tmp_path: Path)
         return segment_to_folder(tmp_path / "slide.png", tmp_path / "out", model, options)
 
     first = segmented(one)
-    assert segmented(one)["already_done"]
+    assert segmented(one).already_done
     for model in (other, colourful):
         with pytest.raises(InputError, match="another classifier"):
             segmented(model)
     second = segmented(other, replace(options, force=True))
-    assert list(first["classes"].values()) == list(second["classes"].values())[::-1]  # type: ignore[attr-defined]
+    assert list(first.classes.values()) == list(second.classes.values())[::-1]  # type: ignore[attr-defined]
 
 
 def test_an_interrupted_run_does_not_go_on_with_another_classifier(
@@ -257,6 +257,6 @@ def test_an_interrupted_run_does_not_go_on_with_another_classifier(
         with pytest.raises(KeyboardInterrupt):
             segment_to_folder(tmp_path / "slide.png", tmp_path / "out", one, Options(mpp=0.25))
     record = segment_to_folder(tmp_path / "slide.png", tmp_path / "out", other, Options(mpp=0.25))
-    assert record["resumed_blocks"] == 0
+    assert record.resumed_blocks == 0
     fresh = segment_to_folder(tmp_path / "slide.png", tmp_path / "fresh", other, Options(mpp=0.25))
-    assert record["classes"] == fresh["classes"]
+    assert record.classes == fresh.classes

@@ -103,7 +103,7 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_files(
         process.send_signal(signal.SIGKILL)
         process.wait()
     record = segment_to_folder(picture, tmp_path, perfect_model, OPTIONS)
-    assert record["cells"] == 240
+    assert record.cells == 240
     for name in ("cells.parquet", "cells.geojson.gz", "summary.csv", "tissue.geojson"):
         assert (tmp_path / "picture" / name).read_bytes() == (undisturbed / name).read_bytes(), name
     assert not blocks.exists()
@@ -114,13 +114,13 @@ def test_a_finished_result_is_kept_and_another_one_needs_force(
 ) -> None:
     segment_to_folder(picture, tmp_path, perfect_model, OPTIONS)
     stamp = (tmp_path / "picture" / "cells.parquet").stat().st_mtime_ns
-    assert segment_to_folder(picture, tmp_path, perfect_model, OPTIONS)["already_done"]
+    assert segment_to_folder(picture, tmp_path, perfect_model, OPTIONS).already_done
     assert (tmp_path / "picture" / "cells.parquet").stat().st_mtime_ns == stamp
     other = replace(OPTIONS, mpp=0.3)
     with pytest.raises(InputError, match="--force"):
         segment_to_folder(picture, tmp_path, perfect_model, other)
     record = segment_to_folder(picture, tmp_path, perfect_model, replace(other, force=True))
-    assert record["mpp"] == 0.3
+    assert record.mpp == 0.3
 
 
 def test_a_region_wins_over_the_tissue(picture: Path, perfect_model: Model, tmp_path: Path) -> None:
@@ -132,13 +132,13 @@ def test_a_region_wins_over_the_tissue(picture: Path, perfect_model: Model, tmp_
     far["properties"] = {"name": "far"}
     roi.write_text(json.dumps({"type": "FeatureCollection", "features": [feature, corner, far]}))
     record = segment_to_folder(picture, tmp_path, perfect_model, replace(OPTIONS, roi=roi))
-    cells = read_cells(record["outputs"]["parquet"])
+    cells = read_cells(record.outputs["parquet"])
     rows = csv.DictReader((tmp_path / "picture" / "summary.csv").read_text().splitlines())
     assert {next(iter(row.values())) for row in rows} == {"all", "left", "left (2)"}
     assert 0 < len(cells) < 240
     assert cells.xy[:, 0].max() <= 200
-    assert record["tissue_mm2"] == pytest.approx(200 * 400 * 0.25**2 / 1e6)
-    assert any("1 of 3 regions lie outside the slide" in note and "'far'" in note for note in record["notes"])
+    assert record.tissue_mm2 == pytest.approx(200 * 400 * 0.25**2 / 1e6)
+    assert any("1 of 3 regions lie outside the slide" in note and "'far'" in note for note in record.notes)
 
 
 def test_a_cell_that_stands_off_from_the_tissue_is_found_and_the_outline_stays_with_the_tissue(
@@ -152,21 +152,21 @@ def test_a_cell_that_stands_off_from_the_tissue_is_found_and_the_outline_stays_w
     record = segment_to_folder(path, tmp_path / "out", perfect_model, replace(OPTIONS, settings=Settings()))
     found = read_cells(tmp_path / "out" / "rim" / "cells.parquet").xy
     assert np.hypot(*(found - (660.5, 400.5)).T).min() < 1
-    assert record["searched_beyond_um"] == 24.0
-    assert record["tissue_mm2"] == pytest.approx((400 * 0.25) ** 2 / 1e6, rel=0.06)
+    assert record.searched_beyond_um == 24.0
+    assert record.tissue_mm2 == pytest.approx((400 * 0.25) ** 2 / 1e6, rel=0.06)
     (tissue,) = json.loads((tmp_path / "out" / "rim" / "tissue.geojson").read_text())["features"]
     assert max(x for x, _ in tissue["geometry"]["coordinates"][0]) < 630
-    assert count_cells(tmp_path / "out" / "rim").regions[0].classes[0].count == record["cells"]
+    assert count_cells(tmp_path / "out" / "rim").regions[0].classes[0].count == record.cells
 
 
 def test_finding_nothing_is_explained(perfect_model: Model, tmp_path: Path) -> None:
     blank = tmp_path / "blank.png"
     cv2.imwrite(str(blank), np.full((300, 300, 3), 250, np.uint8))
     record = segment_to_folder(blank, tmp_path, perfect_model, OPTIONS)
-    assert record["cells"] == 0
-    assert any("No cell was found" in note and "0.25 µm/px" in note for note in record["notes"])
-    assert len(read_cells(record["outputs"]["parquet"])) == 0
-    assert cv2.imread(record["outputs"]["overview"]) is not None
+    assert record.cells == 0
+    assert any("No cell was found" in note and "0.25 µm/px" in note for note in record.notes)
+    assert len(read_cells(record.outputs["parquet"])) == 0
+    assert cv2.imread(record.outputs["overview"]) is not None
 
 
 def test_a_result_says_that_the_model_has_learnt_from_the_image_and_so_does_its_score(
@@ -179,22 +179,22 @@ def test_a_result_says_that_the_model_has_learnt_from_the_image_and_so_does_its_
     part = tmp_path / "part.jpg"
     cv2.imwrite(str(part), np.ascontiguousarray(pixels[100:360, 60:320, ::-1][::-1]))
     record = segment_to_folder(part, tmp_path / "out", model, OPTIONS)
-    assert record["known_to_model"] == "learnt"
-    assert any("has learnt from this image or a part of it" in note for note in record["notes"])
+    assert record.known_to_model == "learnt"
+    assert any("has learnt from this image or a part of it" in note for note in record.notes)
     (tmp_path / "truth").mkdir()
     np.savez(tmp_path / "truth" / "part.npz", inst=packed_ellipses((260, 260), 9, seed=1).instances)
     (truth,) = true_images(tmp_path / "truth")
     assert known_to_its_model(tmp_path / "out" / "part", truth, 0.25) == Standing.LEARNT
     assert known_to_its_model(tmp_path / "out" / "part" / "cells.parquet", truth, 0.25) == Standing.LEARNT
     other = segment_to_folder(part, tmp_path / "new", perfect_model, OPTIONS)
-    assert other["known_to_model"] == ""
+    assert other.known_to_model == ""
     assert known_to_its_model(tmp_path / "new" / "part", truth, 0.25) == Standing.NEW
 
 
 def test_a_wrong_resolution_shows_in_the_notes(picture: Path, perfect_model: Model, tmp_path: Path) -> None:
     spec = perfect_model.spec.with_changes(mpp=2.0)
     record = segment_to_folder(picture, tmp_path, replace(perfect_model, spec=spec), replace(OPTIONS, mpp=2.0))
-    assert any("unusual" in note for note in record["notes"])
+    assert any("unusual" in note for note in record.notes)
 
 
 def test_what_cannot_be_read_is_refused_in_one_line(perfect_model: Model, picture: Path, tmp_path: Path) -> None:
@@ -241,7 +241,7 @@ def test_a_changed_slide_is_told_from_itself_and_an_older_fingerprint_says_nothi
     cv2.imwrite(str(slide), pixels)
     options = replace(OPTIONS, mpp=0.125)
     segment_to_folder(slide, tmp_path, perfect_model, options)
-    assert segment_to_folder(slide, tmp_path, perfect_model, options)["already_done"]
+    assert segment_to_folder(slide, tmp_path, perfect_model, options).already_done
     manifest = tmp_path / "slide" / "run.json"
     record = json.loads(manifest.read_text())
     manifest.write_text(json.dumps(record | {"signature": record["signature"] | {"slide": "ab" * 32}}))
@@ -276,5 +276,5 @@ def test_a_slide_that_goes_away_is_one_error_and_the_run_goes_on_when_it_is_back
     assert not isinstance(raised.value.__context__, SlideError)
     away.rename(slide)
     record = segment_to_folder(slide, tmp_path, perfect_model, replace(OPTIONS, workers=1))
-    assert record["resumed_blocks"] > 0
-    assert record["cells"] == 240
+    assert record.resumed_blocks > 0
+    assert record.cells == 240

@@ -71,7 +71,7 @@ def test_a_region_drawn_in_qupath_is_searched_where_it_was_drawn(
     xy = read_cells(result / "cells.parquet").xy - CORNER
     inside = int(((xy >= 100) & (xy <= 200)).all(axis=1).sum())
     assert inside > 3
-    assert record["cells"] == inside
+    assert record.cells == inside
     for file in ("cells.parquet", "cells.geojson.gz"):
         counted = count_cells(result / file, roi=roi)
         assert [row.classes[0].count for row in counted.regions] == [inside], file

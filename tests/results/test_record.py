@@ -18,6 +18,7 @@ from histocyte.core.errors import InputError
 from histocyte.core.listener import Stopped
 from histocyte.core.taxonomies import CONSEP
 from histocyte.formats.geoparquet import read_cells
+from histocyte.formats.manifest import RunRecord
 from histocyte.inference.load import Model
 from histocyte.pipeline import Settings
 from histocyte.results import Options, segment_to_folder
@@ -68,9 +69,9 @@ def test_a_moved_result_is_found_from_anywhere(
     monkeypatch.chdir(out)
     for where in (out, Path("."), Path("..") / out.name):
         record = segment_to_folder(picture, where, perfect_model, OPTIONS)
-        assert record["already_done"]
-        assert record["outputs"]["parquet"] == str(where / "picture" / "cells.parquet")
-        assert record["outputs"]["run"] == str(where / "picture" / "run.json")
+        assert record.already_done
+        assert record.outputs["parquet"] == str(where / "picture" / "cells.parquet")
+        assert record.outputs["run"] == str(where / "picture" / "run.json")
     assert json.loads((out / "picture" / "run.json").read_text())["outputs"]["parquet"] == "cells.parquet"
 
 
@@ -95,7 +96,7 @@ def test_files_elsewhere_do_not_stand_for_those_of_the_folder(
 ) -> None:
     names = json.loads((out / "picture" / "run.json").read_text())["outputs"]
     changed(out / "picture", outputs={what: str(made / "picture" / name) for what, name in names.items()})
-    assert segment_to_folder(picture, out, perfect_model, OPTIONS)["outputs"]["parquet"].startswith(str(out))
+    assert segment_to_folder(picture, out, perfect_model, OPTIONS).outputs["parquet"].startswith(str(out))
     (out / "picture" / "cells.parquet").unlink()
     assert "already_done" not in segment_to_folder(picture, out, perfect_model, OPTIONS)
     assert len(read_cells(out / "picture" / "cells.parquet")) == 40
@@ -136,8 +137,8 @@ def test_killed_while_publishing_it_is_no_finished_result(
             segment_to_folder(picture, out, perfect_model, other)
     assert not (out / "picture" / "run.json").exists()
     record = segment_to_folder(picture, out, perfect_model, replace(other, force=False))
-    assert record["resumed_blocks"] == record["blocks"] > 1
-    assert record["mpp"] == read_cells(out / "picture" / "cells.parquet").mpp == 0.3
+    assert record.resumed_blocks == record.blocks > 1
+    assert record.mpp == read_cells(out / "picture" / "cells.parquet").mpp == 0.3
 
 
 def test_the_old_result_stays_until_the_new_one_is_written(
@@ -160,8 +161,8 @@ def test_a_forced_run_goes_on_too(out: Path, picture: Path, perfect_model: Model
     with pytest.raises(Stopped, match="of 'picture' are done"):
         segment_to_folder(picture, out, perfect_model, FORCE, stop=lambda: next(asked, True))
     record = segment_to_folder(picture, out, perfect_model, FORCE)
-    assert 0 < record["resumed_blocks"] < record["blocks"]
-    assert segment_to_folder(picture, out, perfect_model, FORCE)["resumed_blocks"] == 0
+    assert 0 < record.resumed_blocks < record.blocks
+    assert segment_to_folder(picture, out, perfect_model, FORCE).resumed_blocks == 0
 
 
 def test_formats_add_up_for_one_run_and_none_stays_of_another(out: Path, picture: Path, perfect_model: Model) -> None:
@@ -169,7 +170,7 @@ def test_formats_add_up_for_one_run_and_none_stays_of_another(out: Path, picture
     (folder / "cells.geojson.gz").unlink()
     changed(folder, outputs={"parquet": "cells.parquet"})
     segment_to_folder(picture, out, perfect_model, replace(OPTIONS, formats=("geojson",)))
-    assert segment_to_folder(picture, out, perfect_model, OPTIONS)["already_done"]
+    assert segment_to_folder(picture, out, perfect_model, OPTIONS).already_done
     segment_to_folder(picture, out, perfect_model, replace(FORCE, mpp=0.3, formats=("geojson",)))
     assert not (folder / "cells.parquet").exists()
     record = json.loads((folder / "run.json").read_text())
@@ -190,5 +191,21 @@ def test_what_another_process_finished_meanwhile_is_kept(
         return opened(*arguments, **options)
 
     monkeypatch.setattr(module.Journal, "open", open_late)
-    assert segment_to_folder(picture, out, perfect_model, OPTIONS)["already_done"]
+    assert segment_to_folder(picture, out, perfect_model, OPTIONS).already_done
     assert not (folder / ".journal").exists()
+
+
+def test_a_record_shows_itself_and_is_plain_values_for_programs(
+    picture: Path, tmp_path: Path, perfect_model: Model
+) -> None:
+    record = segment_to_folder(picture, str(tmp_path), perfect_model, OPTIONS)
+    assert isinstance(record, RunRecord)
+    first, count = next(iter(record.classes.items()))
+    assert repr(record).startswith(f"<RunRecord picture: {record.cells:,} cells ({count:,} {first}")
+    page = record._repr_html_()
+    assert f"<td>{first}<td>{count:,}<td>{count / record.tissue_mm2:,.1f}" in page
+    assert record.outputs["parquet"] in page
+    stored = json.loads((tmp_path / "picture" / "run.json").read_text())
+    assert {**record.to_json(), "outputs": None} == {**stored, "outputs": None}
+    kept = segment_to_folder(picture, tmp_path, perfect_model, OPTIONS)
+    assert kept.to_json() == record.to_json() | {"already_done": True}

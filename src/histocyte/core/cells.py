@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from histocyte.core.cell_columns import COLUMNS
+from histocyte.core.notebook import dot, outlines_svg
 from histocyte.core.plain_text import plain
 from histocyte.core.registry import Registry
 from histocyte.core.taxonomy import Taxonomy
@@ -81,19 +82,20 @@ class Cells:
         return plain(f"<Cells: {len(self):,}, {classes}{size}{vectors}; slide at {self.mpp:g} µm/px>", one_line=True)
 
     def _repr_html_(self) -> str:
-        """The same as a table, for notebooks."""
+        """The same as a table, with a small picture of the outlines, for notebooks."""
         index, rows = self.class_index, []
         for number, (name, count) in enumerate(self._counts().items()):
             mine = index == (number if len(self.taxonomy) else -1)
             share = f"{count / len(self):.1%}" if len(self) else "–"
             area = f"{np.median(self.area_um2[mine]):.1f}" if count else "–"
             prob = f"{self.class_prob[mine].mean():.2f}" if count else "–"
-            colour = "#{:02x}{:02x}{:02x}".format(*self.taxonomy.classes[number].colour) if len(self.taxonomy) else ""
-            dot = f'<span style="color:{colour}">●</span> ' if colour else ""
-            rows.append(f"<tr><td>{dot}{escape(plain(name))}<td>{count:,}<td>{share}<td>{area}<td>{prob}</tr>")
+            colour = dot(self.taxonomy.classes[number].colour if len(self.taxonomy) else None)
+            rows.append(f"<tr><td>{colour}{escape(plain(name))}<td>{count:,}<td>{share}<td>{area}<td>{prob}</tr>")
+        colours = [each.colour for each in self.taxonomy.classes]
         return (
             f"<table><caption>{len(self):,} cells, slide at {self.mpp:g} µm/px</caption><tr><th>class<th>cells<th>share"
             f"<th>median area, µm²<th>mean probability</tr>{''.join(rows)}</table>"
+            f"{outlines_svg(self.contour_xy, self.contour_offsets, index, colours)}"
         )
 
     def _counts(self) -> dict[str, int]:

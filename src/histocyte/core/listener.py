@@ -13,11 +13,12 @@ Nothing below `apps` prints.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Protocol
 
-__all__ = ["SILENT", "Listener", "Stop", "Stopped", "Task", "in_turn", "never"]
+__all__ = ["SILENT", "Lines", "Listener", "Stop", "Stopped", "Task", "in_turn", "never"]
 
 Stop = Callable[[], bool]
 """Whether work is to end before its next step; looked at between steps, and quick."""
@@ -69,6 +70,56 @@ class _Silent:
 
 SILENT: Listener = _Silent()
 """Nobody listens."""
+
+
+class Lines:
+    """Writes sentences as they come, and of a task a line now and then and one at its end: for scripts and notebooks.
+
+    >>> listener = Lines(print)
+    >>> with listener.task("scoring", 2, unit="images") as task:
+    ...     task.advance(2, note="bPQ 0.52")
+    scoring: 2 of 2 images, bPQ 0.52
+
+    Args:
+        write: Takes a line, e.g. `print` or a logger's `info`.
+        every_s: Seconds from one line of a task to the next.
+    """
+
+    def __init__(self, write: Callable[[str], object], *, every_s: float = 10.0) -> None:
+        self._write, self._every_s = write, every_s
+
+    def say(self, text: str) -> None:
+        """See `Listener`."""
+        self._write(text)
+
+    @contextmanager
+    def task(self, name: str, total: int | None, *, unit: str = "steps", done: int = 0) -> Iterator[Task]:
+        """See `Listener`."""
+        line = _Line(name, total, unit, done, self._write, self._every_s)
+        yield line
+        line.write()
+
+
+class _Line:
+    def __init__(
+        self, name: str, total: int | None, unit: str, done: int, write: Callable[[str], object], every_s: float
+    ) -> None:
+        self._name, self._of, self._unit = name, "" if total is None else f" of {total:,}", unit
+        self._done, self._note, self._write, self._every_s = done, "", write, every_s
+        self._last, self._written = "", time.monotonic()
+
+    def advance(self, steps: int = 1, *, note: str | None = None) -> None:
+        self._done += steps
+        self._note = self._note if note is None else note
+        if time.monotonic() - self._written >= self._every_s:
+            self.write()
+
+    def write(self) -> None:
+        note = f", {self._note}" if self._note else ""
+        line = f"{self._name}: {self._done:,}{self._of} {self._unit}{note}"
+        if line != self._last:
+            self._write(line)
+        self._last, self._written = line, time.monotonic()
 
 
 def never() -> bool:

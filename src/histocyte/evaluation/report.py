@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from histocyte.core.notebook import html_table
 from histocyte.core.plain_text import plain
 from histocyte.evaluation.image_json import FORMAT, image_to_json
 from histocyte.evaluation.image_scores import ImageScores
 from histocyte.evaluation.summary import CLASS_SCORES, SCORES, STRATUM_SCORES, SourceSummary
 from histocyte.files.csv_file import write_rows
 from histocyte.metrics.detection import RADIUS_UM, MatchMode
-from histocyte.pages.notebook import html_table
 from histocyte.pages.text import interval_text, number
 from histocyte.statistics.bootstrap import LEAST_GROUPS, Estimate, few_groups
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from html import escape
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,6 +12,8 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from histocyte.core.errors import InputError
+from histocyte.core.notebook import html_table
+from histocyte.core.plain_text import plain
 from histocyte.files.atomic import write_atomically
 
 __all__ = ["RUN_FILE", "RunRecord", "SlideFacts", "read_manifest", "write_manifest"]
@@ -71,6 +74,9 @@ class RunRecord(SlideFacts):
         model: Name of the model.
         known_to_model: "learnt", "held_out" or "left_out" where an image is one that the model was made with; empty
             where it is none, or too large to be.
+        resumed_blocks: How many of the blocks an interrupted run had done before.
+        peak_memory_mb: Most that the process held; None where the system does not tell.
+        already_done: Whether the result was there before and is kept; not in the file.
     """
 
     histocyte: str
@@ -86,16 +92,41 @@ class RunRecord(SlideFacts):
     notes: list[str]
     model: str = ""
     known_to_model: str = ""
+    resumed_blocks: int = Field(default=0, ge=0)
+    peak_memory_mb: float | None = None
+    already_done: bool = Field(default=False, exclude=True)
 
     @classmethod
     def of(cls, facts: Mapping[str, object]) -> RunRecord:
         """The record of these facts, which may be such as `write_manifest` takes."""
         return cls.model_validate_json(_json(facts))
 
-    def at(self, folder: Path) -> dict[str, Any]:
+    def at(self, folder: Path, *, already_done: bool = False) -> RunRecord:
         """The record as a user gets it: `outputs` as paths of the files in this folder, this one's among them."""
         paths = {what: str(folder / Path(name).name) for what, name in self.outputs.items()}
-        return self.model_dump(mode="json") | {"outputs": paths | {"run": str(folder / RUN_FILE)}}
+        changed = {"outputs": paths | {"run": str(folder / RUN_FILE)}, "already_done": already_done}
+        return self.model_copy(update=changed)
+
+    def to_json(self) -> dict[str, Any]:
+        """In plain values, `already_done` where that is so."""
+        return self.model_dump(mode="json") | ({"already_done": True} if self.already_done else {})
+
+    def __repr__(self) -> str:
+        """How many cells of which classes, on how much tissue."""
+        found = ", ".join(f"{count:,} {name}" for name, count in self.classes.items())
+        said = f"{self.name}: {self.cells:,} cells ({found}) on {self.tissue_mm2:.2f} mm²"
+        return plain(f"<RunRecord {said}>", one_line=True)
+
+    __str__ = __repr__
+
+    def _repr_html_(self) -> str:
+        """Cells of each class, notes and files, for notebooks."""
+        area = self.tissue_mm2
+        rows = [(n, f"{count:,}", f"{count / area:,.1f}" if area else "–") for n, count in self.classes.items()]
+        caption = f"{self.name}: {self.cells:,} cells on {self.tissue_mm2:.2f} mm²"
+        notes = "".join(f"<li>{escape(plain(note))}" for note in self.notes)
+        files = "".join(f"<li>{escape(plain(path))}" for path in self.outputs.values())
+        return f"{html_table(caption, ('class', 'cells', 'per mm²'), rows)}<ul>{notes}{files}</ul>"
 
 
 Facts = TypeVar("Facts", bound=SlideFacts)

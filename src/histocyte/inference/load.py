@@ -5,7 +5,9 @@ from __future__ import annotations
 import platform
 import shutil
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from html import escape
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -13,6 +15,7 @@ from histocyte.core.digest import file_sha256
 from histocyte.core.errors import InputError, MissingExtraError, ModelError, UnknownNameError, is_installed
 from histocyte.core.installation import how_to_add
 from histocyte.core.maps import MapSpec, decoded_maps
+from histocyte.core.notebook import dot
 from histocyte.core.plain_text import plain
 from histocyte.core.taxonomy import Taxonomy
 from histocyte.inference.classifier import CellClassifier
@@ -56,6 +59,27 @@ class Model:
     def __repr__(self) -> str:
         """What it finds, at which resolution, and where it runs."""
         return f"<Model {self._words()}; {self.runtime.name} on {self.runtime.device}>"
+
+    def _repr_html_(self) -> str:
+        """Classes in their colours, resolution, runtime, licence and held-out scores, for notebooks."""
+        classes = ", ".join(f"{dot(c.colour)}{escape(plain(c.name))}" for c in self.taxonomy.classes)
+        facts = (
+            ("finds", classes or "cells without classes"),
+            ("at", f"{self.spec.mpp:g} µm/px"),
+            ("runs by", escape(plain(f"{self.runtime.name} on {self.runtime.device}"))),
+            ("licence", escape(plain(self.spec.licence)) or "not stated"),
+            *((f"bPQ on {escape(plain(name))}", f"{value:.3f}") for name, value in self._quality().items()),
+        )
+        rows = "".join(f"<tr><th>{name}<td>{value}</tr>" for name, value in facts)
+        return f"<table><caption>{escape(plain(self.title))}</caption>{rows}</table>"
+
+    def _quality(self) -> dict[str, float]:
+        """Panoptic quality on each set of held-out images, as far as the model's file says."""
+        found: dict[str, float] = {}
+        for source, of in self.spec.metrics.items():
+            with suppress(KeyError, TypeError, ValueError):  # metrics of other origin have other forms
+                found[source] = float(of["scores"]["bpq"]["value"])
+        return found
 
     def _words(self) -> str:
         classes = ", ".join(self.taxonomy.names) or "cells without classes"

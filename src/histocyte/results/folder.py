@@ -10,15 +10,16 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from histocyte.core.errors import BusyError
 from histocyte.core.listener import SILENT, Listener, Stop, never
 from histocyte.core.version import __version__
 from histocyte.files.names import shown
 from histocyte.formats.geojson.regions import read_roi
-from histocyte.inference.load import Model
+from histocyte.formats.manifest import RunRecord
+from histocyte.inference.load import Model, load
 from histocyte.inference.plan import Plan, Settings, check_resolution
+from histocyte.model.zoo import DEFAULT_MODEL
 from histocyte.pipeline import finish_blocks
 from histocyte.results.findings import findings, known_to_model, peak_memory_mb, seconds_by_stage
 from histocyte.results.outputs import FORMATS, drawn_regions, write_outputs
@@ -48,7 +49,7 @@ class Options:
     """
 
     mpp: float | None = None
-    roi: Path | None = None
+    roi: str | Path | None = None
     formats: tuple[str, ...] = FORMATS
     force: bool = False
     workers: int | None = None
@@ -58,25 +59,29 @@ class Options:
 def segment_to_folder(
     slide: str | Path,
     out: str | Path,
-    model: Model,
+    model: str | Path | Model = DEFAULT_MODEL,
     options: Options | None = None,
     *,
     name: str | None = None,
-    listener: Listener = SILENT,
-    stop: Stop = never,
-) -> dict[str, Any]:
+    listener: Listener | None = None,
+    stop: Stop | None = None,
+) -> RunRecord:
     """Segment a slide and write its results to OUT/<name>/.
 
     A result that is there already and was made with the same parameters is kept; an unfinished one goes on.
 
+    >>> import histocyte as hc
+    >>> record = hc.segment_to_folder("slide.svs", "out")                    # doctest: +SKIP
+    >>> record.classes, record.outputs["parquet"]                            # doctest: +SKIP
+
     Args:
         slide: File or DICOM folder.
         out: Folder of results.
-        model: Loaded model.
+        model: A bundled model's name, a model file, or a loaded model.
         options: What may be chosen.
         name: Of the slide's folder; the slide's own where None.
-        listener: Is told how far it is.
-        stop: Looked at between blocks.
+        listener: Is told how far it is; nobody where None.
+        stop: Asked between two blocks whether to end there; never where None.
 
     Returns:
         What run.json holds, with `outputs` as paths: slide, mpp, tissue_mm2, cells, classes, seconds by stage,
@@ -88,7 +93,8 @@ def segment_to_folder(
         DiskError: The results cannot be written.
         Stopped: Told to; the same call goes on.
     """
-    options = options or Options()
+    options, listener, stop = options or Options(), listener or SILENT, stop or never
+    model = model if isinstance(model, Model) else load(model)
     began = time.monotonic()
     with open_slide(slide, mpp=options.mpp) as reader:
         check_resolution(reader.mpp, model.spec.mpp)
@@ -138,10 +144,10 @@ def _journal(folder: Path, key: Mapping[str, object]) -> Journal:
         raise BusyError(folder, error.holder) from error
 
 
-def _where(reader: SlideReader, roi: Path | None) -> tuple[Tissue, list[str]]:
+def _where(reader: SlideReader, roi: str | Path | None) -> tuple[Tissue, list[str]]:
     """What the user drew, or the tissue, and notes on it."""
     if roi is None:
         tissue = find_tissue(reader)
         return tissue, [tissue.note] if tissue.note else []
-    drawn, notes = read_roi(roi, reader)
+    drawn, notes = read_roi(Path(roi), reader)
     return Tissue(drawn, drawn, "brightfield", ""), notes

@@ -25,7 +25,7 @@ def plain_signature(plan: Plan) -> dict[str, Any]:
     return dict(json.loads(json.dumps(plan.signature())))
 
 
-def finished(folder: Path, key: Mapping[str, object], formats: Iterable[str]) -> dict[str, Any] | None:
+def finished(folder: Path, key: Mapping[str, object], formats: Iterable[str]) -> RunRecord | None:
     """The record of a finished run with the same parameters; None where nothing is finished.
 
     Args:
@@ -58,7 +58,7 @@ def finished(folder: Path, key: Mapping[str, object], formats: Iterable[str]) ->
             "Pass --force to replace it, or another -o."
         )
     wanted = (set(record.outputs) & set(FILES)) - set(FORMATS) | set(formats)
-    return record.at(folder) | {"already_done": True} if wanted <= there.keys() else None
+    return record.at(folder, already_done=True) if wanted <= there.keys() else None
 
 
 def earlier_record(folder: Path, key: Mapping[str, object]) -> RunRecord | None:

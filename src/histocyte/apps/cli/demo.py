@@ -54,7 +54,7 @@ def demo(
     else:
         say("Painting a slide of synthetic H&E tissue with known truth …")
         slide, truth = _paint(out / "synthetic.tiff", seed)
-    record = segment_one(slide, out, load(), Options(force=True), quiet=as_json)
+    record = segment_one(slide, out, load(), Options(force=True), quiet=as_json).to_json()
     if truth is not None:
         from histocyte.formats.geoparquet import read_cells
 

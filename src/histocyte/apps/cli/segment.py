@@ -12,6 +12,7 @@ from histocyte.core.listener import Stop, never
 from histocyte.files.names import shown
 
 if TYPE_CHECKING:
+    from histocyte.formats.manifest import RunRecord
     from histocyte.inference.load import Model
     from histocyte.results import Options
 
@@ -105,7 +106,7 @@ def segment(
         batch = _Batch(out, loaded, options, quiet=as_json)
         batch.segment(list(zip(paths, names, strict=True)))
     if as_json:
-        print_json(batch.done[0] if len(paths) == len(batch.done) == 1 else batch.to_json())
+        print_json(batch.done[0].to_json() if len(paths) == len(batch.done) == 1 else batch.to_json())
     if batch.failed:
         raise typer.Exit(2)
 
@@ -115,7 +116,7 @@ class _Batch:
 
     def __init__(self, out: Path, model: Model, options: Options, *, quiet: bool) -> None:
         self._out, self._model, self._options, self._quiet = out, model, options, quiet
-        self.done: list[dict[str, Any]] = []
+        self.done: list[RunRecord] = []
         self.failed: list[dict[str, str]] = []
         self.skipped: list[dict[str, str]] = []
 
@@ -150,7 +151,7 @@ class _Batch:
 
     def to_json(self) -> dict[str, Any]:
         """What became of each slide."""
-        return {"slides": self.done, "failed": self.failed, "skipped": self.skipped}
+        return {"slides": [record.to_json() for record in self.done], "failed": self.failed, "skipped": self.skipped}
 
     def _each(self, slides: list[tuple[Path, str]], stop: Stop, *, several: bool) -> dict[tuple[Path, str], str]:
         """Those of the slides that other processes are at work on, and what is said of it."""
@@ -196,7 +197,7 @@ def segment_one(
     name: str | None = None,
     quiet: bool = False,
     stop: Stop = never,
-) -> dict[str, Any]:
+) -> RunRecord:
     """Segment one slide, tell of its progress, and say what came of it; only its notes where quiet."""
     from histocyte.apps.cli.listeners import people
     from histocyte.apps.cli.memory import return_freed_memory
@@ -208,21 +209,21 @@ def segment_one(
     return record
 
 
-def _report(record: dict[str, Any], *, notes_alone: bool) -> None:
+def _report(record: RunRecord, *, notes_alone: bool) -> None:
     from histocyte.apps.cli.output import say, say_note
 
-    name = record["name"]
+    name = record.name
     if notes_alone:
-        for note in record["notes"]:
+        for note in record.notes:
             say_note(f"{name}: {note}")
         return
-    already = " (finished before; --force does it again)" if record.get("already_done") else ""
-    found = f"{record['cells']:,} cells on {area_text(record['tissue_mm2'])}"
-    say(f": {found} in {record['seconds']['total']:.0f} s{already}", lead=name)
-    say("  " + ", ".join(f"{count:,} {kind}" for kind, count in record["classes"].items()))
-    for note in record["notes"]:
+    already = " (finished before; --force does it again)" if record.already_done else ""
+    found = f"{record.cells:,} cells on {area_text(record.tissue_mm2)}"
+    say(f": {found} in {record.seconds['total']:.0f} s{already}", lead=name)
+    say("  " + ", ".join(f"{count:,} {kind}" for kind, count in record.classes.items()))
+    for note in record.notes:
         say_note(note, indent="  ")
-    say(f"  {Path(record['outputs']['run']).parent}/")
+    say(f"  {Path(record.outputs['run']).parent}/")
 
 
 def _tell_passed_over(files: list[Path]) -> None:

@@ -73,7 +73,7 @@ class TrainingResult:
 
     def _repr_html_(self) -> str:
         """The scores as a table, for notebooks."""
-        from histocyte.pages.notebook import html_table
+        from histocyte.core.notebook import html_table
 
         rows = [
             (source, name, "–" if value is None else f"{value:.3f}")
