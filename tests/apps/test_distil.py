@@ -166,6 +166,39 @@ def test_a_student_of_another_scheme_learns_from_labels(world: Path, tmp_path: P
         run(world, tmp_path, "flow", option=["levels=3"], share=0.0, temperature=2.0)
 
 
+def test_a_student_is_trained_as_its_recipe_was_published(world: Path, tmp_path: Path) -> None:
+    # The lightweight model's: T 14, α 0.3, β 0.7; AdamW with a cosine, flows that weigh 2, rare classes more.
+    published = {"student": "lightweight_student", "encoder": "mobilenetv2_050", "plan": "published"}
+    published |= {"steps": None, "validate_every": None, "crop_px": 64, "plan_option": ["epochs=1"]}
+    card = run(world, tmp_path / "run", "flow", **published)
+    assert (card["trained as"], card["loss"]) == ("published", "T = 14, α = 0.3, β = 0.7, reading natural")
+    options = json.loads((tmp_path / "run" / "options.json").read_text())
+    # Five images of 96 × 64 px have the area of eight crops: four batches of two.
+    assert (options["steps"], options["epoch_steps"], options["validate_every"]) == (4, 4, 4)
+    assert (options["optimiser"], options["learning_rate"], options["weight_decay"]) == ("adamw", 5e-4, 1e-4)
+    assert options["schedule"] == {"name": "cosine", "least": 2e-3}
+    assert (options["average_decay"], options["clip"], options["encoder_factor"]) == (0, 0, 1)
+    weights = options["loss_weights"]
+    assert weights["flow_mse"] == pytest.approx(0.7 * 2)
+    assert weights["types_focal"] == weights["types_ce_svls_sd"] == pytest.approx(0.7)
+    assert {term: w for term, w in weights.items() if term.startswith("distil")} == {
+        "distil_flow": 0.3,
+        "distil_types": 0.3,
+    }
+    rare = json.loads((tmp_path / "run" / "recipe.json").read_text())["model"]["representation"]["options"]
+    assert len(rare["class_weights"]) == 1 + len(CONSEP)
+    first = (tmp_path / "run" / "log.csv").read_text().splitlines()[:2]
+    row = dict(zip(*(line.split(",") for line in first), strict=True))
+    assert all(float(row[term]) > 0 for term in ("flow_mse", "types_focal", "types_ce_svls_sd", "distil_types"))
+    with pytest.raises(InputError, match="holds a run with other settings"):
+        run(world, tmp_path / "run", "flow", **published | {"plan_option": ["epochs=2"]})
+    plain = run(world, tmp_path / "plain", "flow", **published | {"steps": 1}, squared=False)
+    assert plain["loss"].endswith("without T²")
+    other = (tmp_path / "plain" / "log.csv").read_text().splitlines()[:2]
+    softer = dict(zip(*(line.split(",") for line in other), strict=True))
+    assert float(row["distil_types"]) == pytest.approx(14**2 * float(softer["distil_types"]), rel=1e-3)
+
+
 def test_a_run_told_to_end_goes_on_with_the_same_command(
     world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -195,6 +228,10 @@ def test_what_cannot_be_done_is_refused_at_once(world: Path, tmp_path: Path) -> 
         ("takes no depth; it takes encoder, levels, mpp, mean, std", {"option": ["depth=3"]}),
         ("expected NAME=VALUE", {"option": ["levels"]}),
         ("--images-mpp", {"images_mpp": None}),
+        ("There is no plan 'published' for the recipe 'hover_small'", {"plan": "published"}),
+        ("there is none. Name one: --plan published", {"plan_option": ["epochs=1"]}),
+        ("--plan-option zoom=1,1", {"student": "cellpose", "plan": "published"}),
+        ("--plan-option sampling=area", {"student": "cellvit", "plan": "published", "encoder": "vit_tiny_patch16_224"}),
         ("1, 2, 4, 8 views", {"teacher_views": 3}),
         ("--cache-limit", {"cache_limit": 1e-6}),
     ):

@@ -64,6 +64,12 @@ def distil(
     reading: Annotated[
         str, typer.Option(help="natural: α and β as said; swapped: the other way round (the paper leaves it open).")
     ] = _USUAL["reading"],
+    squared: Annotated[
+        bool,
+        typer.Option(
+            "--squared/--no-squared", help="Multiply divergences of softened probabilities by T² (Hinton et al. 2015)."
+        ),
+    ] = _USUAL["squared"],
     features: Annotated[
         str, typer.Option(help="Also learn the teacher's deepest features: none, cosine or mse.")
     ] = _USUAL["features"],
@@ -77,22 +83,47 @@ def distil(
     cache_limit: Annotated[
         float, typer.Option(**LIMITS["cache_limit_gb"].option, help="GB that this may take.")
     ] = _USUAL["cache_limit_gb"],
-    steps: Annotated[int, typer.Option(**LIMITS["steps"].option, help="Batches to train for.")] = _USUAL["steps"],
+    plan: Annotated[
+        str,
+        typer.Option(
+            help="How the student is trained: ours, or published, as its recipe's paper has it (`recipes show`)."
+        ),
+    ] = _USUAL["plan"],
+    plan_option: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--plan-option",
+            metavar="NAME=VALUE",
+            help="Otherwise than the published plan says, e.g. epochs=10; may be given again.",
+        ),
+    ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            **LIMITS["steps"].option, help="Batches to train for: 4000 where not given, or the plan's epochs."
+        ),
+    ] = None,
     batch: Annotated[
         int | None,
         typer.Option(
-            **LIMITS["batch"].option, help="Crops in a batch: 16 where not given, or as suits cores and memory."
+            **LIMITS["batch"].option,
+            help="Crops in a batch: the plan's where not given; without a plan 16, or as suits cores and memory.",
         ),
     ] = None,
     crop_px: Annotated[
         int | None,
         typer.Option(
-            **LIMITS["crop_px"].option, help="Side of a crop: 256 where not given, or less where images are smaller."
+            **LIMITS["crop_px"].option,
+            help="Side of a crop: 256 where not given, or the plan's; less where images are smaller.",
         ),
     ] = None,
     learning_rate: Annotated[
-        float, typer.Option(**LIMITS["learning_rate"].option, help="Of the decoder; the encoder's is 0.3 of it.")
-    ] = _USUAL["learning_rate"],
+        float | None,
+        typer.Option(
+            **LIMITS["learning_rate"].option,
+            help="Its peak: 0.001 where not given, of which the encoder has 0.3, or the plan's.",
+        ),
+    ] = None,
     seed: Annotated[
         int, typer.Option(**LIMITS["seed"].option, help="Of everything random, the split included.")
     ] = _USUAL["seed"],
@@ -103,8 +134,11 @@ def distil(
         ),
     ] = _USUAL["validation"],
     validate_every: Annotated[
-        int, typer.Option(**LIMITS["validate_every"].option, help="Steps between validations.")
-    ] = _USUAL["validate_every"],
+        int | None,
+        typer.Option(
+            **LIMITS["validate_every"].option, help="Steps between validations: 500 where not given, or the plan's."
+        ),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = _USUAL["device"],
     threads: Annotated[
         int | None, typer.Option(**LIMITS["threads"].option, help="Threads on a CPU; all there are where not given.")
@@ -151,11 +185,14 @@ def distil(
                 alpha=alpha,
                 beta=beta,
                 reading=cast(Any, reading),
+                squared=squared,
                 features=cast(Any, features),
                 feature_weight=feature_weight,
                 teacher_views=teacher_views,
                 cache=cache,
                 cache_limit_gb=cache_limit,
+                plan=plan,
+                plan_options=parsed(plan_option or (), flag="--plan-option"),
                 steps=steps,
                 batch=batch,
                 crop_px=crop_px,

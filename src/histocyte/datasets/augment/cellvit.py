@@ -15,6 +15,7 @@ from histocyte.datasets.augment.steps import Augmentation
 __all__ = [
     "box_blur",
     "cellvit_augmentation",
+    "cellvit_colour",
     "colour_jitter",
     "elastic",
     "flips",
@@ -35,18 +36,22 @@ _CORNERS = np.array([[1, 1], [1, -1], [-1, -1]], np.float32)
 
 def cellvit_augmentation(*, crop: bool = True) -> Augmentation:
     """All eleven transforms; the models at 0.5 µm/px are trained without the random sized crop."""
-    steps = [
-        *flips().steps,
-        (0.15, halve),
-        (0.2, box_blur),
-        (0.25, gauss_noise),
-        (0.2, colour_jitter),
-        (0.1, superpixels),
-        (0.1, zoom_blur),
-        (0.1 if crop else 0.0, sized_crop),
-        (0.2, elastic),
-    ]
+    steps = [*flips().steps, *cellvit_colour().steps, (0.1 if crop else 0.0, sized_crop), (0.2, elastic)]
     return Augmentation(steps)
+
+
+def cellvit_colour() -> Augmentation:
+    """Those six of them that leave every pixel in its place."""
+    return Augmentation(
+        [
+            (0.15, halve),
+            (0.2, box_blur),
+            (0.25, gauss_noise),
+            (0.2, colour_jitter),
+            (0.1, superpixels),
+            (0.1, zoom_blur),
+        ]
+    )
 
 
 def flips() -> Augmentation:

@@ -87,18 +87,21 @@ def distil(
     alpha: float = 0.3,
     beta: float = 0.7,
     reading: Literal["natural", "swapped"] = "natural",
+    squared: bool = True,
     features: Literal["none", "cosine", "mse"] = "none",
     feature_weight: float = 1.0,
     teacher_views: int = 1,
     cache: PathLike | None = None,
     cache_limit_gb: float = 50.0,
-    steps: int = 4000,
+    plan: str = "ours",
+    plan_options: Mapping[str, Any] | None = None,
+    steps: int | None = None,
     batch: int | None = None,
     crop_px: int | None = None,
-    learning_rate: float = 1e-3,
+    learning_rate: float | None = None,
     seed: int = 0,
     validation: float = 0.2,
-    validate_every: int = 500,
+    validate_every: int | None = None,
     device: str = "auto",
     threads: int | None = None,
     mpp: float | None = None,
@@ -135,18 +138,23 @@ def distil(
         alpha: α, weight of what the teacher says.
         beta: β, weight of the student's own loss against true labels.
         reading: "natural": α and β as said; "swapped": the other way round.
+        squared: Multiply divergences of softened probabilities by T².
         features: Also learn the teacher's deepest features: "none", "cosine" or "mse".
         feature_weight: Weight of that.
         teacher_views: Sides that a teacher sees each image from: 1, 2, 4 or 8.
         cache: Folder for what the teachers say; several runs may share it. Within the run's where None.
         cache_limit_gb: GB that this may take.
-        steps: Batches to train for.
-        batch: Crops in a batch: as suits the machine where None.
-        crop_px: Side of a crop: 256 where None, or less where images are smaller.
-        learning_rate: Of the decoder; the encoder's is 0.3 of it.
+        plan: How the student is trained, by name: "ours", or "published" where its recipe has that: optimiser,
+            schedule, length, the weights of its own losses, and the colours of crops.
+        plan_options: What is to be otherwise than the plan says, e.g. {"epochs": 10}.
+        steps: Batches to train for: 4,000 where None, or the plan's epochs.
+        batch: Crops in a batch: as suits the machine where None, or the plan's.
+        crop_px: Side of a crop: 256 where None, or the plan's; less where images are smaller.
+        learning_rate: Its peak, in our own way that of the decoder, of which the encoder's is 0.3: 0.001 where None, or
+            the plan's.
         seed: Of everything random, the split included.
         validation: Share of the patients or slides held out of sets that are new to the teachers.
-        validate_every: Steps between validations.
+        validate_every: Steps between validations: 500 where None, or the plan's.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         threads: On a CPU; all there are where None.
         mpp: Resolution of labelled images of a set that is not known by name, µm/px.
@@ -187,6 +195,8 @@ def distil(
     check_readable(*unlabelled, *whole)
     require("torch", extra="torch")
     from histocyte.model.licences import not_for_commerce
+    from histocyte.recipes.options import changed_plan
+    from histocyte.recipes.plans import find_plan
     from histocyte.runs.distil.data import DistilData
     from histocyte.runs.distil.run import DistilRun, DistilSettings
     from histocyte.runs.distil.student import student_spec
@@ -197,7 +207,9 @@ def distil(
     from histocyte.training.distil.losses import DistilOptions
 
     told, asked = (SILENT if listener is None else listener), stop or never
-    how = DistilOptions(temperature, alpha, beta, reading, features=features, feature_weight=feature_weight)
+    how = DistilOptions(
+        temperature, alpha, beta, reading, squared=squared, features=features, feature_weight=feature_weight
+    )
     how.check()
     wanted = [features != "none", *[False] * (len(models) - 1)]  # the first teacher's features alone
     with threads_as_before():
@@ -209,7 +221,12 @@ def distil(
         )
         say_unpaired(folders, told)
         say_notes([*read.training, *read.validation], told)
-        settings = DistilSettings(way, share, crop_px or read.crop_px(spec), how, seed)
+        planned = find_plan(student, plan)
+        if planned is None and plan_options:
+            raise InputError("--plan-option changes a plan, and there is none. Name one: --plan published.")
+        planned = None if planned is None else changed_plan(planned, plan_options or {})
+        side = crop_px or read.crop_px(spec, 256 if planned is None else planned.crop_px)
+        settings = DistilSettings(way, share, side, how, seed, plan, planned)
         spec = with_class_weights_of_plan(spec, read.training)
         least_um = settings.crop_px * spec.mpp
         read.fill_up(least_um=least_um)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,6 @@ from torch import nn
 
 from histocyte.core.errors import InputError
 from histocyte.core.listener import SILENT, Listener, Stop, Stopped, never
-from histocyte.datasets.augment.steps import Augmentation, dihedral
 from histocyte.inference.cpus import available_cpus
 from histocyte.inference.load import Model
 from histocyte.inference.torch_runtime import TorchRuntime, pick_device
@@ -21,6 +20,8 @@ from histocyte.model.checkpoint import save_model
 from histocyte.model.licences import bound_by, licence_of
 from histocyte.model.segmenter import Segmenter
 from histocyte.model.spec import ModelSpec
+from histocyte.recipes.plan import TrainingPlan
+from histocyte.recipes.plans import OURS
 from histocyte.recipes.registry import way_to_adapt
 from histocyte.runs.distil.data import DistilData
 from histocyte.runs.distil.result import DistilResult, score
@@ -28,7 +29,7 @@ from histocyte.runs.distil.teacher import Source, ask_of
 from histocyte.runs.folder import RunFolder
 from histocyte.runs.train.batch import batch_of_run, suitable_batch
 from histocyte.runs.train.curves import Curves
-from histocyte.runs.train.defaults import SHARES, augmentation, origin, start
+from histocyte.runs.train.defaults import OUR_CROPS, SHARES, colour_of, origin, plan_in_steps, start
 from histocyte.training.distil.cache import TeacherCache
 from histocyte.training.distil.crops import DistilSampler
 from histocyte.training.distil.lessons import Lessons, Way, lessons_of
@@ -41,6 +42,7 @@ from histocyte.training.distil.losses import (
 )
 from histocyte.training.fit import TrainingOptions, fit, prepare
 from histocyte.training.state import load_moving, load_weights
+from histocyte.training.terms import TISSUE_TERM
 
 __all__ = ["DistilRun", "DistilSettings"]
 
@@ -57,6 +59,8 @@ class DistilSettings:
         crop_px: Side of a crop.
         options: Of the losses.
         seed: Of everything random.
+        plan: How the student's recipe is trained, by name (`recipes.plans`).
+        planned: What that says; None for our own way.
     """
 
     way: Way = "auto"
@@ -64,6 +68,14 @@ class DistilSettings:
     crop_px: int = 256
     options: DistilOptions = field(default_factory=DistilOptions)
     seed: int = 0
+    plan: str = OURS
+    planned: TrainingPlan | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """In plain values, as a run's folder keeps them."""
+        mine = asdict(self)
+        # What our own way is changes with versions, and a run of an earlier one says nothing of plans.
+        return {key: value for key, value in mine.items() if key not in ("plan", "planned") or self.planned}
 
 
 class DistilRun:
@@ -112,7 +124,19 @@ class DistilRun:
         self.teachers = [source.teacher for source in teachers]
         self.lessons: Lessons = lessons_of(student, [t.spec for t in self.teachers], way=settings.way)
         self.encoder_weights = encoder_weights
-        self.adapt = way_to_adapt(student)
+        plan = settings.planned
+        self.adapt = way_to_adapt(student) if plan is None else plan.adapt
+        self.colour = colour_of(OUR_CROPS.augmentation if plan is None else plan.augmentation)
+        if plan is not None and plan.sampling != "area":
+            raise InputError(
+                f"Distillation draws images by their area, and the plan '{settings.plan}' by '{plan.sampling}'. Say "
+                "that it may: --plan-option sampling=area."
+            )
+        if plan is not None and plan.zoom != (1.0, 1.0):
+            raise InputError(
+                f"Distillation chooses the size of crops itself, and the plan '{settings.plan}' zooms them by "
+                f"{plan.zoom[0]:g}–{plan.zoom[1]:g}. Say that it may: --plan-option zoom=1,1."
+            )
         if self.adapt != "full" and encoder_weights is None:
             raise InputError(
                 f"The recipe '{student.recipe}' keeps its encoder as it begins ('{self.adapt}'), and without "
@@ -168,13 +192,15 @@ class DistilRun:
         self,
         cache: TeacherCache,
         *,
-        steps: int,
-        batch: int | None,
-        validate_every: int,
-        learning_rate: float,
+        steps: int | None = None,
+        batch: int | None = None,
+        validate_every: int | None = None,
+        learning_rate: float | None = None,
         stop: Stop = never,
     ) -> Path:
         """Train the student; gives its model file.
+
+        What is not given is the plan's, or our own: 4,000 steps, validated every 500, at a learning rate of 0.001.
 
         Raises:
             InputError: Another process trains in the folder, or it holds a run that was taught otherwise.
@@ -185,21 +211,33 @@ class DistilRun:
         if grid:
             torch.manual_seed(self.settings.seed)
             add_projection(model, self.teachers[0].feature_shape[0])
-        options = TrainingOptions(
-            steps=steps,
-            batch=batch or self._batch(),
-            learning_rate=learning_rate,
-            loss_weights=loss_weights(self.settings.options, self.lessons, self.representation),
-            seed=self.settings.seed,
-            adapt=self.adapt,
-            validate_every=validate_every,
-            device=str(self.device),
+        plan = self.settings.planned
+        planned: dict[str, Any] = {} if plan is None else plan_in_steps(plan, self._crops_in_epoch(), batch=batch)
+        given = {"steps": steps, "validate_every": validate_every, "learning_rate": learning_rate}
+        planned |= {name: value for name, value in given.items() if value is not None}
+        planned["batch"] = planned.get("batch") or batch or self._batch()
+        planned["loss_weights"] = loss_weights(
+            self.settings.options, self.lessons, self.representation, self._own_losses()
+        )
+        options = replace(
+            TrainingOptions(), **planned, seed=self.settings.seed, adapt=self.adapt, device=str(self.device)
         )
         with self.here.held():
             self.here.settle(_IDENTITY, self._identity())
             self._fit(model, self._sampler(cache, grid), options, stop)
         drop_projection(model)
-        return self._write(model.eval(), steps)
+        return self._write(model.eval(), self.here.steps_done)
+
+    def _crops_in_epoch(self) -> int:
+        """Crops whose area is that of all images."""
+        frames = (each.frame(self.spec.mpp) for each in (*self.data.labelled, *self.data.extra))
+        area = sum(height * width for height, width in frames)
+        return max(1, round(area / self.settings.crop_px**2))
+
+    def _own_losses(self) -> dict[str, float] | None:
+        """Weights of the student's own terms where a plan has some; nothing is taught of an image's tissue."""
+        plan = self.settings.planned
+        return None if plan is None else {term: w for term, w in plan.losses.items() if term != TISSUE_TERM}
 
     def _batch(self) -> int:
         """Crops in a batch where nobody says: those of the run that goes on, or as suit the machine."""
@@ -213,7 +251,9 @@ class DistilRun:
 
     def _fit(self, model: Segmenter, sampler: DistilSampler, options: TrainingOptions, stop: Stop) -> None:
         fixed = prepare(model, options)
-        losses = DistilLosses(model, self.representation, self.lessons, self.settings.options)
+        losses = DistilLosses(
+            model, self.representation, self.lessons, self.settings.options, tuple(self._own_losses() or ())
+        )
         curves = Curves(self.folder, self.spec.name)
         if stop():
             raise Stopped(f"The training in '{self.folder}' is still to be begun")
@@ -233,14 +273,13 @@ class DistilRun:
         load_moving(model, load_weights(self.here.best), fixed, where=self.here.best)
 
     def _sampler(self, cache: TeacherCache, grid: int) -> DistilSampler:
-        colour = Augmentation([step for step in augmentation().steps if step[1] is not dihedral])
         return DistilSampler(
             *(self.spec, self.lessons, self.teachers, cache, self.data.labelled, self.data.extra),
-            colour=colour,
+            colour=self.colour,
             share=self.settings.share,
             crop_px=self.settings.crop_px,
             feature_grid=grid,
-            weights=SHARES,
+            weights=SHARES if self.settings.planned is None else None,
             seed=self.settings.seed,
         )
 
@@ -257,7 +296,7 @@ class DistilRun:
         return {
             "teachers": [{"name": t.spec.name, "sha256": t.sha256, "views": t.views} for t in self.teachers],
             "lessons": asdict(self.lessons),
-            "settings": asdict(self.settings),
+            "settings": self.settings.to_json(),
             "images": self.data.sha256(),
             "student": self.spec.with_changes(name="").model_dump(mode="json", exclude={"histocyte"}),
         }
@@ -285,6 +324,7 @@ class DistilRun:
                 "distilled_from": [{"name": t.spec.name, "sha256": t.sha256, "views": t.views} for t in self.teachers],
                 "learnt_from": self.lessons.describe(),
                 "loss": asdict(self.settings.options),
+                "plan": self.settings.plan,
             },
         )
         description = f"A student of {', '.join(t.name for t in taught)}."
@@ -300,7 +340,9 @@ class DistilRun:
             "student": f"{self.spec.name}, recipe {self.spec.recipe}",
             "teachers": ", ".join(f"{t.spec.name} (SHA-256 {t.sha256[:12]}…)" for t in self.teachers),
             "learnt from": f"{self.lessons.describe()}; features: {how.features}",
-            "loss": f"T = {how.temperature:g}, α = {how.alpha:g}, β = {how.beta:g}, reading {how.reading}",
+            "loss": f"T = {how.temperature:g}, α = {how.alpha:g}, β = {how.beta:g}, reading {how.reading}"
+            + ("" if how.squared else ", without T²"),
+            "trained as": self.settings.plan,
             "images": self.data.describe(),
             "made by": self.command,
         }

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from histocyte.core.errors import InputError
 from histocyte.core.taxonomies import CONSEP
 from histocyte.core.taxonomy import Taxonomy
-from histocyte.datasets.augment.cellvit import cellvit_augmentation, flips
+from histocyte.datasets.augment.cellvit import cellvit_augmentation, cellvit_colour, flips
 from histocyte.datasets.augment.cisca import cisca_augmentation
 from histocyte.datasets.augment.steps import (
     Augmentation,
@@ -49,11 +49,13 @@ __all__ = [
     "SHARES",
     "augmentation",
     "augmentation_of",
+    "colour_of",
     "crop_sampler",
     "first_spec",
     "image_weights",
     "options_of",
     "origin",
+    "plan_in_steps",
     "start",
     "with_class_weights",
     "with_class_weights_of_plan",
@@ -170,6 +172,24 @@ def augmentation_of(name: str, *, mpp: float) -> Augmentation:
     return flips() if name == "flips" else augmentation()
 
 
+def colour_of(name: str) -> Augmentation:
+    """What of an augmentation leaves every pixel in its place, where a teacher's answer has been kept for it.
+
+    Raises:
+        InputError: It is not known of this one.
+    """
+    if name == "histocyte":
+        return Augmentation([step for step in augmentation().steps if step[1] is not dihedral])
+    if name == "cellvit":
+        return cellvit_colour()
+    if name in ("flips", "none"):
+        return Augmentation([])
+    raise InputError(
+        f"The augmentation '{name}' moves pixels and colours together, and what a teacher says of a pixel is asked "
+        "once. Take another: --plan-option augmentation=cellvit, flips, histocyte or none."
+    )
+
+
 def image_weights(crops: Crops, samples: Sequence[Sample], classes: Sequence[str]) -> NDArray[np.float64]:
     """(N,) how often a plan draws each image, in proportion to its area.
 
@@ -275,8 +295,22 @@ def options_of(
         batch: In place of the plan's.
         learning_rate: Likewise.
     """
+    return plan_in_steps(plan, crops_of_passes(sampler, 1), batch=batch, learning_rate=learning_rate)
+
+
+def plan_in_steps(
+    plan: TrainingPlan, crops: int, *, batch: int | None = None, learning_rate: float | None = None
+) -> dict[str, Any]:
+    """The `TrainingOptions` of a plan whose epoch has so many crops.
+
+    Args:
+        plan: How to train.
+        crops: Whose area is that of all images.
+        batch: In place of the plan's.
+        learning_rate: In place of the plan's.
+    """
     batch = batch or plan.batch
-    epoch = max(1, round(crops_of_passes(sampler, 1) / batch))
+    epoch = max(1, round(crops / batch))
     return {
         "steps": epoch * plan.epochs,
         "batch": batch,

@@ -10,7 +10,7 @@ the true labels, with their own weights. As the lightweight model's (Shvetsov et
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -90,14 +90,26 @@ class DistilOptions:
         return self.beta if self.reading == "natural" else self.alpha
 
 
-def loss_weights(options: DistilOptions, lessons: Lessons, representation: Representation) -> dict[str, float]:
-    """Weight of each term that `DistilLosses` gives, as `training.fit` takes them."""
+def loss_weights(
+    options: DistilOptions,
+    lessons: Lessons,
+    representation: Representation,
+    own: Mapping[str, float] | None = None,
+) -> dict[str, float]:
+    """Weight of each term that `DistilLosses` gives, as `training.fit` takes them.
+
+    Args:
+        options: How the student is taught.
+        lessons: What it learns from.
+        representation: Its own.
+        own: Weights of its own terms, before β; the representation's where None.
+    """
     weights = {f"distil_{lesson.name}": options.distillation for lesson in lessons.maps}
     if lessons.labels:
         weights |= {f"pseudo_{name}": options.distillation * w for name, w in representation.loss_weights.items()}
     if options.features != "none":
         weights["distil_features"] = options.feature_weight
-    return weights | {name: options.student * weight for name, weight in representation.loss_weights.items()}
+    return weights | {name: options.student * weight for name, weight in (own or representation.loss_weights).items()}
 
 
 def add_projection(model: Segmenter, teacher_width: int) -> None:
@@ -120,11 +132,18 @@ class DistilLosses:
         representation: Its own.
         lessons: What it learns from maps.
         options: How.
+        wanted: Names of terms that are to be computed beside the representation's own.
     """
 
     def __init__(
-        self, model: Segmenter, representation: Representation, lessons: Lessons, options: DistilOptions
+        self,
+        model: Segmenter,
+        representation: Representation,
+        lessons: Lessons,
+        options: DistilOptions,
+        wanted: Collection[str] = (),
     ) -> None:
+        self.wanted = tuple(wanted)
         self.representation, self.lessons, self.options = representation, lessons, options
         self._projection = getattr(model, PROJECTION, None)
         self._seen: list[Tensor] = []
@@ -156,7 +175,14 @@ class DistilLosses:
         labelled = len(batch.separable)
         separable = torch.from_numpy(batch.separable).to(raw.device)
         taught = None if batch.taught is None else torch.from_numpy(batch.taught).to(raw.device)
-        return terms | loss_terms(self.representation, raw[:labelled], _on(raw, batch.maps), separable, taught=taught)
+        return terms | loss_terms(
+            self.representation,
+            raw[:labelled],
+            _on(raw, batch.maps),
+            separable,
+            wanted=self.wanted,
+            taught=taught,
+        )
 
     def _map_term(self, lesson: Lesson, own: Mapping[str, Tensor], soft: Mapping[str, Tensor]) -> Tensor:
         said, mine = soft[lesson.name], own[lesson.name]
