@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from histocyte.datasets.augment import cellvit, cisca, steps
+from histocyte.datasets.augment.steps import cellvit, cisca, steps
 from histocyte.testing.scenes import packed_ellipses
 
 LABELS = packed_ellipses((128, 128), 25, seed=1).instances
