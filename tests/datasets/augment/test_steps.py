@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from histocyte.datasets.augment.steps import cellvit, cisca, steps
+import histocyte.datasets.augment.cellvit as cellvit
+import histocyte.datasets.augment.cisca as cisca
+import histocyte.datasets.augment.steps as steps
 from histocyte.testing.scenes import packed_ellipses
 
 LABELS = packed_ellipses((128, 128), 25, seed=1).instances
