@@ -15,6 +15,10 @@ OURS = "ours"
 
 _SCORE = "what the learning rate goes by is our validation score, not the validation loss"
 _PRECISION = "computed in bfloat16 where the device is quick at it, not in float16 with a scaled loss"
+_DROPS = (
+    "nothing of the encoder is left out at random; published runs of CellViT-256 left out a tenth of its blocks and "
+    "attention (--option drop_path=0.1 --option attention_drop=0.1)"
+)
 _CELLVIT = "Hörst et al. 2024, CellViT (doi 10.1016/j.media.2024.103143), its code's configurations and logs"
 
 _HOVER_LOSSES = {
@@ -48,11 +52,13 @@ _cellvit = TrainingPlan(
     sampling="cellvit",
     augmentation="cellvit",
     readings=(
-        "the learning rate falls by 0.95 an epoch, as every published run did; the paper states 0.85",
-        "sampling counts tissues and classes of the images at hand, not PanNuke's; an image without cells gets the "
-        "least weight of those with",
+        "the learning rate falls by 0.95 an epoch, as every published run did; the paper states 0.85 (--plan-option "
+        "schedule.gamma=0.85)",
+        "sampling counts tissues and classes of the images at hand; published are the counts of all of PanNuke "
+        "(--plan-option sampling=cellvit-pannuke); an image without cells gets the least weight of those with",
         "a frozen encoder runs as at inference; tissues are learnt where images.csv states them",
         "one softmax, and gradients along their own axis; 'as-run' has two and the axes exchanged, as the code",
+        _DROPS,
         _PRECISION,
     ),
 )
@@ -68,7 +74,13 @@ _TYPES = {"types_ce": 0.5, "types_dice": 0.2, "types_focal_tversky": 0.5}
 _cellvit_star = replace(
     _cellvit,
     losses={"nucleus_bce": 1.0, "rays_l1": 1.0, **_TYPES},
-    readings=("no loss for tissues", *_cellvit.readings[:2], _PRECISION),
+    readings=(
+        "no loss for tissues",
+        *_cellvit.readings[:2],
+        "α and β of the focal Tversky loss are those of the models with hover maps: the paper's text has lost them",
+        _DROPS,
+        _PRECISION,
+    ),
 )
 _cellvit_star_cpp = replace(
     _cellvit_star,
@@ -202,7 +214,8 @@ _lightweight = TrainingPlan(
         "the weights of the losses are not stated: 1 each; flow_mse is half a mean square, so it has 2",
         "the class weights' formula is not stated: √(median / count), mean 1, at most 10, background 1",
         "nucleus_bce counts only where a nucleus' class is unknown, which the published data does not have",
-        "crops of 224 px, the encoder's own size; what it was trained with is not stated",
+        "crops of 224 px, the encoder's own size: published patches of 256 px are no whole number of its patches of 14 "
+        "px (--crop-px 252 comes nearest)",
     ),
 )
 

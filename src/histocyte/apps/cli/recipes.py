@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from histocyte.model.spec import ModelSpec, Part
 
 __all__ = ["app"]
+
+_LONG = 48
+"""Characters from which on a default is cut on a line."""
 
 app = typer.Typer(help="Recipes: the published methods, and how each is put together.", no_args_is_help=True)
 
@@ -51,24 +55,27 @@ def show(
     recipe: Annotated[str, typer.Argument(help="Name of a recipe (`histocyte recipes list`).", show_default=False)],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Show a recipe: method and source, parts with their options, maps and losses, size, and how to train it.
+    """Show a recipe: method and source, what can be chosen, parts, maps and losses, size, and how to train it.
 
     Example: histocyte recipes show cellvit_stardist
     """
     from histocyte.apps.cli.output import print_json, print_lines
     from histocyte.model.build import build_representation
+    from histocyte.recipes.options import recipe_options
     from histocyte.recipes.plans import PLANS
     from histocyte.recipes.registry import RECIPES, way_to_adapt
 
     factory = RECIPES[recipe]
     spec = factory()
     representation = build_representation(spec.representation)
+    options, plans = recipe_options(recipe), PLANS.get(recipe, {})
     facts = {
         "name": recipe,
         "from": RECIPES.origin(recipe),
         "summary": _summary(factory),
-        "method": inspect.getdoc(factory) or "",
-        "options": _options(factory),
+        "method": re.split(r"\n(?:Args|Raises|Returns):\n", inspect.getdoc(factory) or "")[0].strip(),
+        "options": {option.name: option.default for option in options},
+        "meanings": {option.name: option.meaning for option in options},
         **_parts(spec),
         "mpp": spec.mpp,
         "mean": list(spec.mean),
@@ -79,22 +86,39 @@ def show(
         "losses": dict(representation.loss_weights),
         "parameters": _parameters(spec),
         "adapt": way_to_adapt(spec),
-        "plans": {name: plan.to_json() for name, plan in PLANS.get(recipe, {}).items()},
-        "train": _training(recipe, factory, way_to_adapt(spec)),
+        "plans": {name: plan.to_json() for name, plan in plans.items()},
+        "train": _command(recipe, weights=way_to_adapt(spec) != "full"),
+        "train_published": _published_command(recipe),
     }
     if as_json:
         print_json(facts)
         return
     lines = _lines(facts)
-    for name, plan in PLANS.get(recipe, {}).items():
-        lines[-2:-2] = ["", f"trained as '{name}' (--plan {name}):", *(f"  {line}" for line in plan.lines())]
+    for name, plan in plans.items():
+        lines += ["", f"trained as '{name}' (--plan {name}):", *(f"  {line}" for line in plan.lines())]
+    lines += ["", f"Train it: {facts['train']}"]
+    if facts["train_published"]:
+        lines += ["", f"As published: {facts['train_published']}"]
     print_lines(lines)
+
+
+def _option_lines(facts: Mapping[str, Any]) -> list[str]:
+    """What can be chosen, with its default and meaning."""
+    if not facts["options"]:
+        return []
+    flags = {"encoder": " (or --encoder)", "mpp": " (or --model-mpp)"}
+    lines = ["options, --option NAME=VALUE in train and distil:"]
+    for name, default in facts["options"].items():
+        default = default if len(default) < _LONG else f"{default[: _LONG - 1]}…"
+        lines.append(f"  {name}{f'={default}' if default else ''}{flags.get(name, '')}: {facts['meanings'][name]}")
+    return [*lines, ""]
 
 
 def _lines(facts: Mapping[str, Any]) -> list[str]:
     from histocyte.core.installation import how_to_add
 
     lines = [f"{facts['name']}: {facts['summary']}", "", *str(facts["method"]).splitlines(), ""]
+    lines += _option_lines(facts)
     for part in ("encoder", "decoder", "heads", "representation"):
         options = ", ".join(f"{k}={json.dumps(v)}" for k, v in facts[part]["options"].items())
         lines.append(f"{part:15} {facts[part]['name']}({options})")
@@ -102,7 +126,8 @@ def _lines(facts: Mapping[str, Any]) -> list[str]:
     lines += [
         f"{'maps':15} {maps}",
         f"{'losses':15} " + " + ".join(f"{w:g} {name}" for name, w in facts["losses"].items()),
-        f"{'classes':15} {', '.join(facts['classes'])}" + (f"; {facts['tissues']} tissues" if facts["tissues"] else ""),
+        f"{'classes':15} those of the data; as published {', '.join(facts['classes'])}"
+        + (f"; {facts['tissues']} tissues" if facts["tissues"] else ""),
         f"{'resolution':15} {facts['mpp']:g} µm/px, pixels normalised by mean {facts['mean']}, std {facts['std']}",
     ]
     count = facts["parameters"]
@@ -114,16 +139,29 @@ def _lines(facts: Mapping[str, Any]) -> list[str]:
     ways = {"full": "the whole network", "frozen": "all but the encoder, which stays as it is"}
     way = ways.get(facts["adapt"], f"the encoder by '{facts['adapt']}', and all behind it")
     lines.append(f"{'trained':15} {way}; otherwise by --adapt")
-    return [*lines, "", f"Train it: {facts['train']}"]
+    return lines
 
 
-def _training(recipe: str, factory: Any, adapt: str) -> str:
+def _command(recipe: str, *, weights: bool, plan: str = "") -> str:
     """The command that trains a recipe; what stays as it is needs weights to begin with."""
-    weights = ""
-    if adapt != "full":
-        own = _options(factory).get("encoder") or "WEIGHTS"
-        weights = f" --encoder-weights {own}"
-    return f"histocyte train DATA… --recipe {recipe}{weights} -o runs/{recipe}"
+    from histocyte.encoders.catalog.find import CARDS
+    from histocyte.recipes.registry import RECIPES
+
+    usual = inspect.signature(RECIPES[recipe]).parameters.get("encoder")
+    own = str(usual.default) if usual is not None else ""
+    begun = f" --encoder-weights {own}" if weights and own in CARDS else ""
+    as_planned = f" --plan {plan}" if plan else ""
+    return f"histocyte train data/mine --mpp 0.25 --recipe {recipe}{begun}{as_planned} -o runs/{recipe}"
+
+
+def _published_command(recipe: str) -> str:
+    """The command that trains a recipe as published; empty where nothing is published."""
+    from histocyte.recipes.plans import PLANS
+
+    plan = PLANS.get(recipe, {}).get("published")
+    if plan is None:
+        return ""
+    return _command(recipe, weights=plan.adapt != "full" or plan.frozen_epochs > 0, plan="published")
 
 
 def _summary(factory: Any) -> str:
@@ -131,12 +169,6 @@ def _summary(factory: Any) -> str:
     module = inspect.getmodule(factory)
     text = (module and inspect.getdoc(module)) or inspect.getdoc(factory) or ""
     return text.split("\n")[0].rstrip(".:")
-
-
-def _options(factory: Any) -> dict[str, str]:
-    """Parameters of the recipe with their defaults, as text."""
-    parameters = inspect.signature(factory).parameters.values()
-    return {p.name: "" if p.default is p.empty else str(p.default) for p in parameters}
 
 
 def _parts(spec: ModelSpec) -> dict[str, dict[str, Any]]:
