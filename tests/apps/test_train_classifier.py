@@ -155,7 +155,7 @@ def test_told_to_end_it_says_what_comes_of_that(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     end = lambda *_, **__: signal.raise_signal(signal.SIGTERM)  # noqa: E731
-    monkeypatch.setattr("histocyte.runs.classifier.cells.collect_cells", end)
+    monkeypatch.setattr("histocyte.runs.classifier.run.collect_cells", end)
     answer = histocyte("train", "classifier", "hover-small-consep", data, "--mpp", "0.25", "--device", "cpu", *more)
     assert answer.exit_code == 143, answer.exception
     assert f"ended by SIGTERM. {says}" in capfd.readouterr().err

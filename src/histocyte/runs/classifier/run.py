@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from histocyte.core.listener import SILENT, Listener
+from histocyte.core.listener import SILENT, Listener, Stop, Stopped, never
 from histocyte.core.taxonomy import Taxonomy
 from histocyte.core.version import __version__
 from histocyte.datasets.sample import Sample
@@ -24,7 +24,12 @@ __all__ = ["cells_of", "write_classifier"]
 
 
 def cells_of(
-    model: Model, learn: Sequence[Sample], score: Sequence[Sample], cache: Path | None, listener: Listener = SILENT
+    model: Model,
+    learn: Sequence[Sample],
+    score: Sequence[Sample],
+    cache: Path | None,
+    listener: Listener = SILENT,
+    stop: Stop = never,
 ) -> tuple[LabelledCells, LabelledCells]:
     """Cells to learn from and cells to score, each with its vector and its true class.
 
@@ -34,21 +39,29 @@ def cells_of(
         score: Images held out.
         cache: Folder that keeps what is found on each image.
         listener: Told how it goes on.
+        stop: Looked at after each image.
 
     Raises:
         InputError: The model gives no vectors.
+        Stopped: Told to.
     """
     runtime = feature_runtime(model.runtime)
     facts = [1, __version__, model.sha256, runtime.features.name, runtime.device.split(" ")[0]]
     folder = None if cache is None else cache / hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
     with listener.task("finding cells", len(learn) + len(score), unit="images") as task:
+
+        def found(_: object) -> None:
+            task.advance()
+            if stop():
+                raise Stopped("The cells of some images are still to be found")
+
         learnt, held_out = (
             collect_cells(
                 lambda image, mpp: instances_with_vectors(image, model, mpp=mpp),
                 samples,
                 folder=folder,
                 workers=runtime.parallel,
-                on_image=lambda _: task.advance(),
+                on_image=found,
             )
             for samples in (learn, score)
         )
