@@ -151,3 +151,16 @@ def test_prints_that_cannot_be_a_match_are_passed_over_and_no_others() -> None:
     may = image_print_module._may_agree(shift, theirs, start, count)
     assert may.tolist() == [places > 1 for places in agreeing]
     assert 10 < may.sum() < 200
+
+
+def test_content_that_repeats_itself_fills_neither_memory_nor_time() -> None:
+    rng = np.random.default_rng(0)
+    many = 40_000
+    shift, theirs = rng.integers(0, 2000, (many, 2)).astype(np.int32), rng.integers(0, 256, many).astype(np.intp)
+    apart = rng.integers(2, 7, many).astype(np.uint8)
+    # Nine places of the print lie as in the image, and show the same to the bit.
+    shift[100:109], theirs[100:109], apart[100:109] = (5000, 5000), np.arange(9), 0
+    assert image_print_module._may_agree(shift, theirs, np.array([0]), np.array([many])).tolist() == [True]
+    assert image_print_module._agreeing(shift, theirs, apart) == 9
+    tiles = np.tile(tissue(1, 128), (6, 6, 1))
+    assert PrintIndex([image_print(tiles, 0.25), image_print(tissue(2), 0.25)]).find(tiles[::-1], 0.25) == (0,)

@@ -42,6 +42,10 @@ _PLACES = 3
 """So many make a match."""
 _PAIR_BITS_APART = 4
 """Two do, as a small cut-out has no more, if their signs differ in no more than this many bits together."""
+_MANY = 64
+"""Pairs of places with one print. There are more where content repeats itself, as in a grid: of these the pairs with
+the fewest signs apart are tried, until `_SURE` places agree."""
+_SURE = 8
 _SCALE = 0.03
 """Resolutions that differ by less are one."""
 _MOST_SCALE = 4
@@ -217,11 +221,11 @@ def _may_agree(
         count: (G,) its pairs.
     """
     group = np.repeat(np.arange(len(start)), count)
-    left = (start + count)[group] - np.arange(len(shift)) - 1
+    may = count > _MANY  # these are looked at one by one, as their pairs of pairs would fill the memory
+    left = np.where(may[group], 0, (start + count)[group] - np.arange(len(shift)) - 1)
     one = np.repeat(np.arange(len(shift)), left)
     other = one + 1 + np.arange(len(one)) - np.repeat(np.cumsum(left) - left, left)
     agree = (np.abs(shift[one] - shift[other]) <= _PX_APART).all(1) & (theirs[one] != theirs[other])
-    may = np.zeros(len(start), bool)
     may[group[one[agree]]] = True
     return may
 
@@ -229,11 +233,13 @@ def _may_agree(
 def _agreeing(shift: NDArray[np.int32], theirs: NDArray[np.intp], apart: NDArray[np.uint8]) -> int:
     """The largest number of a print's places that lie to one another as they do in the image; 0 if not enough agree."""
     best = 0
-    for one in shift:
+    for one in shift if len(shift) <= _MANY else shift[np.argsort(apart, kind="stable")[:_MANY]]:
         near = (np.abs(shift - one) <= _PX_APART).all(1)
         places = len(np.unique(theirs[near]))
         if places >= _PLACES or (places == 2 and np.sort(apart[near])[:2].sum() <= _PAIR_BITS_APART):
             best = max(best, places)
+        if best >= _SURE and len(shift) > _MANY:
+            break
     return best
 
 
