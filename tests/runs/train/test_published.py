@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 from histocyte.apps.cli.main import app
 from histocyte.core.taxonomies import CONSEP
 from histocyte.encoders.networks.timm_import import import_timm
+from histocyte.model.checkpoint import read_spec
 from histocyte.recipes.plans import PLANS
 from histocyte.testing.perfect import paint_truth
 from histocyte.testing.scenes import packed_ellipses
@@ -110,3 +111,31 @@ def test_a_published_plan_takes_a_step_on_own_classes(
     )
     assert (written["crops"]["sampling"], written["crops"]["augmentation"]) == (plan.sampling, plan.augmentation)
     assert list(json.loads((out / "data.json").read_text())["held_out"]["patches"]) == [f"p{HELD_OUT}"]
+
+
+def test_options_of_recipe_and_plan_are_kept_and_make_another_run(pannuke_like: Path, tmp_path: Path) -> None:
+    run, again = tmp_path / "run", tmp_path / "again"
+    usual = ["train", str(pannuke_like), "--mpp", "0.25", "--steps", "1", "--batch", "2", "--crop-px", "64"]
+    usual += ["--threads", "1", "--device", "cpu", "--recipe", "hover_small", "--encoder", PYRAMID]
+    chosen = ["--option", "levels=4", "--plan-option", "augmentation=none", "--plan-option", "sampling=cellvit-pannuke"]
+    answer = CliRunner().invoke(app, [*usual, *chosen, "-o", str(run)])
+    assert answer.exit_code == 0, answer.output
+    written = json.loads((run / "recipe.json").read_text())
+    assert written["options"] == {"levels": 4}
+    assert written["plan_options"] == {"augmentation": "none", "sampling": "cellvit-pannuke"}
+    assert (written["crops"]["augmentation"], written["crops"]["sampling"]) == ("none", "cellvit-pannuke")
+    assert len(written["model"]["encoder"]["options"]["depths"]) == 4
+    assert read_spec(run / "model.safetensors").training["plan_options"]["augmentation"] == "none"
+    other = CliRunner().invoke(app, [*usual, "-o", str(run), *chosen[:2]])
+    assert "another network or on other crops (augmentation none" in str(other.exception)
+    assert "sampling_gamma, zoom" in str(CliRunner().invoke(app, [*usual, "--plan-option", "epochs=3"]).exception)
+    twice = CliRunner().invoke(app, [*usual, "--option", "encoder=lcnet_035"])
+    assert "encoder is given twice" in str(twice.exception)
+    refused = CliRunner().invoke(app, [*usual[:4], "--recipe", str(run / "recipe.json"), "--option", "a=3"])
+    assert "says everything of the training, --option too" in str(refused.exception)
+    machine = ["--threads", "1", "--device", "cpu"]
+    repeated = CliRunner().invoke(app, [*usual[:4], *machine, "--recipe", str(run / "recipe.json"), "-o", str(again)])
+    assert repeated.exit_code == 0, repeated.output
+    assert json.loads((again / "recipe.json").read_text())["plan_options"] == written["plan_options"]
+    loss = [(folder / "log.csv").read_text().splitlines()[1].split(",")[:3] for folder in (run, again)]
+    assert loss[0] == loss[1]
