@@ -42,9 +42,9 @@ def tokens(
     """
     from histocyte.apps.cli.listeners import people
     from histocyte.apps.cli.output import print_json, print_table
-    from histocyte.apps.cli.stopping import ending_with_a_word
+    from histocyte.apps.cli.stopping import Stopping, ending_with_a_word
     from histocyte.core.errors import require, require_installed
-    from histocyte.core.listener import in_turn
+    from histocyte.core.listener import Stopped, in_turn
     from histocyte.datasets.folder import load_folders
     from histocyte.runs.labelled import check_labelled, say_notes, say_unpaired
     from histocyte.runs.studies.tokens.report import (
@@ -69,8 +69,13 @@ def tokens(
     listener = people()
     say_unpaired(data, listener)
     say_notes(samples, listener)
-    with ending_with_a_word(), in_turn(listener) as step:
-        study = run_token_study(source, samples, out, device=device, seed=seed, picture=umap, step=step)
+    with ending_with_a_word(), Stopping(once_asked=True) as stopping, in_turn(listener) as step:
+        try:
+            study = run_token_study(
+                source, samples, out, device=device, seed=seed, picture=umap, step=step, stop=stopping.asked
+            )
+        except Stopped as stopped:
+            raise stopping.end(str(stopped)) from None
     written = write_token_study(study, out)
     if as_json:
         print_json(study_json(study))

@@ -17,6 +17,7 @@ import torch
 from sklearn.metrics import balanced_accuracy_score, r2_score, roc_auc_score
 
 from histocyte.core.errors import InputError
+from histocyte.core.listener import Stopped
 from histocyte.core.taxonomies import CONSEP
 from histocyte.datasets.sample import Sample
 from histocyte.inference.encoder_runtime import encoder_runtime
@@ -285,6 +286,8 @@ def test_the_study_ends_in_its_files_whole_and_escaped(source, tmp_path):
     samples = [sample(i, source="<b>|") for i in range(5)] + [sample(9, types=False)]
     model = replace(source, name="<script>", history=seen("<b>|", "im1", "im3"))
     steps = []
+    with pytest.raises(Stopped, match="^1 of 5 images, tokens are done in"):
+        run_token_study(model, samples, tmp_path, device="cpu", picture=False, stop=iter([False, True]).__next__)
     study = run_token_study(
         model, samples, tmp_path, device="cpu", replicates=20, picture=False, step=lambda *s: steps.append(s)
     )

@@ -17,8 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from histocyte.core.errors import InputError, require
+from histocyte.core.listener import Stop, Stopped, never
 from histocyte.core.version import __version__
 from histocyte.datasets.sample import Sample
+from histocyte.runs.folder import RunFolder
 from histocyte.runs.studies.tokens.probe import (
     ClassScores,
     ImageCheck,
@@ -102,6 +104,7 @@ def run_token_study(
     seed: int = 0,
     picture: bool = True,
     step: Step | None = None,
+    stop: Stop = never,
 ) -> TokenStudy:
     """Embed, probe, check, control.
 
@@ -114,20 +117,44 @@ def run_token_study(
         seed: Of the split, the bootstrap, the shuffles, the random weights and the picture.
         picture: Whether to make the UMAP picture.
         step: Called as work goes on.
+        stop: Looked at after each of its calls.
 
     Raises:
         InputError: No image with classes, or too few to hold any out.
         MissingExtraError: Something of the extra "study" is not installed.
+        BusyError: Another process is at work in the folder.
+        Stopped: Told to; vectors so far are in the folder.
     """
     require("sklearn", extra="study")
     if picture:
         _umap_module()
-    say = step or (lambda what, done, total: None)
+
+    def say(what: str, done: int, total: int) -> None:
+        if step is not None:
+            step(what, done, total)
+        if stop():
+            raise Stopped(f"{done:,} of {total:,} {what} are done in '{folder}'")
+
     usable = [s for s in samples if s.separable and s.types is not None and s.instances.any()]
     if not usable:
         raise InputError(
             "None of these images has nuclei with classes; the token study needs a set that has, e.g. CoNSeP."
         )
+    with RunFolder(folder).held():
+        return _study(source, usable, folder, device, replicates, seed, picture=picture, say=say)
+
+
+def _study(
+    source: TokenSource,
+    usable: Sequence[Sample],
+    folder: Path,
+    device: str,
+    replicates: int,
+    seed: int,
+    *,
+    picture: bool,
+    say: Step,
+) -> TokenStudy:
     parts = source.history.split(usable, seed=seed)
     learnt, scored = parts.training, [*parts.validation, *parts.left_out]
     images = [*learnt, *scored]
