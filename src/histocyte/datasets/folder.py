@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 
 from histocyte.core.errors import InputError
 from histocyte.core.geometry import check_mpp
+from histocyte.core.listener import SILENT, Listener
 from histocyte.core.taxonomies import CONSEP, readings, taxonomy_of
 from histocyte.core.taxonomy import Taxonomy
+from histocyte.datasets.arrays import ArrayStore
 from histocyte.datasets.cards import DATASETS, DatasetCard
 from histocyte.datasets.class_list import (
     CLASSES_FILE,
@@ -122,7 +124,13 @@ def labelled_card(
 
 
 def load_folder(
-    folder: str | Path, *, taxonomy: Taxonomy = CONSEP, mpp: float | None = None, card: DatasetCard | None = None
+    folder: str | Path,
+    *,
+    taxonomy: Taxonomy = CONSEP,
+    mpp: float | None = None,
+    card: DatasetCard | None = None,
+    store: ArrayStore | None = None,
+    listener: Listener = SILENT,
 ) -> list[Sample]:
     """Read every labelled image of a folder, sorted by name.
 
@@ -131,6 +139,8 @@ def load_folder(
         taxonomy: Classes to read the set's own as; a set without classes gives samples without types.
         mpp: Resolution for folders that are no known set.
         card: What is known of the set; `labelled_card` where None.
+        store: Holds images and label maps, of several folders together; one of their own where None.
+        listener: Told how many are read.
 
     Raises:
         InputError: No such folder, no labelled image in it, a label file that does not fit its image, or a broken
@@ -141,7 +151,12 @@ def load_folder(
         raise InputError(f"There is no folder '{folder}'. Pass a folder with NAME.webp/.png and NAME.npz pairs.")
     card = card or labelled_card(folder, mpp=mpp)
     table = ImageTable.read(folder)
-    samples = [_load(path, card, taxonomy, table) for path in _pairs(folder)]
+    store, pairs = store or ArrayStore(), list(_pairs(folder))
+    samples = []
+    with listener.task(f"reading {card.name}", len(pairs), unit="images") as task:
+        for pair in pairs:
+            samples.append(_load(pair, card, taxonomy, table, store))
+            task.advance()
     if not samples:
         raise InputError(
             f"'{folder}' holds no labelled image: needed are pairs NAME.webp (or .png, .jpg, .tif) and NAME.npz."
@@ -158,7 +173,8 @@ def load_folders(
         InputError: A folder is given twice, or what `load_folder` refuses.
     """
     refuse_twice(folders)
-    return [sample for folder in folders for sample in load_folder(folder, taxonomy=taxonomy, mpp=mpp)]
+    store = ArrayStore()
+    return [s for folder in folders for s in load_folder(folder, taxonomy=taxonomy, mpp=mpp, store=store)]
 
 
 def refuse_external(folders: Sequence[str | Path]) -> None:
@@ -224,7 +240,9 @@ def unpaired(folder: str | Path) -> list[Path]:
     return sorted({*pictures, *_labels(folder)} - pairs)
 
 
-def _load(pair: tuple[Path, Path], card: DatasetCard, taxonomy: Taxonomy, table: ImageTable) -> Sample:
+def _load(
+    pair: tuple[Path, Path], card: DatasetCard, taxonomy: Taxonomy, table: ImageTable, store: ArrayStore
+) -> Sample:
     image_path, label_path = pair
     picture = read_picture(image_path)
     name = image_path.stem
@@ -254,11 +272,11 @@ def _load(pair: tuple[Path, Path], card: DatasetCard, taxonomy: Taxonomy, table:
     types, one_of = (None, None) if codes is None else _read_as(codes, card, taxonomy)
     return Sample(
         name=name,
-        image=picture.pixels,
-        instances=instances,
+        image=store.keep(picture.pixels),
+        instances=store.keep(instances),
         types=types,
         one_of=one_of,
-        ignored=ignored,
+        ignored=None if ignored is None else store.keep(ignored),
         mpp=mpp,
         mpp_estimated=mpp_estimated,
         source=card.name,

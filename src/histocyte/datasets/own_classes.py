@@ -7,8 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from histocyte.core.errors import InputError
+from histocyte.core.listener import SILENT, Listener
 from histocyte.core.taxonomies import TAXONOMIES, asked_list, readings
 from histocyte.core.taxonomy import Taxonomy
+from histocyte.datasets.arrays import ArrayStore
 from histocyte.datasets.cards import DATASETS
 from histocyte.datasets.class_list import CLASSES_FILE
 from histocyte.datasets.folder import has_types, labelled_card, load_folder, refuse_twice
@@ -52,7 +54,9 @@ def classes_to_learn(
     return next(iter(found.values()), None)
 
 
-def load_to_learn(folders: Sequence[str | Path], taxonomy: Taxonomy, *, mpp: float | None = None) -> list[Sample]:
+def load_to_learn(
+    folders: Sequence[str | Path], taxonomy: Taxonomy, *, mpp: float | None = None, listener: Listener = SILENT
+) -> list[Sample]:
     """Samples to learn a list of classes from. Types of a folder without a list of its own are numbers of that list.
 
     Raises:
@@ -60,6 +64,7 @@ def load_to_learn(folders: Sequence[str | Path], taxonomy: Taxonomy, *, mpp: flo
     """
     refuse_twice(folders)
     samples: list[Sample] = []
+    store = ArrayStore()
     for folder in map(Path, folders):
         card = labelled_card(folder, mpp=mpp)
         if card.taxonomy is None and card.name not in DATASETS and has_types(folder):
@@ -74,7 +79,7 @@ def load_to_learn(folders: Sequence[str | Path], taxonomy: Taxonomy, *, mpp: flo
                 f"'{folder}' has the classes {', '.join(card.classes)}, and none of them can be read as one of "
                 f"{', '.join(taxonomy.names)}. Name them alike in its {CLASSES_FILE}, or leave the folder out."
             )
-        samples += load_folder(folder, taxonomy=taxonomy, mpp=mpp, card=card)
+        samples += load_folder(folder, taxonomy=taxonomy, mpp=mpp, card=card, store=store, listener=listener)
     return samples
 
 
@@ -109,11 +114,11 @@ def load_with_own_classes(
                 f"'{folder}' has the classes {', '.join(taxonomy.names)}, and '{folders[0]}' has "
                 f"{', '.join(taxonomies[0].names)}. One classifier needs one list: pass it with --classes."
             )
-    first = taxonomies[0]
+    first, store = taxonomies[0], ArrayStore()
     samples = [
         sample
         for folder, card in zip(folders, cards, strict=True)
-        for sample in load_folder(folder, taxonomy=first, mpp=mpp, card=card)
+        for sample in load_folder(folder, taxonomy=first, mpp=mpp, card=card, store=store)
     ]
     return samples, first
 
@@ -124,6 +129,7 @@ def load_for_taxonomy(
     *,
     names: Sequence[str] | None = None,
     mpp: float | None = None,
+    store: ArrayStore | None = None,
 ) -> list[Sample]:
     """Samples whose classes are brought into a taxonomy by name; those it does not know become unknown.
 
@@ -132,12 +138,14 @@ def load_for_taxonomy(
         taxonomy: To bring them into.
         names: Of the type codes from 1, in place of what the folders say.
         mpp: Resolution for folders that are no known set.
+        store: Holds images and label maps, of several calls together; one of their own where None.
 
     Raises:
         InputError: A folder whose classes are all others or that is given twice, or what `load_folder` refuses.
     """
     refuse_twice(folders)
     samples: list[Sample] = []
+    store = store or ArrayStore()
     for folder in folders:
         card = labelled_card(Path(folder), names=names, mpp=mpp)
         if card.taxonomy is not None and not readings(card.taxonomy, taxonomy):
@@ -145,5 +153,5 @@ def load_for_taxonomy(
                 f"'{folder}' has the classes {', '.join(card.classes)}, and these are wanted: "
                 f"{', '.join(taxonomy.names)}. Name them alike in its {CLASSES_FILE}, or pass --classes."
             )
-        samples += load_folder(folder, taxonomy=taxonomy, mpp=mpp, card=card)
+        samples += load_folder(folder, taxonomy=taxonomy, mpp=mpp, card=card, store=store)
     return samples

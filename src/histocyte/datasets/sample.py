@@ -69,7 +69,12 @@ class Sample:
     @property
     def marked(self) -> NDArray[np.int32]:
         """(H, W) `instances` with `IGNORED` where that is so; it goes through crops and augmentation as any id does."""
-        return self.instances if self.ignored is None else np.where(self.ignored, np.int32(IGNORED), self.instances)
+        return self.marked_in((slice(None), slice(None)))
+
+    def marked_in(self, part: tuple[slice, slice]) -> NDArray[np.int32]:
+        """`marked` of a part of the image, of which alone is read."""
+        instances = self.instances[part]
+        return instances if self.ignored is None else np.where(self.ignored[part], np.int32(IGNORED), instances)
 
     @property
     def labels(self) -> Labels:

@@ -190,7 +190,7 @@ class CropSampler:
         fits = self.crop_px / (scale * min(height, width))
         zoom = max(zoom, min(self.zoom[1], 1.0, fits))
         side = round(self.crop_px / (scale * zoom))
-        image, instances = _square(sample.image, sample.marked, _place(height, side, rng), _place(width, side, rng))
+        image, instances = _square(sample, _place(height, side, rng), _place(width, side, rng))
         if side != self.crop_px:
             target = (self.crop_px, self.crop_px)
             smaller = side > self.crop_px
@@ -222,13 +222,13 @@ def _place(length: int, side: int, rng: np.random.Generator) -> tuple[int, int]:
 
 
 def _square(
-    image: NDArray[np.uint8], instances: NDArray[np.int32], rows: tuple[int, int], columns: tuple[int, int]
+    sample: Sample, rows: tuple[int, int], columns: tuple[int, int]
 ) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
     """Image and labels from row to row and from column to column, filled up beyond their border."""
-    height, width = instances.shape
+    height, width = sample.instances.shape
     inside = slice(max(0, rows[0]), rows[1]), slice(max(0, columns[0]), columns[1])
     fill = (max(0, -rows[0]), max(0, rows[1] - height)), (max(0, -columns[0]), max(0, columns[1] - width))
-    part, labels = image[inside], instances[inside]
+    part, labels = sample.image[inside], sample.marked_in(inside)
     if fill == ((0, 0), (0, 0)):
         return part, labels
     return np.pad(part, (*fill, (0, 0)), constant_values=_FILL), np.pad(labels, fill)

@@ -11,6 +11,7 @@ from histocyte.core.errors import InputError
 from histocyte.core.listener import SILENT, Listener
 from histocyte.core.taxonomies import readings
 from histocyte.core.taxonomy import Taxonomy
+from histocyte.datasets.arrays import ArrayStore
 from histocyte.datasets.cards import DATASETS
 from histocyte.datasets.folder import labelled_card, load_folder, refuse_external, refuse_twice
 from histocyte.datasets.image_print import PrintIndex, image_print
@@ -79,14 +80,15 @@ class DistilData:
         refuse_external(folders)
         refuse_twice(folders)
         samples: list[Sample] = []
+        store = ArrayStore()
         strange: list[str] = []
         for folder in folders:
             card = labelled_card(folder, mpp=mpp)
             if card.taxonomy is not None and not readings(card.taxonomy, taxonomy):
                 strange.append(card.name)
-                samples += load_folder(folder, taxonomy=taxonomy, mpp=mpp, card=card)
+                samples += load_folder(folder, taxonomy=taxonomy, mpp=mpp, card=card, store=store)
             else:
-                samples += load_for_taxonomy([folder], taxonomy, mpp=mpp)
+                samples += load_for_taxonomy([folder], taxonomy, mpp=mpp, store=store)
         past = History().after((t.name, t.history) for t in teachers)
         training, validation, left_out, notes = past.split(
             samples, fraction=fraction, seed=seed, lenient=True, listener=listener

@@ -77,7 +77,7 @@ class TrainingData:
                 out that there are not.
         """
         refuse_external(folders)
-        samples = load_to_learn(folders, beginning.spec.classes, mpp=mpp)
+        samples = load_to_learn(folders, beginning.spec.classes, mpp=mpp, listener=listener)
         _refuse_an_untaught_head(samples, beginning)
         past = beginning.history
         rest, apart = past.leave_out(samples, left_out, listener=listener)
