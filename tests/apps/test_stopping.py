@@ -53,6 +53,18 @@ def test_the_second_signal_ends_at_once() -> None:
     assert ended.value.code == 143
 
 
+def test_before_anyone_asks_the_first_signal_ends_at_once(capfd: pytest.CaptureFixture[str]) -> None:
+    with Stopping(once_asked=True) as stopping, pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+    with ending_with_a_word(), Stopping(once_asked=True), pytest.raises(SystemExit):
+        signal.raise_signal(signal.SIGTERM)
+    assert "ended by SIGTERM" in capfd.readouterr().err
+    with Stopping(once_asked=True) as stopping:
+        assert not stopping.asked()
+        signal.raise_signal(signal.SIGINT)
+        assert stopping.asked()
+
+
 def test_between_steps_or_not_the_end_is_said(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended, ending_with_a_word():
         signal.raise_signal(signal.SIGTERM)

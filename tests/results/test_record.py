@@ -207,5 +207,6 @@ def test_a_record_shows_itself_and_is_plain_values_for_programs(
     assert record.outputs["parquet"] in page
     stored = json.loads((tmp_path / "picture" / "run.json").read_text())
     assert {**record.to_json(), "outputs": None} == {**stored, "outputs": None}
+    assert "already_done" not in stored
     kept = segment_to_folder(picture, tmp_path, perfect_model, OPTIONS)
     assert kept.to_json() == record.to_json() | {"already_done": True}

@@ -36,17 +36,20 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_it_stops_where_it_is_told_and_the_same_call_goes_on_without_a_word(
-    data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("matplotlib")
-    threads, asked = torch.get_num_threads(), iter([False, True])
+    asked = iter([False, True])
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 7)
+    set_to: list[int] = []
+    monkeypatch.setattr(torch, "set_num_threads", set_to.append)
     with pytest.raises(Stopped, match=r"^The state of step 1 of 2 is in"):
         hc.train(data, tmp_path / "run", **QUICK, stop=lambda: next(asked, True))
     assert not (tmp_path / "run" / "model.safetensors").exists()
     result = hc.train([str(data)], str(tmp_path / "run"), **QUICK)
     steps = (tmp_path / "run" / "log.csv").read_text().splitlines()[1:]
     assert [row.split(",")[0] for row in steps] == ["1", "2"]
-    assert torch.get_num_threads() == threads
+    assert (set_to[0], set_to[-1]) == (1, 7)  # as asked for, and as it was before
     assert capfd.readouterr() == ("", "")
     assert result.model == tmp_path / "run" / "model.safetensors"
     assert result.spec.classes.names == ("tumour", "stroma")
