@@ -123,7 +123,8 @@ def test_sigterm_ends_a_training_between_steps_and_the_same_call_goes_on(
         run(data, tmp_path, weights, steps=2)
     assert ended.value.exit_code == 143
     assert "The state of step 1 of 2 is in" in capfd.readouterr().err
-    files = "best.safetensors curves.html curves.png data.json environment.json last.safetensors log.csv options.json"
+    files = "best.safetensors curves.html curves.png data.json data_check.json data_check.png environment.json"
+    files += " last.safetensors log.csv options.json"
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         *files.split(),
         "progress.json",
