@@ -55,6 +55,11 @@ def test_images_and_cells_are_counted_by_set_part_and_class() -> None:
         ("", "a", "1", "–"),
         ("", "b", "1", "–"),
     ]
+    assert str(check).splitlines()[:3] == [
+        "set                            training  held out",
+        "mine   images                         2         1",
+        "       patients or slides             1         1",
+    ]
     written = json.loads(json.dumps(check.to_json(), allow_nan=False))
     assert written["parts"][0]["by_class"] == {"a": 2, "b": 1, "c": 0}
     assert written["classes"] == ["a", "b", "c"]
@@ -108,6 +113,10 @@ def test_nuclei_of_an_unusual_size_make_the_resolution_doubtful() -> None:
     # There the size says nothing: the resolution follows from it, or there are dots.
     assert found(sample(mpp=0.5, mpp_estimated=True)).warnings == ()
     assert found(sample(mpp=0.5, source="brca_m2c_points")).warnings == ()
+    dots = found(sample(source="brca_m2c_points", types=(0, 1)))
+    assert "1 cells of brca_m2c_points are of none of the model's classes: they teach where nuclei are alone." in (
+        dots.unlearnt
+    )
 
 
 def test_labels_in_the_wrong_place_are_told() -> None:

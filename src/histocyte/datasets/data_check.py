@@ -96,6 +96,19 @@ class DataCheck:
         open_ones = {_SEVERAL: row.several, _UNKNOWN: row.unknown} if self.classes else {}
         return {"images": row.images, "patients or slides": row.groups, "cells": row.cells, **by_class, **open_ones}
 
+    def __str__(self) -> str:
+        """The table and the sentences, as plain text."""
+        rows = [self.columns, *self.rows]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = [
+            "  ".join(
+                cell.ljust(width) if i < 2 else cell.rjust(width)
+                for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+            )
+            for row in rows
+        ]
+        return "\n".join([*lines, *self.unlearnt, *(f"Warning: {warning}" for warning in self.warnings)])
+
     def to_json(self) -> dict[str, Any]:
         """For a file: the table with classes by name, µm and px, and the sentences."""
         parts = [{**asdict(row), "by_class": dict(zip(self.classes, row.by_class, strict=True))} for row in self.parts]
@@ -176,7 +189,8 @@ def _of_sets(
         if classes and all(s.types is None for s in samples):
             yield f"{source} has no classes of cells: it teaches outlines alone."
         elif classes and (unknown := sum(row.unknown for row in mine)):
-            yield f"{unknown:,} cells of {source} are of none of the model's classes: they teach outlines alone."
+            what = "where nuclei are" if _has_dots(source) else "outlines"
+            yield f"{unknown:,} cells of {source} are of none of the model's classes: they teach {what} alone."
         if several := sum(row.several for row in mine):
             yield f"{several:,} cells of {source} may be of several classes: they teach that it is one of these."
         ignored = sum(float(s.ignored.mean()) for s in samples if s.ignored is not None) / len(samples)
