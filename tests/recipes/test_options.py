@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 import pytest
 import torch
 
-from histocyte.core.errors import InputError, UnknownNameError
+from histocyte.core.errors import HistocyteError, InputError, UnknownNameError
 from histocyte.core.taxonomies import CONSEP, PANNUKE
 from histocyte.model.build import build_segmenter
-from histocyte.recipes.options import changed_plan, make_spec, parsed, recipe_options
+from histocyte.recipes.options import PLAN_OPTIONS, changed_plan, make_spec, parsed, recipe_options
 from histocyte.recipes.plan import Crops
 from histocyte.recipes.plans import PLANS
 from histocyte.recipes.registry import RECIPES
@@ -137,3 +139,21 @@ def test_plans_are_changed_in_no_other_way() -> None:
             texts = [f"{k}={','.join(map(str, v)) if isinstance(v, tuple) else v}" for k, v in mine.items()]
             assert changed_plan(plan, parsed(texts)) == plan
     assert np.isclose(CELLVIT.sampling_gamma, 0.85)
+
+
+ODD = ["", "0", "-1", "1e999", "NaN", "null", "[]", "{}", "[1,2", ",", "'x'", "9" * 5000, "[" * 5000, "\x00", "[[1]]"]
+
+
+@pytest.mark.parametrize("recipe", ["cellvit", "cisca", "hover_small", "lightweight_teacher"])
+def test_whatever_is_asked_for_is_made_or_refused(recipe: str) -> None:
+    for option in recipe_options(recipe):
+        for value in ODD:
+            with contextlib.suppress(HistocyteError):
+                make_spec(recipe, parsed([f"{option.name}={value}"]), taxonomy=PANNUKE)
+
+
+def test_whatever_is_asked_of_a_plan_is_done_or_refused() -> None:
+    for name in (*PLAN_OPTIONS, "schedule.gamma", "schedule.", "schedule.name", "sampling.x", ".", " "):
+        for value in ODD:
+            with contextlib.suppress(HistocyteError):
+                changed_plan(CELLVIT, parsed([f"{name}={value}"]))

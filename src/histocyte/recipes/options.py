@@ -14,6 +14,7 @@ from typing import Any, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 
 from histocyte.core.errors import InputError
+from histocyte.core.plain_text import plain
 from histocyte.core.taxonomy import Taxonomy
 from histocyte.model.spec import ModelSpec
 from histocyte.recipes.plan import Crops, TrainingPlan
@@ -43,6 +44,10 @@ _RANGES = {
     **dict.fromkeys(("sampling_gamma", "average_decay", "epsilon"), (0, 1)),
 }
 """Least and largest of what may be asked for."""
+
+
+_LONG = 80
+"""Characters from which on a value is not repeated whole in an error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +134,12 @@ def _as_typed(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
+def _said(value: Any) -> str:
+    """A value as typed, in one line that is not too long."""
+    text = plain(_as_typed(value), one_line=True)
+    return text if len(text) < _LONG else f"{text[: _LONG - 1]}…"
+
+
 def make_spec(recipe: str, options: Mapping[str, Any], *, taxonomy: Taxonomy) -> ModelSpec:
     """The spec that a recipe makes with some options.
 
@@ -146,7 +157,7 @@ def make_spec(recipe: str, options: Mapping[str, Any], *, taxonomy: Taxonomy) ->
     if unknown := [name for name in options if name not in known]:
         raise InputError(f"The recipe '{recipe}' takes no {', '.join(unknown)}; it takes {', '.join(known)}.")
     given = {name: _checked(recipe, name, value, _hints(make).get(name)) for name, value in options.items()}
-    said = ", ".join(f"{name}={_as_typed(value)}" for name, value in given.items())
+    said = ", ".join(f"{name}={_said(value)}" for name, value in given.items())
     try:
         spec: ModelSpec = make(taxonomy=taxonomy, **given)
     except ValidationError as error:
@@ -181,7 +192,7 @@ def _checked(what: str, name: str, value: Any, hint: Any) -> Any:
             return kind.validate_python([value])
         except ValidationError:
             why = " ".join(error.errors()[0]["msg"].split())
-            raise InputError(f"{name}={_as_typed(value)} is none that '{what}' can have: {why}.") from error
+            raise InputError(f"{name}={_said(value)} is none that '{what}' can have: {why}.") from error
 
 
 def changed_plan(plan: TrainingPlan | Crops, changes: Mapping[str, Any]) -> Any:
@@ -213,7 +224,7 @@ def changed_plan(plan: TrainingPlan | Crops, changes: Mapping[str, Any]) -> Any:
             raise InputError(f"--plan-option {name}: no such option; {without}there are {', '.join(known)}.")
         if dot:
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
-                raise InputError(f"--plan-option {name}={_as_typed(value)}: a number of 0 or more is needed.")
+                raise InputError(f"--plan-option {name}={_said(value)}: a number of 0 or more is needed.")
             schedule[tail] = value
         elif head == "schedule":
             schedule = {"name": value} if isinstance(value, str) else dict(_checked("the plan", name, value, dict))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
-from pathlib import Path
 
 from histocyte.core.errors import MissingExtraError, UnknownNameError
 from histocyte.core.installation import how_to_add
@@ -39,7 +39,7 @@ def find_card(name: str, *, revision: str = "main") -> EncoderCard:
             return card
     from histocyte.encoders.catalog.generic import card_of_config, card_of_timm
 
-    if "/" in plain or "\\" in plain or (plain and Path(plain, "config.json").is_file()):
+    if "/" in plain or "\\" in plain or (plain and os.path.isfile(os.path.join(plain, "config.json"))):
         return card_of_config(plain, revision=revision)
     hint = "Any other of timm's or the hub's ('owner/name') will do."
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -106,7 +107,7 @@ def _card_of(where: str, config: Mapping[str, Any], revision: str) -> EncoderCar
             f"'{where}' is a model of another kind ({kind}); known are timm's, and transformers' ViT and DINOv2. "
             "Code that comes with weights is never run."
         )
-    local = Path(where).is_dir()
+    local = os.path.isdir(where)
     return EncoderCard(
         name=where,
         title=Path(where).name,

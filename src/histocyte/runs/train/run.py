@@ -97,11 +97,16 @@ class TrainingRun:
         self.folder, self.beginning, self.seed, self.ways, self.recipe = folder, beginning, seed, ways, recipe
         self.spec = with_fitting_sides((beginning.spec if recipe is None else recipe.model).with_changes(name=name))
         self.plan_name = plan
-        self.plan_options = dict(plan_options or {})
-        planned = find_plan(self.spec.recipe, plan) if recipe is None else None
-        self.plan = None if planned is None else changed_plan(planned, self.plan_options)
-        ours = changed_plan(OUR_CROPS, self.plan_options if self.plan is None else {})
-        self.crops = recipe.crops if recipe is not None else ours if self.plan is None else self.plan.crops
+        self.options: Mapping[str, Any] = beginning.options if recipe is None else recipe.options
+        self.plan_options: Mapping[str, Any] = (plan_options or {}) if recipe is None else recipe.plan_options
+        self.plan: TrainingPlan | None = None
+        if recipe is not None:
+            self.crops = recipe.crops
+        elif (planned := find_plan(self.spec.recipe, plan)) is None:
+            self.crops = changed_plan(OUR_CROPS, self.plan_options)
+        else:
+            self.plan = changed_plan(planned, self.plan_options)
+            self.crops = self.plan.crops
         self.crop_px, self.command = crop_px, command
         self.ranks = launched()
         self.listener = listener if self.ranks.leads else SILENT
@@ -268,8 +273,8 @@ class TrainingRun:
             started_from=self.beginning.named,
             fold=self.data.fold,
             left_out=self.data.left_out_names,
-            options=self.beginning.options if self.recipe is None else self.recipe.options,
-            plan_options=self.plan_options if self.recipe is None else self.recipe.plan_options,
+            options=self.options,
+            plan_options=self.plan_options,
         )
 
     def _fit(self, model: Segmenter, crops: CropSampler, options: TrainingOptions, stop: Stop) -> None:
@@ -380,8 +385,8 @@ class TrainingRun:
             "adapt": self.ways.how,
             "plan": self.plan_name,
         }
-        asked = {"options": dict(self.beginning.options), "plan_options": self.plan_options}
-        how |= {key: value for key, value in asked.items() if value}
+        asked = {"options": self.options, "plan_options": self.plan_options}
+        how |= {key: dict(value) for key, value in asked.items() if value}
         spec = finished_spec(self.spec, self.beginning, self.data, scores=scores, how=how)
         weights = model.state_dict() if delta is None else delta
         write_result(RunFolder(self.folder).model, spec, weights, delta=delta is not None, listener=self.listener)
