@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from pathlib import Path
 
 import numpy as np
@@ -66,3 +67,12 @@ def test_every_function_takes_a_listener_and_a_stop_by_name_and_has_an_example()
         assert taken["listener"].default is taken["stop"].default is None
         assert taken["listener"].kind is taken["stop"].kind is inspect.Parameter.KEYWORD_ONLY
         assert ">>> " in (function.__doc__ or "")
+
+
+def test_the_page_on_python_shows_what_there_is() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "python.md").read_text(encoding="utf-8")
+    for block in re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL):
+        compile(block, "docs/python.md", "exec")
+    named = set(re.findall(r"\bhc\.(\w+)", page))
+    assert named <= set(dir(hc))
+    assert {"segment", "segment_to_folder", "train", "distil", "evaluate", "score", "load", "open_slide"} <= named
