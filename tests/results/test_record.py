@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from histocyte.core.errors import InputError
+from histocyte.core.geometry import area_text
 from histocyte.core.listener import Stopped
 from histocyte.core.taxonomies import CONSEP
 from histocyte.formats.geoparquet import read_cells
@@ -202,6 +203,7 @@ def test_a_record_shows_itself_and_is_plain_values_for_programs(
     assert isinstance(record, RunRecord)
     first, count = next(iter(record.classes.items()))
     assert repr(record).startswith(f"<RunRecord picture: {record.cells:,} cells ({count:,} {first}")
+    assert f") on {area_text(record.tissue_mm2)}>" in repr(record)
     page = record._repr_html_()
     assert f"<td>{first}<td>{count:,}<td>{count / record.tissue_mm2:,.1f}" in page
     assert record.outputs["parquet"] in page

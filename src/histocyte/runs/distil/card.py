@@ -26,7 +26,7 @@ class Cost:
     Attributes:
         parameters: Weights of the network.
         disk_bytes: Of the model file.
-        measured: What `apps.cli.model_cost` gives on a CPU core; empty where it was not measured.
+        measured: What `runs.distil.cost` gives on a CPU core; empty where it was not measured.
         gpu: The same on a GPU; empty without one.
     """
 

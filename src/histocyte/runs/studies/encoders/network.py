@@ -35,7 +35,7 @@ def study_spec(card: EncoderCard, taps: str, budget: Budget) -> ModelSpec:
     Args:
         card: Of the encoder.
         taps: Of a vision transformer, blocks (`recipes.frozen_encoder.tapped_blocks`); of a pyramid, levels
-            (`evaluation.study_encoders.pyramid_levels`).
+            (`runs.studies.encoders.plan.pyramid_levels`).
         budget: Resolution and decoder.
     """
     sizes = DECODERS[budget.decoder]

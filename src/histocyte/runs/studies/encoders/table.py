@@ -47,7 +47,7 @@ class Row:
     Attributes:
         label: The encoder and its weights.
         taps: shallow, deep or mixed.
-        facts: What `study_encoders_run` wrote of its first seed but for the images: sizes, speed, licence.
+        facts: What `runs.studies.encoders.run` wrote of its first seed but for the images: sizes, speed, licence.
         seeds: Trainings that the scores are a mean of.
         scores: By score, then by data set or `ALL`.
         seed_range: Least and most of bPQ over all sets, over the seeds.
