@@ -12,10 +12,11 @@ import torch
 
 from histocyte.core.errors import InputError, UnknownNameError
 from histocyte.core.taxonomies import CONSEP, PANNUKE
+from histocyte.core.taxonomy import NO_CLASSES
 from histocyte.datasets.sample import Sample
 from histocyte.model.build import build_representation, build_segmenter
 from histocyte.recipes.options import changed_plan
-from histocyte.recipes.plans import PLANS, find_plan
+from histocyte.recipes.plans import PLANS, find_plan, losses_of
 from histocyte.recipes.registry import RECIPES
 from histocyte.runs.train.defaults import (
     augmentation_of,
@@ -245,3 +246,18 @@ def test_no_augmentation_leaves_crops_as_they_are() -> None:
     for seed in range(5):
         varied = augmentation_of("none", mpp=0.25)(image, labels, np.random.default_rng(seed))
         assert all(np.array_equal(a, b) for a, b in zip(varied, (image, labels), strict=True))
+
+
+def test_rays_that_are_measured_again_learn_from_both_measurements() -> None:
+    plan = PLANS["stardist"]["published"]
+    refined = first_spec("stardist", "mobilenetv2_050", options={"refined": True})
+    assert losses_of(plan, refined) == {**plan.losses, "rays_initial_l1": 1.0}
+    assert "rays_initial_l1" in term_names(build_representation(refined.representation))
+    assert losses_of(plan, first_spec("stardist")) == plan.losses
+
+
+@pytest.mark.parametrize("recipe", list(RECIPES))
+def test_every_recipe_makes_a_model_of_outlines_where_there_are_no_classes(recipe: str) -> None:
+    spec = first_spec(recipe, taxonomy=NO_CLASSES)
+    representation = build_representation(spec.representation)
+    assert not any(each.name == "types" for each in representation.maps)

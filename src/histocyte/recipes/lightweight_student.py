@@ -27,7 +27,7 @@ def lightweight_student(
 
     Args:
         encoder: By its card's name, or a timm model; with five levels from stride 2 to 32.
-        taxonomy: The cell classes, the teacher's.
+        taxonomy: The cell classes, the teacher's; of none, a nucleus map takes the place of theirs.
         mpp: Resolution that it works at, µm/px.
         mean: Of the encoder's training images, RGB from 0 to 1; the encoder's own where None (MobileViT's are not
             normalised).
@@ -40,7 +40,12 @@ def lightweight_student(
         decoder=Part(name="unet", options={"widths": [512, 256, 128, 64, 32], "depths": [3, 2, 1, 1, 1]}),
         heads=Part(name="pointwise"),
         representation=fitting_part(
-            "flow", mpp, classes=len(taxonomy), foreground="types", flow_scale=1.0, losses="lightweight"
+            "flow",
+            mpp,
+            classes=len(taxonomy),
+            foreground="types" if len(taxonomy) else "nucleus",
+            flow_scale=1.0,
+            losses="lightweight",
         ),
         taxonomy=taxonomy.to_json(),
         mpp=mpp,

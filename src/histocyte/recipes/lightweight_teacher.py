@@ -42,7 +42,7 @@ def lightweight_teacher(
         taps: Four blocks to tap, from 1; where None those of its card (the paper's {1, 14, 26, 38}, which its library
             counts from 0, for its encoder), or at even distances.
         patch_px: The patch of one without a card; as its name has it ("…_patch16_…") where None.
-        taxonomy: The cell classes.
+        taxonomy: The cell classes; of none, a nucleus map takes the place of theirs.
         mpp: Resolution that it works at, µm/px.
         mean: Of the encoder's training images, RGB from 0 to 1; the encoder's own where None.
         std: Standard deviation of the same; the encoder's own where None.
@@ -58,7 +58,12 @@ def lightweight_teacher(
         decoder=Part(name="unetr", options={"branches": 2, "widths": list(_WIDTHS)}),
         heads=Part(name="pointwise", options={"own_branch": True}),
         representation=fitting_part(
-            "flow", mpp, classes=len(taxonomy), foreground="types", flow_scale=1.0, losses="lightweight"
+            "flow",
+            mpp,
+            classes=len(taxonomy),
+            foreground="types" if len(taxonomy) else "nucleus",
+            flow_scale=1.0,
+            losses="lightweight",
         ),
         taxonomy=taxonomy.to_json(),
         mpp=mpp,

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from histocyte.core.errors import InputError, UnknownNameError
+from histocyte.model.spec import ModelSpec
 from histocyte.recipes.plan import TrainingPlan
 
-__all__ = ["OURS", "PLANS", "find_plan"]
+__all__ = ["OURS", "PLANS", "find_plan", "losses_of"]
 
 OURS = "ours"
 """Name of the training that is the default: one for all recipes, made for hundreds of images and short runs."""
@@ -276,6 +277,14 @@ PLANS: Mapping[str, Mapping[str, TrainingPlan]] = {
     "cellpose": {"published": _cellpose},
 }
 """Recipe → name → plan; `OURS` is there for every recipe and is none of these."""
+
+
+def losses_of(plan: TrainingPlan, spec: ModelSpec) -> dict[str, float]:
+    """Weights of a plan's loss terms for a model; rays measured again learn from both measurements (CPP-Net)."""
+    losses = dict(plan.losses)
+    if spec.representation.options.get("refined") and "rays_l1" in losses:
+        losses.setdefault("rays_initial_l1", losses["rays_l1"])
+    return losses
 
 
 def find_plan(recipe: str, name: str) -> TrainingPlan | None:

@@ -21,7 +21,7 @@ from histocyte.model.licences import bound_by, licence_of
 from histocyte.model.segmenter import Segmenter
 from histocyte.model.spec import ModelSpec
 from histocyte.recipes.plan import TrainingPlan
-from histocyte.recipes.plans import OURS
+from histocyte.recipes.plans import OURS, losses_of
 from histocyte.recipes.registry import way_to_adapt
 from histocyte.runs.distil.data import DistilData
 from histocyte.runs.distil.result import DistilResult, score
@@ -237,7 +237,9 @@ class DistilRun:
     def _own_losses(self) -> dict[str, float] | None:
         """Weights of the student's own terms where a plan has some; nothing is taught of an image's tissue."""
         plan = self.settings.planned
-        return None if plan is None else {term: w for term, w in plan.losses.items() if term != TISSUE_TERM}
+        if plan is None:
+            return None
+        return {term: weight for term, weight in losses_of(plan, self.spec).items() if term != TISSUE_TERM}
 
     def _batch(self) -> int:
         """Crops in a batch where nobody says: those of the run that goes on, or as suit the machine."""

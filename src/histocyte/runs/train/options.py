@@ -13,6 +13,7 @@ from histocyte.model.adapters import ATTENTION, MLP
 from histocyte.model.build import build_representation
 from histocyte.model.spec import ModelSpec
 from histocyte.recipes.plan import TrainingPlan
+from histocyte.recipes.plans import losses_of
 from histocyte.runs.train.defaults import options_of
 from histocyte.runs.train.resolved import ResolvedRecipe
 from histocyte.runs.train.start import Start
@@ -151,7 +152,7 @@ def training_options(
 def _loss_weights(spec: ModelSpec, plan: TrainingPlan | None, changes: Mapping[str, float]) -> dict[str, float]:
     """The recipe's or the plan's weights of the loss terms with those given in their place."""
     representation = build_representation(spec.representation)
-    weights = dict(representation.loss_weights if plan is None else plan.losses)
+    weights = dict(representation.loss_weights if plan is None else losses_of(plan, spec))
     if not spec.tissues:
         weights.pop(TISSUE_TERM, None)
     terms = term_names(representation) if changes else ()
