@@ -98,7 +98,10 @@ def train_classifier(
     from histocyte.training.classifier import fit_head
 
     found = fit_head(
-        *(fitted.vectors, fitted.types, stop.vectors, stop.types),
+        fitted.vectors,
+        fitted.types,
+        stop_vectors=stop.vectors,
+        stop_types=stop.types,
         classes=len(class_names),
         options=options,
         on_epoch=on_epoch,

@@ -55,7 +55,9 @@ def score(
                 raise Stopped("The student is trained, and is still to be compared with its teachers")
 
         return evaluate(
-            *(lambda image, mpp: instances_on(image, model, mpp=mpp), samples, class_names),
+            lambda image, mpp: instances_on(image, model, mpp=mpp),
+            samples,
+            class_names,
             replicates=replicates,
             on_image=scored,
         )

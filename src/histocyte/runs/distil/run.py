@@ -260,7 +260,11 @@ class DistilRun:
         if stop():
             raise Stopped(f"The training in '{self.folder}' is still to be begun")
         fit(
-            *(model, self.spec, sampler, self.folder, options),
+            model,
+            self.spec,
+            sampler,
+            self.folder,
+            options,
             fixed=fixed,
             losses=losses,
             validate=self._validate,
@@ -276,7 +280,12 @@ class DistilRun:
 
     def _sampler(self, cache: TeacherCache, grid: int) -> DistilSampler:
         return DistilSampler(
-            *(self.spec, self.lessons, self.teachers, cache, self.data.labelled, self.data.extra),
+            student=self.spec,
+            lessons=self.lessons,
+            teachers=self.teachers,
+            cache=cache,
+            labelled=self.data.labelled,
+            extra=self.data.extra,
             colour=self.colour,
             share=self.settings.share,
             crop_px=self.settings.crop_px,

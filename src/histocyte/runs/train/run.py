@@ -81,6 +81,7 @@ class TrainingRun:
         self,
         folder: Path,
         beginning: Start,
+        *,
         name: str,
         ways: Adaptation,
         seed: int,
@@ -127,7 +128,8 @@ class TrainingRun:
     ) -> None:
         """Read the data and part it, as `TrainingData.read` says."""
         self.data = TrainingData.read(
-            *(folders, self.beginning),
+            folders,
+            self.beginning,
             share=share,
             seed=self.seed,
             mpp=mpp,
@@ -166,7 +168,8 @@ class TrainingRun:
     def _sampler(self, threads: int) -> CropSampler:
         share = self.ranks.rank, self.ranks.world
         return crop_sampler(
-            *(self.spec, self.data.training),
+            self.spec,
+            self.data.training,
             seed=self.seed,
             crops=self.crops,
             crop_px=self.crop_px,
@@ -289,7 +292,11 @@ class TrainingRun:
         if stop() and self.ranks.world == 1:
             raise Stopped(f"The training in '{self.folder}' is still to be begun")
         fit(
-            *(model, self.spec, sampler, self.folder, options),
+            model,
+            self.spec,
+            sampler,
+            self.folder,
+            options,
             fixed=fixed,
             validate=self._validate,
             on_checkpoint=curves.draw,
@@ -363,7 +370,9 @@ class TrainingRun:
                     raise Stopped(f"All steps in '{self.folder}' are done; the scores are still to be made")
 
             return evaluate(
-                *(lambda image, mpp: instances_on(image, model, mpp=mpp), images, names),
+                lambda image, mpp: instances_on(image, model, mpp=mpp),
+                images,
+                names,
                 replicates=replicates,
                 on_image=scored,
             )

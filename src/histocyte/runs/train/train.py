@@ -256,17 +256,17 @@ def train(
         run = TrainingRun(
             folder,
             beginning,
-            name or "my-model",
-            ways,
-            seed or 0,
-            device,
-            threads,
-            plan or OURS,
-            again,
-            crop_px,
-            SILENT if listener is None else listener,
-            command or called_as(train, given),
-            None if again is not None else plan_options,
+            name=name or "my-model",
+            ways=ways,
+            seed=seed or 0,
+            device=device,
+            threads=threads,
+            plan=plan or OURS,
+            recipe=again,
+            crop_px=crop_px,
+            listener=SILENT if listener is None else listener,
+            command=command or called_as(train, given),
+            plan_options=None if again is not None else plan_options,
         )
         run.load_data(folders, share=share, mpp=mpp, fold=part, left_out=left_out)
         if check_data:

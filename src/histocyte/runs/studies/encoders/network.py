@@ -81,7 +81,9 @@ def starting_network(spec: ModelSpec, choice: Choice, *, seed: int) -> Segmenter
 def study_sampler(spec: ModelSpec, samples: Sequence[Sample], budget: Budget) -> CropSampler:
     """What draws the crops, the same for every encoder."""
     return CropSampler(
-        *(samples, build_representation(spec.representation), augmentation()),
+        samples,
+        build_representation(spec.representation),
+        augmentation(),
         crop_px=budget.crop_px,
         mpp=budget.mpp,
         weights=SHARES,

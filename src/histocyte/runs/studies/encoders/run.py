@@ -277,7 +277,11 @@ class _OneRun:
         fixed = prepare(network, options)
         place = self.folder / "runs" / self.run.key
         fit(
-            *(network, self.spec, sampler, place, options),
+            network,
+            self.spec,
+            sampler,
+            place,
+            options,
             fixed=fixed,
             validate=lambda _: {"bpq": 0.0},
             progress=lambda step, _: self.progress("steps", step, budget.steps),

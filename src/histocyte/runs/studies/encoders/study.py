@@ -103,8 +103,12 @@ class EncoderStudy:
                     self.listener.say(f"{what}: {one}{': ' * bool(why)}{why}")
 
             return run_study(
-                *(runs, self.budget, self.training, self.held_out),
-                *(CONSEP.names, self.folder),
+                runs,
+                self.budget,
+                training=self.training,
+                held_out=self.held_out,
+                class_names=CONSEP.names,
+                folder=self.folder,
                 device=self.device,
                 keep_features=keep_features,
                 progress=lambda what, done, total: within(f"{now}: {what}", done, total),
