@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -67,11 +69,30 @@ def test_bfloat16_is_refused_where_there_is_none(monkeypatch: pytest.MonkeyPatch
         def get_property(self, device: str, name: str) -> list[str]:
             return ["FP32", "INT8"]
 
-    monkeypatch.setattr("openvino.Core", Older)
+    monkeypatch.setattr("histocyte.inference.openvino_runtime._core", Older)
     with pytest.raises(InputError, match="--precision f32"):
         load(runtime="openvino", precision="bf16")
     with pytest.raises(InputError, match="--runtime openvino"):
         load(runtime="onnxruntime", precision="bf16")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_a_signal_is_handled_after_models_have_come_and_gone() -> None:
+    code = """
+import gc, signal
+from histocyte.inference.load import load
+
+model = load("hover-small-consep", runtime="openvino", workers=1)
+for _ in range(2):  # as in a notebook: the next is there before the last has gone
+    model = load("hover-small-consep", runtime="openvino", workers=1)
+    gc.collect()
+del model
+gc.collect()
+signal.signal(signal.SIGINT, lambda *_: print("handled"))
+signal.raise_signal(signal.SIGINT)
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (0, "handled\n"), ended.stderr
 
 
 def test_several_threads_get_the_answers_of_one(image: np.ndarray) -> None:

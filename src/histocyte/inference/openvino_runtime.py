@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,16 @@ from histocyte.inference.onnx_features import features_in
 from histocyte.inference.runtime import DEFAULT_PRECISION, Precision, as_maps, running
 
 __all__ = ["OpenVinoRuntime"]
+
+
+@cache
+def _core() -> openvino.Core:
+    """One for the process, and kept to its end.
+
+    Each gives the thread that makes it a stack for signals, and puts back the one before when it goes. Of two, the
+    first to go frees what the second puts back, and the next signal, such as Ctrl-C, would be a segmentation fault.
+    """
+    return openvino.Core()
 
 
 class OpenVinoRuntime:
@@ -43,7 +54,7 @@ class OpenVinoRuntime:
     def __init__(
         self, path: Path, *, threads: int, multiple: int = 16, precision: Precision = DEFAULT_PRECISION
     ) -> None:
-        core = openvino.Core()
+        core = _core()
         able = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         if precision == "bf16" and not able:
             raise InputError(
