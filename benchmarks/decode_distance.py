@@ -28,7 +28,7 @@ from skimage.segmentation import watershed
 from histocyte.core.instances import Labels
 from histocyte.core.labels import clean_instances
 from histocyte.metrics.panoptic import panoptic_counts
-from histocyte.representations.distance import Distance
+from histocyte.representations.distance.scheme import Distance
 from histocyte.testing.scenes import packed_ellipses
 
 SIDE = 1024

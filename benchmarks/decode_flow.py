@@ -28,7 +28,7 @@ from _peer import SINGLE_THREAD, peer_python
 from histocyte.core.instances import Labels
 from histocyte.core.labels import clean_instances
 from histocyte.metrics.panoptic import panoptic_counts
-from histocyte.representations.flow import Flow
+from histocyte.representations.flow.scheme import Flow
 
 SIDE = 1024
 PEER = "cellpose 4.2.1.1"

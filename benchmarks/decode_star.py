@@ -28,8 +28,8 @@ from decode_flow import SIDE, packed_ellipses, real_tiles
 
 from histocyte.core.instances import Labels
 from histocyte.metrics.panoptic import panoptic_counts
-from histocyte.representations.star import Star
-from histocyte.representations.star_targets import ray_distances
+from histocyte.representations.star.scheme import Star
+from histocyte.representations.star.targets import ray_distances
 
 PEER = "stardist 0.9.2"
 

@@ -27,7 +27,7 @@ from histocyte.core.instances import Labels
 from histocyte.core.labels import clean_instances
 from histocyte.core.outlines import trace_outlines
 from histocyte.metrics.panoptic import panoptic_counts
-from histocyte.representations.hover import Hover
+from histocyte.representations.hover.scheme import Hover
 
 SIDE = 1024
 CLASSES = 4

@@ -20,7 +20,7 @@ from histocyte.core.taxonomy import Taxonomy
 from histocyte.inference.embed import FeatureInfo
 from histocyte.inference.load import Model
 from histocyte.model.spec import ModelSpec, Part
-from histocyte.representations.hover import Hover
+from histocyte.representations.hover.scheme import Hover
 from histocyte.testing.perfect import PerfectModel
 
 SHARED = Path(__file__).parents[1].parent / "shared"

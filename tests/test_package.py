@@ -39,11 +39,11 @@ NEED_TORCH = (
     "histocyte.runs.threads",
     "histocyte.runs.train.resolved",
     "histocyte.runs.train.defaults",
-    "histocyte.representations.distance_loss",
-    "histocyte.representations.flow_loss",
-    "histocyte.representations.hover_loss",
-    "histocyte.representations.star_loss",
-    "histocyte.representations.types_loss",
+    "histocyte.representations.distance.loss",
+    "histocyte.representations.flow.loss",
+    "histocyte.representations.hover.loss",
+    "histocyte.representations.star.loss",
+    "histocyte.representations.maps.types_loss",
     "histocyte.training.",
 )
 

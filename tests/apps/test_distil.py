@@ -34,7 +34,7 @@ from histocyte.model.history import History, Known, Split, Standing
 from histocyte.model.spec import ModelSpec, Part
 from histocyte.recipes.hover_small import hover_small
 from histocyte.recipes.hover_unet import hover_unet
-from histocyte.representations.logits import activated
+from histocyte.representations.maps.logits import activated
 from histocyte.runs.distil import run as distil_run
 from histocyte.runs.distil.cost import measure_cost, measure_here
 from histocyte.runs.distil.data import DistilData

@@ -28,8 +28,8 @@ from histocyte.model.checkpoint import load_model
 from histocyte.model.segmenter import Segmenter
 from histocyte.recipes.cellvit import cellvit
 from histocyte.recipes.cellvit_stardist import cellvit_stardist
-from histocyte.representations.hover import Hover
-from histocyte.representations.star import Star
+from histocyte.representations.hover.scheme import Hover
+from histocyte.representations.star.scheme import Star
 from histocyte.testing.regenerated import read_shapes, regenerated
 
 torch.set_num_threads(1)

@@ -14,8 +14,8 @@ from histocyte.encoders.protocol import EncoderInfo
 from histocyte.model.build import build_segmenter
 from histocyte.model.segmenter import activate
 from histocyte.recipes.stardist import stardist
-from histocyte.representations.hover import Hover
-from histocyte.representations.star import Star
+from histocyte.representations.hover.scheme import Hover
+from histocyte.representations.star.scheme import Star
 
 torch.set_num_threads(1)
 SPECS = Star(classes=5, refined=True).maps

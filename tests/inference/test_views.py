@@ -17,11 +17,11 @@ from histocyte.inference.views import (
     logit_runtime,
     views_runtime,
 )
-from histocyte.representations.distance import Distance
-from histocyte.representations.hover import Hover
-from histocyte.representations.logits import activated
+from histocyte.representations.distance.scheme import Distance
+from histocyte.representations.hover.scheme import Hover
+from histocyte.representations.maps.logits import activated
 from histocyte.representations.protocol import Representation
-from histocyte.representations.star import Star
+from histocyte.representations.star.scheme import Star
 from histocyte.testing.scenes import packed_ellipses
 
 

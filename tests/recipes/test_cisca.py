@@ -14,7 +14,7 @@ from histocyte.model.spec import ModelSpec, Part
 from histocyte.recipes.cisca import cisca
 from histocyte.recipes.frozen_encoder import frozen_encoder, tapped_blocks
 from histocyte.recipes.registry import RECIPES
-from histocyte.representations.distance import Distance
+from histocyte.representations.distance.scheme import Distance
 from histocyte.runs.train.defaults import first_spec
 
 torch.set_num_threads(1)

@@ -8,8 +8,8 @@ from histocyte.core.errors import ResolutionError
 from histocyte.recipes.fitting import fitting_part, refitted
 from histocyte.recipes.hover_unet import hover_unet
 from histocyte.recipes.registry import RECIPES
-from histocyte.representations.flow import Flow
-from histocyte.representations.star import Star
+from histocyte.representations.flow.scheme import Flow
+from histocyte.representations.star.scheme import Star
 
 
 def test_only_what_is_asked_or_other_than_usual_is_written_down() -> None:

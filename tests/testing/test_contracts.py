@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 
-from histocyte.representations.hover import Hover
+from histocyte.representations.hover.scheme import Hover
 from histocyte.testing.contracts import check_representation, contract_scenes
 
 

@@ -7,7 +7,7 @@ from histocyte.core.instances import Labels
 from histocyte.core.maps import split_maps
 from histocyte.core.taxonomies import CONSEP
 from histocyte.core.taxonomy import Taxonomy
-from histocyte.representations.hover import Hover
+from histocyte.representations.hover.scheme import Hover
 from histocyte.testing.perfect import PerfectModel, paint_truth
 from histocyte.testing.scenes import SCENES, scene
 

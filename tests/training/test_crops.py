@@ -9,7 +9,7 @@ from histocyte.core.taxonomies import CONSEP
 from histocyte.datasets.augment.steps import Augmentation
 from histocyte.datasets.sample import Sample
 from histocyte.recipes.plan import Crops
-from histocyte.representations.hover import Hover
+from histocyte.representations.hover.scheme import Hover
 from histocyte.runs.train.defaults import crop_sampler, first_spec
 from histocyte.testing.perfect import paint_truth
 from histocyte.testing.scenes import packed_ellipses

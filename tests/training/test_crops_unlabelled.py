@@ -6,7 +6,7 @@ import numpy as np
 
 from histocyte.datasets.augment.steps import Augmentation, dihedral
 from histocyte.datasets.sample import Sample
-from histocyte.representations.hover import Hover
+from histocyte.representations.hover.scheme import Hover
 from histocyte.training.crops import CropSampler
 
 

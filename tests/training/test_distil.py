@@ -22,7 +22,7 @@ from histocyte.datasets.unlabelled import list_unlabelled
 from histocyte.losses.distillation import softened_binary_divergence, softened_divergence
 from histocyte.model.build import build_representation, build_segmenter
 from histocyte.model.spec import ModelSpec, Part
-from histocyte.representations.logits import to_logits
+from histocyte.representations.maps.logits import to_logits
 from histocyte.testing.perfect import paint_truth
 from histocyte.testing.scenes import packed_ellipses
 from histocyte.training.distil.cache import Answer, Ask, Teacher, TeacherCache

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from histocyte.core.errors import UnknownNameError
 from histocyte.core.instances import Labels
-from histocyte.representations.distance import Distance
-from histocyte.representations.flow import Flow
-from histocyte.representations.hover import Hover
+from histocyte.representations.distance.scheme import Distance
+from histocyte.representations.flow.scheme import Flow
+from histocyte.representations.hover.scheme import Hover
 from histocyte.representations.protocol import Representation
-from histocyte.representations.star import Star
+from histocyte.representations.star.scheme import Star
 from histocyte.testing.scenes import packed_ellipses
 from histocyte.training.terms import FURTHER_TERMS, loss_terms, term_names, weighted
 

@@ -15,8 +15,8 @@ from histocyte.model.spec import ModelSpec, Part
 from histocyte.recipes.cellvit import cellvit
 from histocyte.recipes.cellvit_cppnet import cellvit_cppnet
 from histocyte.recipes.cellvit_stardist import cellvit_stardist
-from histocyte.representations.hover import Hover
-from histocyte.representations.star import Star
+from histocyte.representations.hover.scheme import Hover
+from histocyte.representations.star.scheme import Star
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -9,8 +9,8 @@ from histocyte.core.errors import InputError
 from histocyte.core.maps import decoded_maps
 from histocyte.inference.embed import FeatureRuntime
 from histocyte.inference.runtime import Runtime
-from histocyte.representations.kinds import can_turn, kinds, turned
-from histocyte.representations.logits import to_logits
+from histocyte.representations.maps.kinds import can_turn, kinds, turned
+from histocyte.representations.maps.logits import to_logits
 from histocyte.representations.protocol import Representation
 
 __all__ = [

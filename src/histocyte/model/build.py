@@ -9,76 +9,17 @@ from typing import TYPE_CHECKING, Any
 from pydantic import TypeAdapter
 
 from histocyte.core.errors import InputError, ModelError
-from histocyte.core.registry import Registry
+from histocyte.decoders.registry import DECODERS, HEADS
+from histocyte.encoders.registry import ENCODERS
 from histocyte.files.foreign import foreign_parser
 from histocyte.model.spec import ModelSpec, Part
 from histocyte.representations.protocol import Representation
+from histocyte.representations.registry import REPRESENTATIONS
 
 if TYPE_CHECKING:
     from histocyte.model.segmenter import Segmenter
 
-__all__ = [
-    "DECODERS",
-    "ENCODERS",
-    "HEADS",
-    "REPRESENTATIONS",
-    "build_representation",
-    "build_segmenter",
-    "check_spec",
-    "count_parameters",
-]
-
-ENCODERS: Registry[Any] = Registry(
-    "encoder",
-    {
-        "hovernet": "histocyte.encoders.networks.hovernet:HoverNetEncoder",
-        "plain": "histocyte.encoders.networks.plain:PlainEncoder",
-        "sam": "histocyte.encoders.networks.sam:SamEncoder",
-        "timm_pyramid": "histocyte.encoders.networks.timm:TimmPyramid",
-        "timm_vit": "histocyte.encoders.networks.timm:TimmViT",
-    },
-    group="histocyte.encoders",
-)
-"""(**options) → module with `info: EncoderInfo`, normalised image → `Features`."""
-
-DECODERS: Registry[Any] = Registry(
-    "decoder",
-    {
-        "dpt": "histocyte.decoders.dpt:DPT",
-        "fcn": "histocyte.decoders.fcn:FCN",
-        "fpn": "histocyte.decoders.fpn:FPN",
-        "hover_branches": "histocyte.decoders.hover_branches:HoverBranches",
-        "unet": "histocyte.decoders.unet:UNet",
-        "unetr": "histocyte.decoders.unetr:UNETR",
-    },
-    group="histocyte.decoders",
-)
-"""(EncoderInfo, **options) → module with `width` and `stride`, (Features, normalised image) → (B, D, H / s, W / s)."""
-
-HEADS: Registry[Any] = Registry(
-    "heads",
-    {
-        "cpp_refine": "histocyte.decoders.cpp_refine:CppRefineHeads",
-        "pixel_shuffle": "histocyte.decoders.heads:PixelShuffleHeads",
-        "pointwise": "histocyte.decoders.heads:PointwiseHeads",
-        "residual": "histocyte.decoders.residual_heads:ResidualHeads",
-    },
-    group="histocyte.heads",
-)
-"""(width, stride, MapSpecs, **options) → module, (B, D, H / s, W / s) → raw channels (B, C, H, W)."""
-
-REPRESENTATIONS: Registry[Representation] = Registry(
-    "representation",
-    {
-        "distance": "histocyte.representations.distance:Distance",
-        "flow": "histocyte.representations.flow:Flow",
-        "hover": "histocyte.representations.hover:Hover",
-        "semantic": "histocyte.representations.semantic:Semantic",
-        "star": "histocyte.representations.star:Star",
-    },
-    group="histocyte.representations",
-)
-"""(**options) → `Representation`."""
+__all__ = ["build_representation", "build_segmenter", "check_spec", "count_parameters"]
 
 
 def build_representation(part: Part) -> Representation:

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 from safetensors import SafetensorError
 
 from histocyte.core.errors import DiskError, InputError, ModelError
+from histocyte.decoders.registry import DECODERS, HEADS
+from histocyte.encoders.registry import ENCODERS
 from histocyte.files.foreign import foreign_parser
 from histocyte.files.kind import but_is
 from histocyte.files.safetensors_header import safetensors_metadata
-from histocyte.model.build import DECODERS, ENCODERS, HEADS, build_segmenter, check_spec
+from histocyte.model.build import build_segmenter, check_spec
 from histocyte.model.spec import ModelSpec
 from histocyte.model.zoo import convert_first
 

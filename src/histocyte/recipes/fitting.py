@@ -7,8 +7,8 @@ import inspect
 import math
 from typing import Any
 
-from histocyte.model.build import REPRESENTATIONS
 from histocyte.model.spec import ModelSpec, Part
+from histocyte.representations.registry import REPRESENTATIONS
 
 __all__ = ["fitting_crop_px", "fitting_part", "refitted"]
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from histocyte.core.instances import Labels
 from histocyte.core.maps import MapSpec
 from histocyte.core.taxonomy import Taxonomy
-from histocyte.representations.hover import Hover
+from histocyte.representations.hover.scheme import Hover
 
 __all__ = ["PerfectModel", "paint_truth"]
 

@@ -10,7 +10,7 @@ import torch
 from histocyte.core.errors import InputError, UnknownNameError
 from histocyte.encoders.catalog.find import CARDS, find_card
 from histocyte.encoders.catalog.measure import activations_mb, build_empty, facts_of
-from histocyte.model.build import ENCODERS
+from histocyte.encoders.registry import ENCODERS
 
 torch.set_num_threads(1)
 

@@ -6,7 +6,7 @@ import torch
 from histocyte.core.errors import InputError
 from histocyte.encoders.networks.plain import PlainEncoder
 from histocyte.encoders.protocol import Encoder
-from histocyte.model.build import ENCODERS
+from histocyte.encoders.registry import ENCODERS
 
 torch.set_num_threads(1)
 

@@ -12,7 +12,7 @@ from scipy import ndimage
 from histocyte.core.instances import Instances, Labels
 from histocyte.core.labels import clean_instances
 from histocyte.core.maps import Maps, MapSpec
-from histocyte.representations.vote import vote
+from histocyte.representations.shared.vote import vote
 
 __all__ = ["Border"]
 

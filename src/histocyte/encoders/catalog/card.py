@@ -68,7 +68,7 @@ class EncoderCard:
         licence: Of the weights.
         commercial: Whether that licence allows commercial use; "unclear" where its wording needs a lawyer.
         gated: Whether the hub wants its conditions accepted before it gives them out.
-        part: Name in `model.build.ENCODERS`.
+        part: Name in `encoders.registry.ENCODERS`.
         options: Of that part.
         mean: Per RGB channel of images scaled to 0–1.
         std: Likewise.

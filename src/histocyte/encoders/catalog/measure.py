@@ -22,7 +22,7 @@ from histocyte.encoders.networks.timm import TimmPyramid, TimmViT
 __all__ = ["activations_mb", "build_empty", "facts_of"]
 
 _PARTS: Mapping[str, type[nn.Module]] = {"timm_pyramid": TimmPyramid, "timm_vit": TimmViT, "sam": SamEncoder}
-"""As `model.build.ENCODERS`, a floor above, has them."""
+"""Those of `encoders.registry.ENCODERS` whose pre-trained weights have a card."""
 
 
 def build_empty(part: str, options: Mapping[str, Any]) -> nn.Module:

@@ -16,7 +16,7 @@ from histocyte.inference.load import Model, load, spec_of
 from histocyte.inference.predict import Span, predict_field
 from histocyte.inference.views import logit_runtime
 from histocyte.model.zoo import ModelFiles, find_model
-from histocyte.representations.logits import activated
+from histocyte.representations.maps.logits import activated
 from histocyte.slides.array_reader import open_array
 from histocyte.slides.protocol import working_size
 from histocyte.training.distil.cache import Answer, Ask, Teacher

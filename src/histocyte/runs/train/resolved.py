@@ -18,19 +18,15 @@ from pydantic import TypeAdapter, ValidationError
 
 from histocyte.core.errors import InputError, UnknownNameError
 from histocyte.core.version import __version__
+from histocyte.decoders.registry import DECODERS, HEADS
+from histocyte.encoders.registry import ENCODERS
 from histocyte.files.foreign import foreign_parser
-from histocyte.model.build import (
-    DECODERS,
-    ENCODERS,
-    HEADS,
-    REPRESENTATIONS,
-    build_representation,
-    build_segmenter,
-)
+from histocyte.model.build import build_representation, build_segmenter
 from histocyte.model.spec import ModelSpec
 from histocyte.recipes.plan import Crops
 from histocyte.recipes.plans import OURS
 from histocyte.recipes.registry import RECIPES
+from histocyte.representations.registry import REPRESENTATIONS
 from histocyte.training.adapt import check_adaptation
 from histocyte.training.options import TrainingOptions
 from histocyte.training.schedule import learning_rate_factor

@@ -30,7 +30,7 @@ from histocyte.core.maps import decoded_maps, split_maps
 from histocyte.files.atomic import write_atomically
 from histocyte.model.build import build_representation, build_segmenter
 from histocyte.model.spec import ModelSpec
-from histocyte.representations.kinds import by_kind
+from histocyte.representations.maps.kinds import by_kind
 from histocyte.representations.protocol import Representation
 from histocyte.training.distil.fields import Field
 from histocyte.training.distil.windows import Window, cut, cut_nearest

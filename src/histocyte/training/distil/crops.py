@@ -19,8 +19,8 @@ from histocyte.datasets.augment.steps import Augmentation
 from histocyte.datasets.sample import IGNORED
 from histocyte.model.build import build_representation
 from histocyte.model.spec import ModelSpec
-from histocyte.representations.kinds import turned, turned_field, with_own_scale
-from histocyte.representations.logits import activated, to_logits
+from histocyte.representations.maps.kinds import turned, turned_field, with_own_scale
+from histocyte.representations.maps.logits import activated, to_logits
 from histocyte.training.crops import Batch, prepared_ahead
 from histocyte.training.distil.cache import Answers, Teacher, TeacherCache
 from histocyte.training.distil.fields import Field

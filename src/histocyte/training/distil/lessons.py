@@ -11,7 +11,7 @@ from histocyte.core.errors import InputError
 from histocyte.core.maps import Activation, decoded_maps
 from histocyte.model.build import build_representation
 from histocyte.model.spec import ModelSpec
-from histocyte.representations.kinds import CLASSES, FOREGROUND, can_turn, kinds, offered
+from histocyte.representations.maps.kinds import CLASSES, FOREGROUND, can_turn, kinds, offered
 
 __all__ = ["Lesson", "Lessons", "Way", "lessons_of"]
 

@@ -27,10 +27,10 @@ from histocyte.losses.distillation import (
     weighted_squared_error,
 )
 from histocyte.model.segmenter import Segmenter
-from histocyte.representations.distance_targets import BACKGROUND
-from histocyte.representations.kinds import FOREGROUND
+from histocyte.representations.distance.targets import BACKGROUND
+from histocyte.representations.maps.kinds import FOREGROUND
+from histocyte.representations.maps.raw_maps import raw_maps
 from histocyte.representations.protocol import Representation
-from histocyte.representations.raw_maps import raw_maps
 from histocyte.training.crops import Batch
 from histocyte.training.distil.crops import DistilBatch
 from histocyte.training.distil.lessons import Lesson, Lessons

@@ -160,6 +160,6 @@ def _alone(name: str, weights: Path | None, tap: int | None, normalise: tuple[fl
 
 
 def _build(part: Part) -> Any:
-    from histocyte.model.build import ENCODERS
+    from histocyte.encoders.registry import ENCODERS
 
     return ENCODERS[part.name](**part.options).eval()

@@ -1,0 +1,1 @@
+"""Classes of pixels: regions to maps and back."""

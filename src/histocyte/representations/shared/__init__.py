@@ -1,0 +1,1 @@
+"""What several decoders need: seams, strips, thinning, watershed, votes."""

@@ -1,0 +1,1 @@
+"""StarDist's rays: labels to maps and back, and what a network loses by."""
