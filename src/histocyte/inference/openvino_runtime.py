@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
 import threading
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,33 @@ from histocyte.inference.runtime import DEFAULT_PRECISION, Precision, as_maps, r
 __all__ = ["OpenVinoRuntime"]
 
 
-@cache
-def _core() -> openvino.Core:
-    """One for the process, and kept to its end.
+class _SignalStack(ctypes.Structure):
+    """`stack_t` of sigaltstack(2)."""
 
-    Each gives the thread that makes it a stack for signals, and puts back the one before when it goes. Of two, the
-    first to go frees what the second puts back, and the next signal, such as Ctrl-C, would be a segmentation fault.
+    _fields_ = (
+        [("sp", ctypes.c_void_p), ("size", ctypes.c_size_t), ("flags", ctypes.c_int)]
+        if sys.platform == "darwin"
+        else [("sp", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t)]
+    )
+
+
+def _core() -> openvino.Core:
+    """A core for one model, with its CPU plugin: a damaged file leaves behind what makes the core's next network crash.
+
+    The plugin gives the thread that loads it a stack for signals, and puts back the one before when it goes. Of two,
+    the first to go would free what the second puts back, and the next signal, such as Ctrl-C, would be a segmentation
+    fault. So the thread's own stack is put back here at once, and a plugin that goes puts back nothing else.
     """
-    return openvino.Core()
+    core = openvino.Core()
+    if sys.platform == "win32":
+        core.get_property("CPU", "FULL_DEVICE_NAME")
+        return core
+    exchange, before = ctypes.CDLL(None).sigaltstack, _SignalStack()
+    known = exchange(None, ctypes.byref(before)) == 0
+    core.get_property("CPU", "FULL_DEVICE_NAME")  # loads the plugin
+    if known:
+        exchange(ctypes.byref(before), None)
+    return core
 
 
 class OpenVinoRuntime:
