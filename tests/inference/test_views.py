@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -19,6 +21,7 @@ from histocyte.inference.views import (
 )
 from histocyte.representations.distance.scheme import Distance
 from histocyte.representations.hover.scheme import Hover
+from histocyte.representations.maps.kinds import MapKind
 from histocyte.representations.maps.logits import activated
 from histocyte.representations.protocol import Representation
 from histocyte.representations.star.scheme import Star
@@ -108,6 +111,7 @@ def test_views_are_averaged_as_probabilities() -> None:
 def test_maps_that_point_somewhere_unknown_are_seen_from_one_side_alone() -> None:
     class Foreign:
         maps = (MapSpec("arrows", 2),)
+        kinds: ClassVar = {"arrows": MapKind("arrows")}
 
     assert LogitRuntime(Left(), Foreign()).specs  # type: ignore[arg-type]
     with pytest.raises(InputError, match="arrows"):

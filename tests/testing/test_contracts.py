@@ -17,11 +17,16 @@ class Broken:
 
     alter_maps: object = None
     alter_found: object = None
+    alter_kinds: object = None
     inner: Hover = field(default_factory=lambda: Hover(2))
 
     @property
     def maps(self):
         return self.inner.maps
+
+    @property
+    def kinds(self):
+        return self.alter_kinds(self.inner.kinds) if self.alter_kinds else self.inner.kinds
 
     def encode(self, labels):
         maps = self.inner.encode(labels)
@@ -56,6 +61,11 @@ def test_hover_keeps_it():
         (Broken(alter_found=lambda f: replace(f, labels=f.labels * 2)), r"not 1\.\.N"),
         (Broken(alter_found=lambda f: replace(f, scores=f.scores * 2)), r"outside 0\.\.1"),
         (Broken(alter_found=lambda f: replace(f, labels=f.labels.astype(np.int64))), "not int32"),
+        (Broken(alter_kinds=lambda k: {"nucleus": k["nucleus"]}), "kinds names"),
+        (Broken(alter_kinds=lambda k: k | {"types": replace(k["types"], background=3)}), "no channel 3"),
+        (Broken(alter_kinds=lambda k: k | {"types": replace(k["types"], within="cell")}), "which is no map"),
+        (Broken(alter_kinds=lambda k: k | {"hover": replace(k["hover"], mirror=lambda f: f)}), "hover does not turn"),
+        (Broken(alter_kinds=lambda k: k | {"hover": replace(k["hover"], quarter=lambda f: f)}), "hover does not turn"),
     ],
 )
 def test_what_is_broken_is_named(broken, complaint):

@@ -9,7 +9,7 @@ from histocyte.core.errors import InputError
 from histocyte.core.maps import decoded_maps
 from histocyte.inference.embed import FeatureRuntime
 from histocyte.inference.runtime import Runtime
-from histocyte.representations.maps.kinds import can_turn, kinds, turned
+from histocyte.representations.maps.kinds import can_turn, turned
 from histocyte.representations.maps.logits import to_logits
 from histocyte.representations.protocol import Representation
 
@@ -48,7 +48,7 @@ class ViewsRuntime:
         self.specs = decoded_maps(representation.maps)
         if views not in VIEWS:
             raise InputError(f"There are {', '.join(map(str, VIEWS))} views of an image, asked were {views}.")
-        self._kinds = kinds(representation)
+        self._kinds = representation.kinds
         stiff = [spec.name for spec in self.specs if not can_turn(spec, self._kinds[spec.name])]
         if views > 1 and stiff:
             raise InputError(

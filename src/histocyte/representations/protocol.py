@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, Self, runtime_checkable
 
 from histocyte.core.instances import Instances, Labels
 from histocyte.core.maps import Maps, MapSpec
+from histocyte.representations.maps.kinds import MapKind
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,6 +25,20 @@ class Representation(Protocol):
     @property
     def maps(self) -> tuple[MapSpec, ...]:
         """What a network predicts, in channel order."""
+        ...
+
+    @property
+    def kinds(self) -> Mapping[str, MapKind]:
+        """What each decoded map says, by its name: how it turns with the image, and what others can learn of it."""
+        ...
+
+    @classmethod
+    def at(cls, mpp: float, *, classes: int) -> Self:
+        """The representation for maps of a resolution in µm/px, with constants in px that fit it.
+
+        Raises:
+            ResolutionError: The resolution is not finite or outside 0.05–10 µm/px.
+        """
         ...
 
     @property

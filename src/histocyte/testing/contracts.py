@@ -16,11 +16,15 @@ from histocyte.core.instances import Instances, Labels
 from histocyte.core.labels import clean_instances
 from histocyte.core.maps import Maps, MapSpec, decoded_maps
 from histocyte.metrics.panoptic import panoptic_counts
+from histocyte.representations.maps.kinds import MapKind, can_turn, turned, turned_field
 
 __all__ = ["RepresentationContract", "check_representation", "contract_scenes"]
 
 _SIZE = 96
 _TYPES = 2
+_APART, _SHARE_APART = 0.25, 0.02
+"""A turned map may differ by so much, of its largest value, at so many of the pixels: centres fall on one pixel or its
+neighbour."""
 
 
 class RepresentationContract(Protocol):
@@ -29,6 +33,10 @@ class RepresentationContract(Protocol):
     @property
     def maps(self) -> tuple[MapSpec, ...]:
         """The maps, in channel order."""
+
+    @property
+    def kinds(self) -> Mapping[str, MapKind]:
+        """What each decoded map says."""
 
     def encode(self, labels: Labels) -> Maps:
         """Labels as target maps."""
@@ -113,10 +121,36 @@ def _check_types(labels: Labels, found: Instances, scene: str) -> None:
     assert np.array_equal(found.class_probabilities.argmax(axis=1) + 1, expected), f"{scene}: classes changed"
 
 
+def _check_kinds(representation: RepresentationContract) -> None:
+    """A kind for each decoded map; maps of turned labels are turned maps where a kind says how it turns."""
+    specs = {spec.name: spec for spec in decoded_maps(representation.maps)}
+    kinds = representation.kinds
+    assert set(kinds) == set(specs), f"kinds names {sorted(kinds)}, maps promises {sorted(specs)}"
+    for name, kind in kinds.items():
+        assert kind.within is None or kind.within in specs, f"map {name} is within '{kind.within}', which is no map"
+        none = kind.background is None or kind.background < specs[name].channels
+        assert none, f"map {name} has no channel {kind.background} that could be background"
+    instances = contract_scenes()["touching"]
+    types = _types(instances)
+    maps = representation.encode(Labels(instances, types))
+    for turns, flip in ((1, False), (2, False), (0, True), (3, True)):
+        moved = Labels(np.ascontiguousarray(turned_field(instances, turns, flip)), types)
+        for name, expected in representation.encode(moved).items():
+            if can_turn(specs[name], kinds[name]):
+                apart = np.abs(turned(maps[name], kinds[name], turns, flip) - expected).max(axis=0)
+                wrong = float((apart > _APART * max(1.0, float(np.abs(expected).max()))).mean())
+                assert wrong <= _SHARE_APART, f"map {name} does not turn as its kind says ({turns} quarters, {flip=})"
+
+
+def _types(instances: NDArray[np.int32]) -> NDArray[np.uint8]:
+    numbers = np.arange(int(instances.max()) + 1)
+    return (numbers % _TYPES + (numbers > 0)).astype(np.uint8)
+
+
 def check_representation(
     representation: RepresentationContract, *, min_quality: float = 0.97, skip: Sequence[str] = ()
 ) -> None:
-    """Hold a representation to its contract: what it promises in `maps`, and decode(encode(labels)) = labels.
+    """Hold a representation to its contract: its `maps`, its `kinds`, and decode(encode(labels)) = labels.
 
     Args:
         representation: What to check. With classes it must have two.
@@ -128,7 +162,7 @@ def check_representation(
     """
     for scene, instances in contract_scenes().items():
         count = int(instances.max())
-        labels = Labels(instances, np.arange(count + 1, dtype=np.uint8) % _TYPES + (np.arange(count + 1) > 0))
+        labels = Labels(instances, _types(instances))
         maps = representation.encode(labels)
         _check_maps(representation, maps, scene)
         found = representation.decode(maps)
@@ -143,3 +177,4 @@ def check_representation(
         assert quality >= min_quality, f"{scene}: panoptic quality {quality:.3f} after decode(encode(labels))"
         if "types" in maps:
             _check_types(labels, found, scene)
+    _check_kinds(representation)

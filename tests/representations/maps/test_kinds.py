@@ -14,12 +14,11 @@ from histocyte.representations.hover.scheme import Hover
 from histocyte.representations.maps.kinds import (
     CLASSES,
     FOREGROUND,
+    MapKind,
     by_kind,
     can_turn,
-    kinds,
     turned,
     turned_field,
-    with_own_scale,
 )
 from histocyte.representations.maps.logits import activated, to_logits
 from histocyte.representations.protocol import Representation
@@ -57,8 +56,9 @@ def test_turning_the_maps_is_writing_the_turned_labels(representation: Represent
     truth = labels()
     moved = Labels(np.ascontiguousarray(turned_field(truth.instances, turns, flip)), truth.types)
     expected = encoded(representation, moved)
+    own = {kind.name: kind for kind in representation.kinds.values()}
     for kind, field in encoded(representation, truth).items():
-        found = turned(field, kind, turns, flip)
+        found = turned(field, own.get(kind, FOREGROUND), turns, flip)
         assert found.shape == expected[kind].shape
         away = np.abs(found - expected[kind]).max(axis=0) > 1e-3
         # The centre of heat of an L lies off it and goes to the nearest of its pixels, of equals the first: a choice
@@ -69,14 +69,15 @@ def test_turning_the_maps_is_writing_the_turned_labels(representation: Represent
 
 def test_a_turn_moves_more_than_pixels() -> None:
     field = encoded(Hover(), labels())["hover"]
-    assert np.abs(turned(field, "hover", 0, True) - turned_field(field, 0, True)).max() > 1
+    assert np.abs(turned(field, Hover().kinds["hover"], 0, True) - turned_field(field, 0, True)).max() > 1
     star = encoded(Star(), labels())["rays"]
-    assert np.abs(turned(star, "rays", 1, False) - turned_field(star, 1, False)).max() > 1
+    assert np.abs(turned(star, Star().kinds["rays"], 1, False) - turned_field(star, 1, False)).max() > 1
 
 
 def test_four_quarters_and_two_flips_are_none() -> None:
     rng = np.random.default_rng(0)
-    for kind, channels in (("hover", 2), ("flow", 2), ("rays", 32), ("distance", 4), (CLASSES, 3)):
+    cases = [(Hover(), "hover", 2), (Flow(), "flow", 2), (Star(), "rays", 32), (Distance(), "distance", 4)]
+    for kind, channels in [(scheme.kinds[name], channels) for scheme, name, channels in cases] + [(CLASSES, 3)]:
         field = rng.normal(size=(channels, 5, 7)).astype(np.float32)
         assert np.array_equal(turned(field, kind, 4, False), field)
         assert np.array_equal(turned(turned(field, kind, 0, True), kind, 0, True), field)
@@ -88,9 +89,9 @@ def test_four_quarters_and_two_flips_are_none() -> None:
 def test_the_foreground_is_read_off_any_scheme(representation: Representation) -> None:
     truth = labels()
     found = encoded(representation, truth)
-    assert np.array_equal(found[FOREGROUND][0] > 0, truth.instances > 0)
-    assert found[FOREGROUND].shape == (1, 61, 75)
-    assert np.array_equal(found[CLASSES].argmax(0) > 0, truth.instances > 0)
+    assert np.array_equal(found[FOREGROUND.name][0] > 0, truth.instances > 0)
+    assert found[FOREGROUND.name].shape == (1, 61, 75)
+    assert np.array_equal(found[CLASSES.name].argmax(0) > 0, truth.instances > 0)
 
 
 def test_flows_are_of_one_length_between_schemes() -> None:
@@ -98,26 +99,20 @@ def test_flows_are_of_one_length_between_schemes() -> None:
     five, one = Flow(flow_scale=5.0), Flow(flow_scale=1.0)
     a, b = encoded(five, truth)["flow"], encoded(one, truth)["flow"]
     assert np.allclose(a, b, atol=1e-6)
-    assert np.allclose(with_own_scale(a, "flow", five), five.encode(truth)["flow"], atol=1e-5)
-    assert with_own_scale(a, "nucleus", five) is a
+    assert np.allclose(a * five.kinds["flow"].scale, five.encode(truth)["flow"], atol=1e-5)
 
 
 def test_what_is_written_by_another_rule_is_another_kind() -> None:
-    assert kinds(Star())["nucleus"] != kinds(Hover())["nucleus"], "a depth is no probability of a nucleus"
-    assert kinds(Star())["rays"] != kinds(Star(compat=True))["rays"]
-    assert kinds(Distance())["semantic"] != kinds(Distance(contour_px=1.5))["semantic"]
-    assert kinds(Semantic(2, background=False)) == {"types": "regions"}
+    assert Star().kinds["nucleus"].name != Hover().kinds["nucleus"].name, "a depth is no probability of a nucleus"
+    assert Star().kinds["rays"].name != Star(compat=True).kinds["rays"].name
+    assert Distance().kinds["semantic"].name != Distance(contour_px=1.5).kinds["semantic"].name
+    assert Semantic(2, background=False).kinds["types"].name != CLASSES.name
 
-    class Foreign:
-        maps = Hover(1).maps
 
-    other = kinds(Foreign())  # type: ignore[arg-type]
-    assert not set(other.values()) & set(kinds(Hover(1)).values())
-    assert {s.name: can_turn(s, other[s.name]) for s in Foreign.maps} == {
-        "nucleus": True,
-        "hover": False,
-        "types": True,
-    }
+def test_geometry_that_does_not_say_how_it_turns_is_not_turned() -> None:
+    nucleus, hover, types = Hover(1).maps
+    own = MapKind("mine")
+    assert [can_turn(spec, own) for spec in (nucleus, hover, types)] == [True, False, True]
 
 
 def test_logits_keep_what_half_precision_would_lose() -> None:

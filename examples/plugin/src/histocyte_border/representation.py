@@ -12,6 +12,7 @@ from scipy import ndimage
 from histocyte.core.instances import Instances, Labels
 from histocyte.core.labels import clean_instances
 from histocyte.core.maps import Maps, MapSpec
+from histocyte.representations.maps.kinds import MapKind
 from histocyte.representations.shared.vote import vote
 
 __all__ = ["Border"]
@@ -28,6 +29,16 @@ class Border:
     def maps(self) -> tuple[MapSpec, ...]:
         """One map of three channels."""
         return (MapSpec("border", 3, "softmax"),)
+
+    @property
+    def kinds(self) -> Mapping[str, MapKind]:
+        """Probabilities point nowhere, so they turn with the image as they are; one of them is background."""
+        return {"border": MapKind("border", background=0)}
+
+    @classmethod
+    def at(cls, mpp: float, *, classes: int = 0) -> Border:
+        """There are no constants in px that a resolution would change."""
+        return cls(classes)
 
     @property
     def loss_weights(self) -> Mapping[str, float]:

@@ -25,7 +25,8 @@ from histocyte.core.maps import Maps, MapSpec
 from histocyte.representations.distance.contour import CONTOURS, full_semantic_map
 from histocyte.representations.distance.decode import cell_probability, separate
 from histocyte.representations.distance.decode_published import PUBLISHED, separate_as_published
-from histocyte.representations.distance.targets import distance_map, semantic_map
+from histocyte.representations.distance.targets import BACKGROUND, distance_map, semantic_map
+from histocyte.representations.maps.kinds import CLASSES, MapKind
 from histocyte.representations.maps.raw_maps import raw_maps
 from histocyte.representations.maps.types_map import types_map
 from histocyte.representations.options import AreaPx, Classes, LengthPx, Share, Weight
@@ -35,6 +36,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = ["Distance"]
+
+_DISTANCE = MapKind(
+    "distance",
+    # Right, down, from the top left, from the bottom left.
+    quarter=lambda f: np.stack([f[1], -f[0], -f[3], f[2]]),
+    mirror=lambda f: np.stack([-f[0], f[1], -f[3], -f[2]]),
+    within="semantic",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +133,13 @@ class Distance:
         """What a network predicts for this representation, in channel order."""
         shape = (MapSpec("semantic", 3, "softmax"), MapSpec("distance", 4, "linear"))
         return (*shape, MapSpec("types", self.classes + 1, "softmax")) if self.classes else shape
+
+    @property
+    def kinds(self) -> Mapping[str, MapKind]:
+        """What each map says, by its name."""
+        rule = f"semantic {self.contour} {self.contour_px:g}"
+        own = {"semantic": MapKind(rule, background=BACKGROUND), "distance": _DISTANCE}
+        return {**own, "types": CLASSES} if self.classes else own
 
     @property
     def loss_weights(self) -> Mapping[str, float]:

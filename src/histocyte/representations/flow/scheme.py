@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
@@ -27,6 +27,7 @@ from histocyte.core.maps import Maps, MapSpec
 from histocyte.representations.flow.decode import separate, separate_as_published
 from histocyte.representations.flow.targets import flow_map
 from histocyte.representations.flow.targets_library import library_flow_map
+from histocyte.representations.maps.kinds import CLASSES, FOREGROUND, MapKind, pair
 from histocyte.representations.maps.raw_maps import raw_maps
 from histocyte.representations.maps.types_map import types_map
 from histocyte.representations.options import AreaPx, Classes, LengthPx, Share, Weight
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = ["Flow"]
+
+_FLOW = MapKind("flow", *pair(right=1, down=0))
+"""Down comes first; of length 1, whatever a network is taught."""
 
 _LOSSES: Mapping[str, Mapping[str, float]] = {
     "cellpose": {"nucleus_bce": 1.0, "flow_mse": 1.0, "types_ce": 1.0, "types_dice": 0.2},
@@ -142,6 +146,14 @@ class Flow:
         nucleus = (MapSpec("nucleus", 1, "sigmoid"),) if self.foreground == "nucleus" else ()
         types = (MapSpec("types", self.classes + 1, "softmax"),) if self.classes else ()
         return (*nucleus, MapSpec("flow", 2, "linear"), *types)
+
+    @property
+    def kinds(self) -> Mapping[str, MapKind]:
+        """What each map says, by its name."""
+        own = {"flow": replace(_FLOW, scale=self.flow_scale)}
+        if self.foreground == "nucleus":
+            own["nucleus"] = FOREGROUND
+        return {**own, "types": CLASSES} if self.classes else own
 
     @property
     def loss_weights(self) -> Mapping[str, float]:

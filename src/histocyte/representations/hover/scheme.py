@@ -23,6 +23,7 @@ from histocyte.core.instances import Instances, Labels
 from histocyte.core.maps import Activation, Maps, MapSpec
 from histocyte.representations.hover.decode import separate, separate_as_published
 from histocyte.representations.hover.targets import hover_map
+from histocyte.representations.maps.kinds import CLASSES, FOREGROUND, MapKind, pair
 from histocyte.representations.maps.raw_maps import raw_maps
 from histocyte.representations.maps.types_map import types_map
 from histocyte.representations.options import AreaPx, Classes, KernelPx, LengthPx, Share, Weight
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = ["Hover"]
+
+_HOVER = MapKind("hover", *pair(right=0, down=1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,12 @@ class Hover:
         activation: Activation = "sigmoid" if self.nucleus_channels == 1 else "softmax"
         shape = (MapSpec("nucleus", self.nucleus_channels, activation), MapSpec("hover", 2, "linear"))
         return (*shape, MapSpec("types", self.classes + 1, "softmax")) if self.classes else shape
+
+    @property
+    def kinds(self) -> Mapping[str, MapKind]:
+        """What each map says, by its name."""
+        own = {"nucleus": FOREGROUND, "hover": _HOVER}
+        return {**own, "types": CLASSES} if self.classes else own
 
     @property
     def loss_weights(self) -> Mapping[str, float]:

@@ -22,6 +22,7 @@ from histocyte.core.geometry import check_mpp
 from histocyte.core.instances import Instances, Labels
 from histocyte.core.labels import clean_instances, fill_instances
 from histocyte.core.maps import Maps, MapSpec
+from histocyte.representations.maps.kinds import CLASSES, MapKind
 from histocyte.representations.maps.types_map import types_map
 from histocyte.representations.options import AreaPx, Classes
 from histocyte.representations.shared.vote import vote
@@ -71,6 +72,11 @@ class Semantic:
     def maps(self) -> tuple[MapSpec, ...]:
         """What a network predicts for this representation."""
         return (MapSpec("types", self.classes + self.background, "softmax"),)
+
+    @property
+    def kinds(self) -> Mapping[str, MapKind]:
+        """What each map says, by its name."""
+        return {"types": CLASSES if self.background else MapKind("regions")}
 
     @property
     def loss_weights(self) -> Mapping[str, float]:

@@ -28,6 +28,7 @@ import numpy as np
 from histocyte.core.geometry import check_mpp
 from histocyte.core.instances import Instances, Labels
 from histocyte.core.maps import Maps, MapSpec
+from histocyte.representations.maps.kinds import CLASSES, MapKind, Turn
 from histocyte.representations.maps.raw_maps import raw_maps
 from histocyte.representations.maps.types_map import types_map
 from histocyte.representations.options import AreaPx, Classes, Share
@@ -39,6 +40,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 __all__ = ["Star"]
+
+_AHEAD = (np.arange(RAYS) + RAYS // 4) % RAYS
+_ACROSS = (RAYS // 2 - np.arange(RAYS)) % RAYS
+_TURNS: tuple[Turn, Turn] = (lambda f: f[_AHEAD], lambda f: f[_ACROSS])
+"""Which ray points the way of each, after a quarter turn and after a flip."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +96,13 @@ class Star:
         if self.refined:
             specs.append(MapSpec("rays_initial", RAYS, "relu", training_only=True))
         return tuple(specs)
+
+    @property
+    def kinds(self) -> Mapping[str, MapKind]:
+        """What each map says, by its name."""
+        rays = MapKind(f"rays {'as published' if self.compat else ''}".strip(), *_TURNS, within="nucleus")
+        own = {"nucleus": MapKind("depth"), "rays": rays}
+        return {**own, "types": CLASSES} if self.classes else own
 
     @property
     def loss_weights(self) -> Mapping[str, float]:

@@ -19,7 +19,7 @@ from histocyte.datasets.augment.steps import Augmentation
 from histocyte.datasets.sample import IGNORED
 from histocyte.model.build import build_representation
 from histocyte.model.spec import ModelSpec
-from histocyte.representations.maps.kinds import turned, turned_field, with_own_scale
+from histocyte.representations.maps.kinds import turned, turned_field
 from histocyte.representations.maps.logits import activated, to_logits
 from histocyte.training.crops import Batch, prepared_ahead
 from histocyte.training.distil.cache import Answers, Teacher, TeacherCache
@@ -169,8 +169,8 @@ class DistilSampler:
         }
         found = {}
         for lesson in self.lessons.maps:
-            mean = _mean(lesson, [said[i][lesson.kind] for i in lesson.teachers])
-            mean = with_own_scale(mean, lesson.name, self.representation)
+            mean = _mean(lesson, [said[i][lesson.kind.name] for i in lesson.teachers])
+            mean = mean if lesson.kind.scale == 1 else mean * np.float32(lesson.kind.scale)
             found[lesson.name] = turned(mean, lesson.kind, turns, flip)
         return found
 

@@ -11,7 +11,7 @@ from histocyte.core.errors import InputError
 from histocyte.core.maps import Activation, decoded_maps
 from histocyte.model.build import build_representation
 from histocyte.model.spec import ModelSpec
-from histocyte.representations.maps.kinds import CLASSES, FOREGROUND, can_turn, kinds, offered
+from histocyte.representations.maps.kinds import CLASSES, FOREGROUND, MapKind, can_turn, offered
 
 __all__ = ["Lesson", "Lessons", "Way", "lessons_of"]
 
@@ -20,7 +20,7 @@ Way = Literal["auto", "maps", "labels"]
 auto: maps where all of the student's have one of their kind, else labels, and beside them the probabilities that both
 have."""
 
-_ANY_RESOLUTION = (FOREGROUND, CLASSES)
+_ANY_RESOLUTION = (FOREGROUND.name, CLASSES.name)
 """Kinds that do not change with the size of a pixel, so that they may be resampled."""
 
 
@@ -36,7 +36,7 @@ class Lesson:
     """
 
     name: str
-    kind: str
+    kind: MapKind
     activation: Activation
     teachers: tuple[int, ...]
 
@@ -77,15 +77,14 @@ def lessons_of(student: ModelSpec, teachers: Sequence[ModelSpec], *, way: Way = 
     if way not in get_args(Way):
         raise InputError(f"A student learns by {', '.join(get_args(Way))}; asked was '{way}'.")
     representation = build_representation(student.representation)
-    own = kinds(representation)
     found, alone = [], []
     for spec in decoded_maps(representation.maps) if way != "labels" else ():
-        kind = own[spec.name]
+        kind = representation.kinds[spec.name]
         able = tuple(i for i, teacher in enumerate(teachers) if _teaches(teacher, student, kind))
         if not able or not can_turn(spec, kind):
             alone.append(spec.name)
             continue
-        activation: Activation = "sigmoid" if kind == FOREGROUND else spec.activation
+        activation: Activation = "sigmoid" if kind.name == FOREGROUND.name else spec.activation
         found.append(Lesson(spec.name, kind, activation, able))
     if way == "maps" and alone:
         raise InputError(
@@ -94,14 +93,14 @@ def lessons_of(student: ModelSpec, teachers: Sequence[ModelSpec], *, way: Way = 
         )
     labels = way == "labels" or bool(alone)
     if labels:
-        found = [lesson for lesson in found if lesson.kind in _ANY_RESOLUTION]
-    stiff = any(lesson.kind not in _ANY_RESOLUTION for lesson in found)
+        found = [lesson for lesson in found if lesson.kind.name in _ANY_RESOLUTION]
+    stiff = any(lesson.kind.name not in _ANY_RESOLUTION for lesson in found)
     return Lessons(tuple(found), labels, (1.0, 1.0) if stiff else (0.8, 1.25))
 
 
-def _teaches(teacher: ModelSpec, student: ModelSpec, kind: str) -> bool:
-    if kind not in offered(build_representation(teacher.representation)):
+def _teaches(teacher: ModelSpec, student: ModelSpec, kind: MapKind) -> bool:
+    if kind.name not in offered(build_representation(teacher.representation)):
         return False
-    if kind == CLASSES:
+    if kind.name == CLASSES.name:
         return teacher.classes.names == student.classes.names
-    return kind == FOREGROUND or math.isclose(teacher.mpp, student.mpp, rel_tol=1e-6)
+    return kind.name == FOREGROUND.name or math.isclose(teacher.mpp, student.mpp, rel_tol=1e-6)

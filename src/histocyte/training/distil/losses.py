@@ -27,7 +27,6 @@ from histocyte.losses.distillation import (
     weighted_squared_error,
 )
 from histocyte.model.segmenter import Segmenter
-from histocyte.representations.distance.targets import BACKGROUND
 from histocyte.representations.maps.kinds import FOREGROUND
 from histocyte.representations.maps.raw_maps import raw_maps
 from histocyte.representations.protocol import Representation
@@ -187,7 +186,7 @@ class DistilLosses:
     def _map_term(self, lesson: Lesson, own: Mapping[str, Tensor], soft: Mapping[str, Tensor]) -> Tensor:
         said, mine = soft[lesson.name], own[lesson.name]
         temperature, squared = self.options.temperature, self.options.squared
-        if lesson.kind == FOREGROUND and mine.shape[1] == 2:
+        if lesson.kind.name == FOREGROUND.name and mine.shape[1] == 2:
             mine = mine[:, 1:] - mine[:, :1]
         if lesson.activation == "softmax":
             return softened_divergence(mine, said, temperature=temperature, squared=squared)
@@ -205,12 +204,11 @@ class DistilLosses:
 
 def _where_it_counts(lesson: Lesson, lessons: Lessons, soft: Mapping[str, Tensor]) -> Tensor | None:
     """Weight of each pixel in a map that nobody taught the teacher outside nuclei: how surely one is there."""
-    by_kind = {other.kind.partition(" ")[0]: other.name for other in lessons.maps}
-    if lesson.kind.startswith("rays") and "depth" in by_kind:
-        return soft[by_kind["depth"]].sigmoid()
-    if lesson.kind == "distance" and "semantic" in by_kind:
-        return 1 - soft[by_kind["semantic"]].softmax(1)[:, BACKGROUND : BACKGROUND + 1]
-    return None
+    place = next((other for other in lessons.maps if other.name == lesson.kind.within), None)
+    if place is None:
+        return None
+    said, background = soft[place.name], place.kind.background
+    return said.sigmoid() if background is None else 1 - said.softmax(1)[:, background : background + 1]
 
 
 def _on(raw: Tensor, maps: Mapping[str, NDArray[np.float32]]) -> dict[str, Tensor]:
