@@ -43,7 +43,7 @@ NEED_TORCH = (
     "histocyte.representations.flow.loss",
     "histocyte.representations.hover.loss",
     "histocyte.representations.star.loss",
-    "histocyte.representations.maps.types_loss",
+    "histocyte.representations.maps.loss",
     "histocyte.training.",
 )
 

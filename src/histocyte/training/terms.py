@@ -13,8 +13,8 @@ from histocyte.core.instances import Labels
 from histocyte.losses.classes import focal, smoothed_cross_entropy
 from histocyte.losses.gradient import gradient_error
 from histocyte.losses.region import focal_tversky, multiclass_focal_tversky
+from histocyte.representations.maps.loss import known_classes
 from histocyte.representations.maps.raw_maps import raw_maps
-from histocyte.representations.maps.types_loss import known_classes
 from histocyte.representations.protocol import Representation
 
 __all__ = ["FURTHER_TERMS", "TISSUE_TERM", "loss_terms", "term_names", "weighted"]

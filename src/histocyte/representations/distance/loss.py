@@ -12,7 +12,7 @@ from histocyte.losses.region import dice
 from histocyte.losses.tversky import pixel_tversky, tversky
 from histocyte.losses.weighted import diagonal_gradient_error, weighted_absolute_error, widen
 from histocyte.representations.distance.targets import BACKGROUND, BODY, CONTOUR
-from histocyte.representations.maps.types_loss import known_classes
+from histocyte.representations.maps.loss import known_classes
 
 __all__ = ["distance_loss_terms"]
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from histocyte.losses.classes import focal, smoothed_cross_entropy
 from histocyte.losses.pixel import binary_cross_entropy, mean_squared_error
-from histocyte.representations.maps.types_loss import known_classes, types_loss_terms
+from histocyte.representations.maps.loss import known_classes, types_loss_terms
 
 __all__ = ["flow_loss_terms"]
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from histocyte.losses.gradient import gradient_error
 from histocyte.losses.pixel import binary_cross_entropy, mean_squared_error
 from histocyte.losses.region import dice, focal_tversky
-from histocyte.representations.maps.types_loss import types_loss_terms
+from histocyte.representations.maps.loss import types_loss_terms
 
 __all__ = ["hover_loss_terms"]
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch.nn.functional as F
 from torch import Tensor
 
-from histocyte.representations.maps.types_loss import types_loss_terms
+from histocyte.representations.maps.loss import types_loss_terms
 
 __all__ = ["star_loss_terms"]
 

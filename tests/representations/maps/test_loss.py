@@ -13,7 +13,7 @@ from histocyte.losses.region import dice, multiclass_focal_tversky
 from histocyte.representations.distance.scheme import Distance
 from histocyte.representations.flow.scheme import Flow
 from histocyte.representations.hover.scheme import Hover
-from histocyte.representations.maps.types_loss import known_classes, types_loss_terms
+from histocyte.representations.maps.loss import known_classes, types_loss_terms
 from histocyte.representations.maps.types_map import types_map
 from histocyte.representations.protocol import Representation
 from histocyte.representations.star.scheme import Star
