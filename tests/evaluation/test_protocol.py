@@ -6,10 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from histocyte.core.compared import compared_classes
 from histocyte.core.errors import DiskError, InputError
 from histocyte.core.instances import Instances
+from histocyte.core.taxonomies import CELLS, CONSEP, MONUSAC
 from histocyte.datasets.sample import Sample
-from histocyte.evaluation.protocol import evaluate
+from histocyte.evaluation.compare import compare_reports
+from histocyte.evaluation.folds import merge_folds
+from histocyte.evaluation.image_json import StoredReport, read_report
+from histocyte.evaluation.protocol import evaluate, report_of
 from histocyte.statistics.bootstrap import bootstrap_weights
 
 NAMES = ("epithelial", "inflammatory")
@@ -410,3 +415,96 @@ def test_what_is_found_where_nobody_said_what_there_is_does_not_count():
     assert value(evaluate(answers(found), [with_unclear], NAMES, replicates=10), "bpq") == pytest.approx(1)
     mostly_outside = instances(squares(*GRID, (35, 44)), [1, 2, 2, 1, 2])  # 3 of its 8 rows lie in it
     assert value(evaluate(answers(mostly_outside), [with_unclear], NAMES, replicates=10), "bpq") < 0.9
+
+
+def found_as(labels, probabilities):
+    return Instances(labels, np.array(probabilities, np.float32), np.ones(len(probabilities), np.float32))
+
+
+def test_classes_of_another_list_are_merged_before_the_most_probable_is_taken():
+    # other, inflammatory, epithelial, spindle on a truth of epithelial, lymphocyte, macrophage, neutrophil.
+    both = compared_classes(MONUSAC, CONSEP)
+    types = [0, *both.true_types()[[1, 2, 3, 4]]]  # epithelial, and three leukocytes that are inflammatory
+    found = found_as(LABELS, [[0.1, 0.2, 0.6, 0.1], [0.1, 0.6, 0.2, 0.1], [0.3, 0.4, 0.0, 0.3], [0.4, 0.0, 0.2, 0.4]])
+    report = evaluate(answers(found), [sample("0", LABELS, types)], CONSEP.names, compared={"set": both})
+    assert report.class_names == ("inflammatory", "epithelial")
+    leukocytes, epithelial = report.sources["set"].classes
+    assert (leukocytes.n_truth, leukocytes.n_found, epithelial.n_found) == (3, 1, 1)  # two are other or spindle
+    assert report.images[0].classes.confusion.tolist() == [[0, 0, 0], [2, 1, 0], [0, 0, 1]]
+    assert value(report, "accuracy") == 0.5
+    assert report.to_json()["sources"]["set"]["compared"]["found_alone"] == ["other", "spindle"]
+
+
+def test_sets_of_different_lists_have_scores_of_their_own_classes(tmp_path):
+    both = {"monusac": compared_classes(MONUSAC, CONSEP), "consep": compared_classes(CONSEP, CONSEP)}
+    samples = [
+        sample("0", LABELS, [0, 1, 2, 2, 1], source="monusac"),
+        sample("0", LABELS, [0, 1, 2, 3, 4], source="consep"),
+    ]
+    report = evaluate(answers(instances(LABELS, [1, 2, 3, 4], 4)), samples, CONSEP.names, compared=both)
+    assert [c.name for c in report.sources["monusac"].classes] == ["inflammatory", "epithelial"]
+    assert [c.name for c in report.sources["consep"].classes] == list(CONSEP.names)
+    (tmp_path / "r.json").write_text(json.dumps(report.to_json()))
+    back = read_report(tmp_path / "r.json")
+    assert {source: back.names_of(source) for source in both} == {s: b.names for s, b in both.items()}
+    assert [row.classes.n_truth.tolist() for row in back.images] == [[2, 2], [1, 1, 1, 1]]
+    result = compare_reports(back, back, replicates=10)
+    assert {d.subject for d in result.sources["monusac"].differences if d.kind == "class"} == {
+        "inflammatory",
+        "epithelial",
+    }
+    report.write_csv(tmp_path / "r.csv")
+    assert "pq spindle" in (tmp_path / "r.csv").read_text().splitlines()[0]
+    with pytest.raises(InputError, match="so must their data sets"):
+        merge_folds([back, replace(back, path=Path("other"))])
+
+
+def test_results_are_compared_by_the_classes_that_both_have():
+    truth = [0, 1, 2, 3, 4]  # epithelial, lymphocyte, macrophage, neutrophil
+    stored = []
+    for list_ in (CONSEP, CELLS):
+        both = compared_classes(MONUSAC, list_)
+        known = sample("0", LABELS, both.true_types()[truth])
+        report = evaluate(answers(instances(LABELS, [1] * 4, len(list_))), [known], list_.names, compared={"set": both})
+        names = {(source, each.name): each.truth for source, c in report.compared.items() for each in c.classes}
+        stored.append(
+            StoredReport(
+                Path("x"), "x", report.class_names, report.images, report.mode, frozenset(), report.own_names, names
+            )
+        )
+    (source,) = compare_reports(*stored, replicates=10).sources.values()
+    assert {d.subject for d in source.differences if d.kind == "class"} == {"epithelial"}
+    assert not {d.key for d in source.differences if d.kind == "all"} & {"mpq", "accuracy", "r2"}
+    assert "compared are epithelial, which both have" in " ".join(source.notes)
+
+
+def test_truth_of_centres_gives_detection_and_classes_and_no_outlines():
+    dots = replace(sample("0", LABELS, [0, 1, 2, 2, 1]), separable=False, dots=True, centres="centres")
+    dots = replace(dots, ignored=LABELS == 0)  # as dots come: beside them nobody said what there is
+    found = squares((5, 4), (4, 24), (24, 24), (50, 50), side=10)
+    report = evaluate(answers(instances(found, [1, 1, 1, 2])), [dots], NAMES, centres=True)
+    assert not {"bpq", "aji", "dice", "mpq", "mpq_plus"} & set(report.sources["set"].scores)
+    assert [value(report, key) for key in ("precision", "recall", "f1")] == [0.75, 0.75, 0.75]
+    assert value(report, "accuracy") == pytest.approx(2 / 3)
+    assert not [row for row in report.table() if "PQ" in row.score]
+    assert "tells the centres of nuclei" in report.truth_notes()[0]
+    assert "outlines" not in repr(report)
+    with pytest.raises(InputError, match="does not part"):
+        evaluate(answers(), [dots], NAMES)
+
+
+def test_where_some_nuclei_have_a_centre_what_is_found_elsewhere_is_not_judged(tmp_path):
+    some = replace(sample("0", LABELS, [0, 1, 2, 2, 1]), separable=False, centres="some centres")
+    found = squares((4, 4), (4, 24), (50, 50))
+    report = evaluate(answers(instances(found, [1, 1, 2])), [some], NAMES, centres=True)
+    scores = report.sources["set"].scores
+    assert not {"precision", "f1", "r2", "r2_total", "bpq"} & set(scores)
+    assert scores["recall"].value == 0.5
+    epithelial, inflammatory = report.sources["set"].classes
+    assert (inflammatory.n_found, epithelial.n_found) == (0, 2)
+    assert epithelial.f1.value == pytest.approx(2 / (2 + 2 + 1))  # 1 hit, 1 of another class, 1 missed
+    assert np.isnan(epithelial.r2.value)
+    (tmp_path / "r.json").write_text(json.dumps(report.to_json()))
+    back = read_report(tmp_path / "r.json")
+    assert back.images[0].info.told == "some centres"
+    assert report_of(back.images, NAMES).to_json()["sources"] == report.to_json()["sources"]

@@ -29,6 +29,8 @@ class DatasetCard:
             known but the table of the set states that diameter in px.
         share: How often crops are drawn from it, beside other sets.
         separable: Whether touching nuclei are apart in the labels.
+        centres: Whether nuclei can be told by their centres where their outlines are not to be trusted: "all", or
+            "some" where others are not labelled. Of dots it is as `dots` says.
         external: Never to be trained or selected on.
         commercial: Whether its licence, as far as it is known, lets models that learnt from it be used commercially.
     """
@@ -44,6 +46,7 @@ class DatasetCard:
     nucleus_um: float | None = None
     share: float = 1.0
     separable: bool = True
+    centres: Literal["", "all", "some"] = ""
     external: bool = False
     commercial: bool = False
     mpp_by_image: Mapping[str, float] = field(default_factory=dict)
@@ -99,6 +102,7 @@ DATASETS: dict[str, DatasetCard] = {
             ignored=(5,),
             share=0.25,
             separable=False,  # touching nuclei of one class were drawn as one and parted by a watershed
+            centres="some",  # those of no class, as in stroma, are not labelled
         ),
         DatasetCard(
             *("dsb2018_he", 0.25, "CC0 1.0", "Caicedo et al., Nature Methods 16, 2019", _itself),

@@ -6,10 +6,10 @@ tissue and the patient of each image (`datasets.image_table`), classes.json its 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +49,9 @@ __all__ = [
 
 MOST_IDS = 1 << 24
 """Tables are looked up by id; more would be an id gone wrong, and fill the memory."""
+
+
+_CENTRES: Mapping[str, Literal["", "centres", "some centres"]] = {"": "", "all": "centres", "some": "some centres"}
 
 
 def card_for(folder: Path, *, mpp: float | None = None, option: str = "--mpp") -> DatasetCard:
@@ -282,6 +285,8 @@ def _load(
         source=card.name,
         group=table.group(name) or card.group(name),
         separable=card.separable and not card.dots,
+        dots=bool(card.dots),
+        centres=_CENTRES[card.dots or card.centres],
         tissue=table.tissue(name),
         notes=(*picture.notes, *notes),
     )

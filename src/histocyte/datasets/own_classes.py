@@ -6,17 +6,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from histocyte.core.compared import ComparedClasses, compared_classes
 from histocyte.core.errors import InputError
 from histocyte.core.listener import SILENT, Listener
 from histocyte.core.taxonomies import TAXONOMIES, asked_list, readings
-from histocyte.core.taxonomy import Taxonomy
+from histocyte.core.taxonomy import NO_CLASSES, Taxonomy
 from histocyte.datasets.arrays import ArrayStore
 from histocyte.datasets.cards import DATASETS
 from histocyte.datasets.class_list import CLASSES_FILE
 from histocyte.datasets.folder import has_types, labelled_card, load_folder, refuse_twice
 from histocyte.datasets.sample import Sample
 
-__all__ = ["classes_to_learn", "load_for_taxonomy", "load_to_learn", "load_with_own_classes"]
+__all__ = ["classes_to_learn", "load_for_taxonomy", "load_to_compare", "load_to_learn", "load_with_own_classes"]
 
 
 def classes_to_learn(
@@ -121,6 +122,48 @@ def load_with_own_classes(
         for sample in load_folder(folder, taxonomy=first, mpp=mpp, card=card, store=store)
     ]
     return samples, first
+
+
+def load_to_compare(
+    folders: Sequence[str | Path],
+    found: Taxonomy,
+    *,
+    names: Sequence[str] | None = None,
+    mpp: float | None = None,
+) -> tuple[list[Sample], dict[str, ComparedClasses]]:
+    """Samples to score a model on, in the classes that each folder and the model can both say.
+
+    Args:
+        folders: As for `datasets.folder`.
+        found: The classes of the model.
+        names: Of the type codes from 1, in place of what the folders say.
+        mpp: Resolution for folders that are no known set.
+
+    Returns:
+        The samples, and by data set what is compared, of those that have classes; types are numbers of
+        `ComparedClasses.names`, and None where nothing can be compared.
+
+    Raises:
+        InputError: A folder that is given twice, two of one name with different classes, or what `load_folder` refuses.
+    """
+    refuse_twice(folders)
+    samples: list[Sample] = []
+    compared: dict[str, ComparedClasses] = {}
+    store = ArrayStore()
+    for folder in folders:
+        card = labelled_card(Path(folder), names=names, mpp=mpp)
+        own = card.taxonomy or NO_CLASSES
+        read = load_folder(folder, taxonomy=own, mpp=mpp, card=card, store=store)
+        if card.taxonomy is not None and len(found):
+            both = compared_classes(own, found)
+            if compared.setdefault(card.name, both) != both:
+                raise InputError(
+                    f"Two folders are called '{card.name}' and have different classes. Rename one of them."
+                )
+            types = both.true_types()
+            read = [replace(s, types=types[s.types] if both.classes and s.types is not None else None) for s in read]
+        samples += read
+    return samples, compared
 
 
 def load_for_taxonomy(

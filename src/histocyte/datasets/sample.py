@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +36,9 @@ class Sample:
         source: Data set it comes from.
         group: What must not be split between training and validation: patient or slide.
         separable: Whether touching nuclei are apart in the labels; if not, only the foreground may be learnt.
+        dots: Whether nuclei are marked by dots, and have no outlines.
+        centres: Where they are not, whether the labels tell the centres of nuclei all the same, so that detection and
+            classes can be scored: of all of them ("centres") or of some.
         regions: Tissue regions by name, (H, W) uint8 each.
         tissue: Organ or tissue it is of, empty where not stated.
         notes: What whoever uses it should know of its files, in sentences.
@@ -54,6 +58,8 @@ class Sample:
     one_of: NDArray[np.bool_] | None = None
     ignored: NDArray[np.bool_] | None = None
     mpp_estimated: bool = False
+    dots: bool = False
+    centres: Literal["", "centres", "some centres"] = ""
 
     @property
     def stated_mpp(self) -> float | None:

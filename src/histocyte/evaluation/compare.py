@@ -163,11 +163,10 @@ def compare_reports(first: StoredReport, second: StoredReport, *, replicates: in
             f"'{first.path}' and '{second.path}' have no image in common (by data set and name): "
             f"{_some(one)} against {_some(other)}."
         )
-    same_classes = first.class_names == second.class_names
     sources = {}
     for source in dict.fromkeys(source for source, _ in common):
         pairs = [_agreeing(one[key], other[key]) for key in common if key[0] == source]
-        found = _compare_source(source, pairs, first.class_names if same_classes else (), replicates, seed)
+        found = _compare_source(source, pairs, _ClassesOfBoth.of(first, second, source), replicates, seed)
         sources[source] = replace(found, notes=(*_learnt(first, second, pairs), *found.notes))
     unpaired = tuple(key for key in one if key not in other), tuple(key for key in other if key not in one)
     return Comparison((first.title, second.title), sources, unpaired, replicates, seed)
@@ -197,6 +196,7 @@ def _agreeing(one: ImageScores, other: ImageScores) -> tuple[ImageScores, ImageS
     for what, a, b in (
         ("true nuclei", one.n_truth, other.n_truth),
         ("µm per px", one.info.mpp, other.info.mpp),
+        ("told of its nuclei", one.info.told, other.info.told),
         ("as its patient", one.info.group or other.info.group, other.info.group or one.info.group),
         ("as its stratum", one.info.stratum or other.info.stratum, other.info.stratum or one.info.stratum),
     ):
@@ -211,11 +211,11 @@ def _agreeing(one: ImageScores, other: ImageScores) -> tuple[ImageScores, ImageS
 def _compare_source(
     source: str,
     pairs: Sequence[tuple[ImageScores, ImageScores]],
-    class_names: Sequence[str],
+    classes: _ClassesOfBoth,
     replicates: int,
     seed: int,
 ) -> SourceComparison:
-    pairs, notes = _comparable_classes(pairs, class_names)
+    pairs, notes = _comparable_classes(pairs, classes)
     rows = [one for one, _ in pairs] + [other for _, other in pairs]
     typed = [row for row in rows if row.classes is not None]
 
@@ -231,15 +231,18 @@ def _compare_source(
         ]
 
     families = [
-        differences(rows, _without_calibration(scores_of(rows), typed, notes), "all", [""]),
-        differences(typed, class_scores([r.classes for r in typed if r.classes]), "class", class_names)
+        differences(rows, _overall(rows, typed, classes, notes), "all", [""]),
+        differences(typed, class_scores([r.classes for r in typed if r.classes]), "class", classes.names)
         if typed
         else [],
         [],
     ]
     for stratum in sorted({row.info.stratum for row in rows} - {""}):
         own = [row for row in rows if row.info.stratum == stratum]
-        families[2] += differences(own, stratum_scores(own), "stratum", [stratum])
+        scores = stratum_scores(own)
+        if not classes.same:
+            scores.pop("mpq")
+        families[2] += differences(own, scores, "stratum", [stratum])
     groups = [one.info.group for one, _ in pairs]
     n_groups = len(set(filter(None, groups))) + groups.count("")
     _say_limits(max(map(len, families)), n_groups, replicates, notes)
@@ -248,6 +251,15 @@ def _compare_source(
     ]
     notes += few_groups(d.difference for d in corrected)
     return SourceComparison(source, len(pairs), n_groups, tuple(corrected), tuple(notes))
+
+
+def _overall(
+    rows: Sequence[ImageScores], typed: Sequence[ImageScores], classes: _ClassesOfBoth, notes: list[str]
+) -> dict[str, Score]:
+    """The scores of all images that both results have."""
+    if classes.same:
+        return _without_calibration(scores_of(rows), typed, notes)
+    return scores_of([replace(row, classes=None) for row in rows])
 
 
 def _without_calibration(scores: dict[str, Score], typed: Sequence[ImageScores], notes: list[str]) -> dict[str, Score]:
@@ -271,8 +283,37 @@ def _say_limits(n_scores: int, n_groups: int, replicates: int, notes: list[str])
         notes.append(f"With {n_groups} patients, slides or single images, p-values hardly fall below {least:.2g}.")
 
 
+@dataclass(frozen=True, slots=True)
+class _ClassesOfBoth:
+    """The classes that two results on one data set can be compared by.
+
+    Attributes:
+        names: Of the classes that both have scored as the same classes of the truth.
+        first: Where these stand among the first result's.
+        second: Where they stand among the second's.
+        same: Whether they are all that either has scored.
+    """
+
+    names: tuple[str, ...]
+    first: tuple[int, ...]
+    second: tuple[int, ...]
+    same: bool
+
+    @classmethod
+    def of(cls, first: StoredReport, second: StoredReport, source: str) -> _ClassesOfBoth:
+        """Those of two reports; classes of one name are not the same where they stand for others of the truth."""
+        one, other = first.names_of(source), second.names_of(source)
+
+        def true(report: StoredReport, name: str) -> tuple[str, ...]:
+            return report.truth_of.get((source, name), (name,))
+
+        names = tuple(n for n in one if n in other and true(first, n) == true(second, n))
+        places = (tuple(map(one.index, names)), tuple(map(other.index, names)))
+        return cls(names, *places, same=names == one == other)
+
+
 def _comparable_classes(
-    pairs: Sequence[tuple[ImageScores, ImageScores]], class_names: Sequence[str]
+    pairs: Sequence[tuple[ImageScores, ImageScores]], classes: _ClassesOfBoth
 ) -> tuple[list[tuple[ImageScores, ImageScores]], list[str]]:
     """The pairs with classes on both sides or on none, and what was left out."""
     notes: list[str] = []
@@ -280,17 +321,26 @@ def _comparable_classes(
     lost = 0
     for one, other in pairs:
         a, b = one.classes, other.classes
-        if (a is None) != (b is None) or not class_names:
+        if (a is None) != (b is None) or not classes.names:
             lost += a is not None or b is not None
             one, other = replace(one, classes=None), replace(other, classes=None)
-        elif a is not None and b is not None and not np.array_equal(a.n_truth, b.n_truth):
-            raise InputError(
-                f"Image {one.info.name!r} of {one.info.source!r} has other true classes in one result than in the "
-                "other: score both on the same truth."
-            )
+        elif a is not None and b is not None:
+            if not classes.same:
+                a, b = a.only(classes.first), b.only(classes.second)
+                one, other = replace(one, classes=a), replace(other, classes=b)
+            if not np.array_equal(a.n_truth, b.n_truth):
+                raise InputError(
+                    f"Image {one.info.name!r} of {one.info.source!r} has other true classes in one result than in the "
+                    "other: score both on the same truth."
+                )
         result.append((one, other))
-    if lost and not class_names:
+    if lost and not classes.names:
         notes.append("Scores of classes are not compared: the two results have other classes.")
     elif lost:
         notes.append(f"Scores of classes leave out {lost} images that have classes in only one of the two results.")
+    if classes.names and not classes.same:
+        notes.append(
+            f"The two results have other classes: compared are {', '.join(classes.names)}, which both have, and no "
+            "means over classes."
+        )
     return result, notes

@@ -154,11 +154,13 @@ def merge_folds(
     if len(reports) < 2:
         raise InputError("Folds are averaged from two reports or more; pass one for each fold.")
     first = reports[0]
-    for report in reports[1:]:
-        if (report.class_names, report.mode) != (first.class_names, first.mode):
+    names = first.names_of(first.images[0].info.source)
+    for report in reports:
+        lists = {report.names_of(row.info.source) for row in report.images}
+        if lists != {names} or report.mode != first.mode:
             raise InputError(
                 f"'{report.path}' was scored for other classes or paired otherwise than '{first.path}': "
-                "folds must be scored alike."
+                "folds must be scored alike, and so must their data sets."
             )
     merge = _Merge(std, replicates, seed)
     folds = [report.images for report in reports]
@@ -170,7 +172,7 @@ def merge_folds(
     overall = merge.scores("all", [""], folds, [scores_of(fold) for fold in folds])
     typed = [[row for row in fold if row.classes is not None] for fold in folds]
     parts = [[row.classes for row in fold if row.classes is not None] for fold in typed]
-    of_classes = merge.scores("class", first.class_names, typed, [class_scores(part) if part else {} for part in parts])
+    of_classes = merge.scores("class", names, typed, [class_scores(part) if part else {} for part in parts])
     for i, score in enumerate(overall):
         key = score.key.removesuffix("_strata")
         if key != score.key:

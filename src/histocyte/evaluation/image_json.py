@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -13,7 +13,7 @@ import orjson
 
 from histocyte.core.errors import ContentError, InputError
 from histocyte.core.plain_text import plain
-from histocyte.evaluation.image_scores import ClassScores, ImageInfo, ImageScores
+from histocyte.evaluation.image_scores import ClassScores, ImageInfo, ImageScores, Told
 from histocyte.metrics.calibration import FINE_BINS, CalibrationCounts
 from histocyte.metrics.detection import ClassDetectionCounts, DetectionCounts, MatchMode
 from histocyte.metrics.panoptic import PanopticCounts
@@ -38,10 +38,12 @@ class StoredReport:
     Attributes:
         path: Where from.
         title: The model (and classifier) or the folder of predictions it names, else the file's name.
-        class_names: The K classes.
+        class_names: The classes, of all data sets together.
         images: One row an image.
         mode: How centroids were paired.
         learnt: Data set and name of those of the images that the model has learnt from, as far as the report says.
+        own_names: By data set, the K classes that its scores are of, where they are not all of these.
+        truth_of: By data set and class, the classes of the truth that were scored as it, where the report says.
     """
 
     path: Path
@@ -50,6 +52,12 @@ class StoredReport:
     images: tuple[ImageScores, ...]
     mode: MatchMode
     learnt: frozenset[tuple[str, str]] = frozenset()
+    own_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    truth_of: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
+
+    def names_of(self, source: str) -> tuple[str, ...]:
+        """The K classes that the scores of a data set are of."""
+        return self.own_names.get(source, self.class_names)
 
 
 def image_to_json(row: ImageScores) -> dict[str, object]:
@@ -62,6 +70,7 @@ def image_to_json(row: ImageScores) -> dict[str, object]:
         "group": info.group,
         "stratum": info.stratum,
         "mpp": info.mpp,
+        "told": info.told,
         "n_truth": row.n_truth,
         "n_found": row.n_found,
         "tp": panoptic.tp,
@@ -123,21 +132,47 @@ def read_report(path: str | Path) -> StoredReport:
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise InputError(f"'{path}' is no report of an evaluation. Make one: histocyte evaluate … --json > report.json")
     try:
-        names = tuple(_text(name, "class_names") for name in _list(data, "class_names"))
-        rows = [image_from_json(row, n_classes=len(names)) for row in _list(data, "images")]
+        names = _names(data)
+        own = {source: _names(part) for source, part in _sources(data).items() if "class_names" in part}
+        rows = []
+        for row in _list(data, "images"):
+            source = row.get("source") if isinstance(row, dict) else None
+            rows.append(image_from_json(row, n_classes=len(own.get(source, names))))  # type: ignore[arg-type]
         mode = _entry(_entry(data, "settings"), "detection_mode")
         _check(mode in get_args(MatchMode), f"'detection_mode' is {mode!r}")
-        _check(len(set(names)) == len(names), "a class is named twice")
         _check(len(rows) > 0, "it has no images")
         keys = [(row.info.source, row.info.name) for row in rows]
         _check(len(set(keys)) == len(keys), "an image stands in it twice")
-        learnt = _learnt(data)
+        learnt, truth_of = _learnt(data), _truth_of(data)
     except _BrokenError as error:
         raise InputError(f"'{path}' cannot be used: {error}. Write it anew with this version of histocyte.") from error
     title = next((t for t in (data.get("model"), data.get("predictions")) if isinstance(t, str) and t), path.stem)
     if isinstance(data.get("classifier"), str) and data["classifier"]:
         title = f"{title}, classes of {Path(data['classifier']).name}"
-    return StoredReport(path, title, names, tuple(rows), mode, learnt)
+    return StoredReport(path, title, names, tuple(rows), mode, learnt, own, truth_of)
+
+
+def _names(data: object) -> tuple[str, ...]:
+    names = tuple(_text(name, "class_names") for name in _list(data, "class_names"))
+    _check(len(set(names)) == len(names), "a class is named twice")
+    return names
+
+
+def _sources(data: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """What the report says of each data set; nothing in one of earlier versions that says no more than scores."""
+    found = data.get("sources", {})
+    _check(isinstance(found, dict), "'sources' is no object")
+    return {source: part for source, part in found.items() if isinstance(part, dict)}
+
+
+def _truth_of(data: Mapping[str, Any]) -> dict[tuple[str, str], tuple[str, ...]]:
+    result = {}
+    for source, part in _sources(data).items():
+        if part.get("compared") is not None:
+            for each in _list(part["compared"], "classes"):
+                true = tuple(_text(name, "truth") for name in _list(each, "truth"))
+                result[source, _text(_entry(each, "name"), "name")] = true
+    return result
 
 
 def _learnt(data: Mapping[str, Any]) -> frozenset[tuple[str, str]]:
@@ -168,7 +203,8 @@ def image_from_json(data: object, *, n_classes: int) -> ImageScores:
 
 
 def _image(data: Mapping[str, Any], texts: Mapping[str, str], n_classes: int) -> ImageScores:
-    mpp = _number(data, "mpp", 1e-9, 1e9)
+    mpp, told = _number(data, "mpp", 1e-9, 1e9), data.get("told", "outlines")
+    _check(told in get_args(Told), f"'told' is {told!r}")
     panoptic = _panoptic(data)
     n_truth, n_found = panoptic.tp + panoptic.fn, panoptic.tp + panoptic.fp
     tp, fp, fn = (_count(data, key) for key in ("detected", "detected_falsely", "detection_missed"))
@@ -179,7 +215,7 @@ def _image(data: Mapping[str, Any], texts: Mapping[str, str], n_classes: int) ->
     _check(most <= min(n_truth, n_found), "'detected_most_pairs' is above the number of nuclei")
     aji, aji_plus, dice, dice_ensemble = (_share(data, key) for key in ("aji", "aji_plus", "dice", "dice_ensemble"))
     return ImageScores(
-        ImageInfo(texts["name"], texts["source"], texts["group"], mpp, texts["stratum"]),
+        ImageInfo(texts["name"], texts["source"], texts["group"], mpp, texts["stratum"], told),
         panoptic,
         detection,
         DetectionCounts(most, n_found - most, n_truth - most),

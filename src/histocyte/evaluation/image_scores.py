@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from histocyte.core.errors import InputError
-from histocyte.core.instances import Instances, Labels
+from histocyte.core.instances import Instances, Labels, relabel_sequential
 from histocyte.metrics.aji import aji_of, aji_plus_of
 from histocyte.metrics.calibration import CalibrationCounts, calibration_counts
 from histocyte.metrics.detection import (
@@ -30,7 +31,10 @@ from histocyte.statistics.averages import nan_mean
 if TYPE_CHECKING:
     from histocyte.datasets.sample import Sample
 
-__all__ = ["ClassScores", "ImageInfo", "ImageScores", "score_image"]
+__all__ = ["ClassScores", "ImageInfo", "ImageScores", "Told", "score_image"]
+
+Told = Literal["outlines", "centres", "some centres"]
+"""What the truth of an image tells: the outline of each nucleus, the centre of each, or the centres of some."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,8 @@ class ImageInfo:
         group: Patient or slide, resampled as one; may be empty.
         mpp: µm per px.
         stratum: What scores are first averaged within (tissue), if anything.
+        told: What its truth tells of nuclei. Of centres alone, detection and classes are scored, and no outlines; where
+            only some nuclei have one, what was found elsewhere is neither right nor wrong.
     """
 
     name: str
@@ -50,11 +56,12 @@ class ImageInfo:
     group: str
     mpp: float
     stratum: str = ""
+    told: Told = "outlines"
 
     @classmethod
     def of(cls, sample: Sample) -> ImageInfo:
         """Where a labelled image is from; its tissue is its stratum."""
-        return cls(sample.name, sample.source, sample.group, sample.mpp, sample.tissue)
+        return cls(sample.name, sample.source, sample.group, sample.mpp, sample.tissue, sample.centres or "outlines")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,7 +76,8 @@ class ClassScores:
         right: Detected nuclei with the right class.
         detected: Detected nuclei of known class.
         confusion: (K + 1, K + 1) nuclei by true class (rows) and found class (columns), paired by centroids. Row 0
-            holds what was found without a partner, column 0 the true nuclei that were missed; [0, 0] is 0.
+            holds what was found without a partner, column 0 the true nuclei that were missed or found as none of the
+            classes; [0, 0] is 0.
         calibration: How sure the model was of the classes of the detected nuclei of known class.
     """
 
@@ -81,6 +89,19 @@ class ClassScores:
     detected: int
     confusion: NDArray[np.int64]
     calibration: CalibrationCounts
+
+    def only(self, places: Sequence[int]) -> ClassScores:
+        """The scores of some classes each; what is of all classes at once is left as it is and means nothing."""
+        kept = list(places)
+        side = [0, *(place + 1 for place in kept)]
+        return replace(
+            self,
+            panoptic=tuple(self.panoptic[i] for i in kept),
+            detection=tuple(self.detection[i] for i in kept),
+            n_truth=self.n_truth[kept],
+            n_found=self.n_found[kept],
+            confusion=self.confusion[np.ix_(side, side)],
+        )
 
     @property
     def pq(self) -> NDArray[np.float64]:
@@ -126,57 +147,76 @@ class ImageScores:
 
     @property
     def bpq(self) -> float:
-        """Binary PQ by PanNuke's convention, NaN if there is no true nucleus."""
-        return float(self.panoptic.quality("pannuke").pq)
+        """Binary PQ by PanNuke's convention, NaN if there is no true nucleus or no outline of one."""
+        return float(self.panoptic.quality("pannuke").pq) if self.info.told == "outlines" else float("nan")
 
     @property
     def mpq(self) -> float:
-        """Mean of the classes' PQ by PanNuke's convention; NaN without classes."""
-        return float("nan") if self.classes is None else float(nan_mean(self.classes.pq))
+        """Mean of the classes' PQ by PanNuke's convention; NaN without classes or outlines."""
+        if self.classes is None or self.info.told != "outlines":
+            return float("nan")
+        return float(nan_mean(self.classes.pq))
 
 
 def score_image(
-    truth: Labels, found: Instances, info: ImageInfo, *, n_classes: int, mode: MatchMode = "hovernet"
+    truth: Labels,
+    found: Instances,
+    info: ImageInfo,
+    *,
+    n_classes: int,
+    others: bool = False,
+    mode: MatchMode = "hovernet",
 ) -> ImageScores:
     """Count everything on one image.
 
     Args:
         truth: True nuclei; their classes count from 1, 0 is unknown.
         found: Found nuclei on the same pixels; an instance's class is its most probable one.
-        info: Where the image is from; its resolution sets the matching radius.
-        n_classes: Number of classes on either side.
+        info: Where the image is from; its resolution sets the matching radius, and what its truth tells is scored.
+        n_classes: Number of classes that are scored.
+        others: Whether the result has a column of probabilities beyond them, for none of them.
         mode: How centroids are paired, see `metrics.detection`.
 
     Raises:
         InputError: Truth and result do not fit each other or the classes.
     """
     try:
+        if info.told == "some centres":
+            found = _near_centres(truth, found, detection_radius_px(info.mpp), mode)
         overlap = overlap_of(truth.instances, found.labels)
         points, radius_px = (centroids(truth.instances)[1], centroids(found.labels)[1]), detection_radius_px(info.mpp)
         match = match_centroids(*points, radius_px=radius_px, mode=mode)
         most_pairs = match_centroids(*points, radius_px=radius_px, mode="max_cardinality")
-        classes = _class_scores(truth, found, overlap, match, n_classes)
+        classes = _class_scores(truth, found, overlap, match, n_classes, others=others)
     except InputError as error:
         raise InputError(f"Image '{info.name}' of {info.source}: {error}") from error
-    return ImageScores(
-        info,
-        count_matches(overlap),
-        match.counts(),
-        most_pairs.counts(),
-        aji_of(overlap),
-        aji_plus_of(overlap),
-        dice_of(overlap),
-        dice_ensemble_of(overlap),
-        classes,
-    )
+    if info.told == "outlines":
+        outlines = count_matches(overlap), aji_of(overlap), aji_plus_of(overlap), dice_of(overlap)
+        ensemble = dice_ensemble_of(overlap)
+    else:
+        n_truth, n_found = overlap.shape
+        ensemble = float("nan")
+        outlines = PanopticCounts(0, n_found, n_truth, 0.0), ensemble, ensemble, ensemble
+    return ImageScores(info, outlines[0], match.counts(), most_pairs.counts(), *outlines[1:], ensemble, classes)
+
+
+def _near_centres(truth: Labels, found: Instances, radius_px: float, mode: MatchMode) -> Instances:
+    """What was found at true centres; of what lies elsewhere nobody said whether it is a nucleus."""
+    points = centroids(truth.instances)[1], centroids(found.labels)[1]
+    ids = np.unique(found.labels)
+    matched = ids[ids > 0][match_centroids(*points, radius_px=radius_px, mode=mode).found]
+    kept = np.zeros(int(found.labels.max(initial=0)) + 1, np.bool_)
+    kept[matched] = True
+    labels, old = relabel_sequential(np.where(kept[found.labels], found.labels, 0).astype(np.int32))
+    return Instances(labels, found.class_probabilities[old[1:] - 1], found.scores[old[1:] - 1])
 
 
 def _class_scores(
-    truth: Labels, found: Instances, overlap: Overlap, match: CentroidMatch, n_classes: int
+    truth: Labels, found: Instances, overlap: Overlap, match: CentroidMatch, n_classes: int, *, others: bool
 ) -> ClassScores | None:
     if truth.types is None or n_classes == 0 or found.class_probabilities.shape[1] == 0:
         return None
-    if found.class_probabilities.shape[1] != n_classes:
+    if found.class_probabilities.shape[1] != n_classes + others:
         raise InputError(
             f"the result has {found.class_probabilities.shape[1]} classes, but {n_classes} are to be scored; "
             "map the truth into the model's classes."
@@ -185,6 +225,7 @@ def _class_scores(
     if len(of_truth) and of_truth.max() > n_classes:
         raise InputError(f"the truth has a class {of_truth.max()}, but there are {n_classes} (0 is unknown).")
     found_types = np.concatenate([[0], found.class_probabilities.argmax(axis=1) + 1])
+    found_types[found_types > n_classes] = 0  # none of the classes that are scored
     of_found = types_by_row(found_types, overlap.found_ids, what="result")
     known = of_truth[match.truth] > 0
     counted = np.delete(of_found, match.found[~known])
@@ -197,8 +238,15 @@ def _class_scores(
         int(np.sum(known & (of_truth[match.truth] == of_found[match.found]))),
         int(known.sum()),
         _confusion(match, of_truth, of_found, n_classes),
-        calibration_counts(found.class_probabilities[found_id - 1], true_class - 1),
+        _calibration(found.class_probabilities[found_id - 1], true_class - 1, n_classes),
     )
+
+
+def _calibration(
+    probabilities: NDArray[np.float32], true_class: NDArray[np.int64], n_classes: int
+) -> CalibrationCounts:
+    counts = calibration_counts(probabilities, true_class)
+    return replace(counts, squared_error=counts.squared_error[:n_classes])
 
 
 def _confusion(
@@ -210,4 +258,6 @@ def _confusion(
     found = np.concatenate([of_found[match.found], np.zeros_like(missed), false])
     known = (true > 0) | (np.arange(len(true)) >= len(match.truth) + len(missed))
     side = n_classes + 1
-    return np.bincount(true[known] * side + found[known], minlength=side**2).reshape(side, side).astype(np.int64)
+    table = np.bincount(true[known] * side + found[known], minlength=side**2).reshape(side, side).astype(np.int64)
+    table[0, 0] = 0  # false finds of none of the classes
+    return table

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from histocyte.core.compared import ComparedClasses
 from histocyte.core.errors import InputError
 from histocyte.core.instances import Instances, relabel_sequential
 from histocyte.evaluation.image_scores import ImageInfo, ImageScores, score_image
@@ -30,27 +31,36 @@ def evaluate(
     samples: Iterable[Sample],
     taxonomy_names: Sequence[str],
     *,
+    compared: Mapping[str, ComparedClasses] | None = None,
+    centres: bool = False,
     replicates: int = 1000,
     seed: int = 0,
     mode: MatchMode = "hovernet",
     stratum: Callable[[Sample], str] | None = None,
     on_image: Callable[[ImageScores], None] | None = None,
+    on_found: Callable[[Sample, Instances, ImageScores], None] | None = None,
 ) -> Report:
     """Predict and score one image at a time; only counts are kept.
 
     Nuclei of unknown class in the truth (0) take part in all scores but those of classes. An image whose truth does
-    not part touching nuclei (`Sample.separable` false) is not scored and listed as skipped.
+    not part touching nuclei (`Sample.separable` false) is not scored and listed as skipped, unless it tells centres and
+    these are asked for.
 
     Args:
         predict: The model; an instance's class is its most probable one.
         samples: Labelled images of one or more data sets; their types follow `taxonomy_names`.
-        taxonomy_names: The K classes.
+        taxonomy_names: The K classes of the model.
+        compared: By data set, the classes that are scored of sets whose own list is another; the types of their samples
+            are of these.
+        centres: Whether images whose truth tells centres of nuclei alone are scored too, by these.
         replicates: Bootstrap resamples; images of one group (patient, slide) are drawn together.
         seed: The same seed gives the same intervals.
         mode: How centroids are paired, see `metrics.detection`.
         stratum: What scores are also averaged within first; by default the tissue of a sample, where it is stated, as
             PanNuke's protocol has it.
         on_image: Called after each image, e.g. to show progress.
+        on_found: Called with each image that is scored, what was found on it in the classes that are scored, and its
+            scores.
 
     Raises:
         InputError: There is no image to score, or truth and result of one do not fit each other or the classes.
@@ -58,20 +68,30 @@ def evaluate(
     rows: list[ImageScores] = []
     skipped: dict[str, list[str]] = {}
     for sample in samples:
-        if not sample.separable:
+        if not (sample.separable or (centres and sample.centres)):
             skipped.setdefault(sample.source, []).append(sample.name)
             continue
         info = ImageInfo.of(sample) if stratum is None else replace(ImageInfo.of(sample), stratum=stratum(sample))
-        found = _where_labelled(predict(sample.image, sample.mpp), sample)
-        rows.append(score_image(sample.labels, found, info, n_classes=len(taxonomy_names), mode=mode))
+        found, names, others = _where_labelled(predict(sample.image, sample.mpp), sample), taxonomy_names, False
+        if (classes := (compared or {}).get(sample.source)) is not None:
+            names, others = classes.names, bool(classes.found_alone)
+            found = replace(found, class_probabilities=classes.merged(found.class_probabilities))
+        rows.append(score_image(sample.labels, found, info, n_classes=len(names), others=others, mode=mode))
+        if on_found is not None:
+            on_found(sample, found, rows[-1])
         if on_image is not None:
             on_image(rows[-1])
-    return report_of(rows, taxonomy_names, replicates=replicates, seed=seed, mode=mode, skipped=skipped)
+    return report_of(
+        rows, taxonomy_names, compared=compared, replicates=replicates, seed=seed, mode=mode, skipped=skipped
+    )
 
 
 def _where_labelled(found: Instances, sample: Sample) -> Instances:
-    """What was found, less what lies for the greater part where nobody said what there is."""
-    if sample.ignored is None:
+    """What was found, less what lies for the greater part where nobody said what there is.
+
+    Of dots, that is all around them, and what lies at none of them is settled by `score_image`.
+    """
+    if sample.ignored is None or sample.dots:
         return found
     area = np.bincount(found.labels.ravel(), minlength=len(found) + 1)
     away = np.bincount(found.labels[sample.ignored], minlength=len(found) + 1)
@@ -84,6 +104,7 @@ def report_of(
     rows: Sequence[ImageScores],
     class_names: Sequence[str],
     *,
+    compared: Mapping[str, ComparedClasses] | None = None,
     replicates: int = 1000,
     seed: int = 0,
     mode: MatchMode = "hovernet",
@@ -94,6 +115,7 @@ def report_of(
     Args:
         rows: The images, of one or more data sets.
         class_names: The K classes they were scored for.
+        compared: By data set, the classes that were scored in place of these.
         replicates: Bootstrap resamples.
         seed: The same seed gives the same intervals.
         mode: How their centroids were paired.
@@ -112,12 +134,16 @@ def report_of(
     by_source: dict[str, list[ImageScores]] = {}
     for row in rows:
         by_source.setdefault(row.info.source, []).append(row)
+    compared = {source: classes for source, classes in (compared or {}).items() if source in by_source}
+    own = {source: compared[source].names if source in compared else tuple(class_names) for source in by_source}
     return Report(
-        tuple(class_names),
-        {source: summarise(part, class_names, replicates=replicates, seed=seed) for source, part in by_source.items()},
+        tuple(dict.fromkeys(name for names in own.values() for name in names)),
+        {source: summarise(part, own[source], replicates=replicates, seed=seed) for source, part in by_source.items()},
         tuple(rows),
         {source: tuple(names) for source, names in skipped.items()},
         replicates,
         seed,
         mode,
+        own,
+        compared,
     )

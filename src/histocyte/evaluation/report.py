@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
+from histocyte.core.compared import ComparedClasses
 from histocyte.core.notebook import html_table
 from histocyte.core.plain_text import plain
 from histocyte.evaluation.image_json import FORMAT, image_to_json
 from histocyte.evaluation.image_scores import ImageScores
-from histocyte.evaluation.summary import CLASS_SCORES, SCORES, STRATUM_SCORES, SourceSummary
+from histocyte.evaluation.summary import CLASS_SCORES, SCORES, STRATUM_SCORES, TOLD, SourceSummary, not_told
 from histocyte.files.csv_file import write_rows
 from histocyte.metrics.detection import RADIUS_UM, MatchMode
 from histocyte.pages.text import interval_text, number
@@ -36,13 +37,15 @@ class Report:
     """Scores of a model, or of its results, on one or more data sets.
 
     Attributes:
-        class_names: The K classes.
+        class_names: The classes, of all data sets together.
         sources: Scores by data set.
         images: One row an image, in the order they came.
         skipped: By data set, the images that were not scored since their truth does not part touching nuclei.
         replicates: Bootstrap resamples behind each interval.
         seed: Their seed.
         mode: How centroids were paired, but for the score that says that it makes the most pairs.
+        own_names: By data set, the K classes that its scores are of.
+        compared: Of data sets whose list of classes is another than the model's, which were compared as which.
     """
 
     class_names: tuple[str, ...]
@@ -52,12 +55,21 @@ class Report:
     replicates: int
     seed: int
     mode: MatchMode
+    own_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    compared: Mapping[str, ComparedClasses] = field(default_factory=dict)
+
+    def names_of(self, source: str) -> tuple[str, ...]:
+        """The K classes that the scores of a data set are of."""
+        return self.own_names.get(source, self.class_names)
+
+    def truth_notes(self) -> list[str]:
+        """What is scored of truths that tell less than the model, or other classes, in sentences."""
+        said = [f"{source} {TOLD[s.told]}." for source, s in self.sources.items() if TOLD[s.told]]
+        return said + [each for source, classes in self.compared.items() for each in classes.sentences(source)]
 
     def __repr__(self) -> str:
         """Sets, images and mean panoptic quality of each."""
-        said = ", ".join(
-            f"{name}: {s.n_images} images, bPQ {number(s.scores['bpq'].value)}" for name, s in self.sources.items()
-        )
+        said = ", ".join(f"{name}: {s.n_images} images, {_headline(s)}" for name, s in self.sources.items())
         return plain(f"<{type(self).__name__} {said}>", one_line=True)
 
     def _repr_html_(self) -> str:
@@ -71,12 +83,15 @@ class Report:
             `format`: "histocyte-evaluation/1".
             `settings`: replicates, seed, level of the intervals, `least_groups` from which a score has one, radius and
                 mode of the centroid matching.
-            `class_names`: the classes in order.
+            `class_names`: the classes in order, of all data sets together.
             `about`: what each score is.
             `sources`: by data set `n_images, n_groups, n_truth, n_found`, `scores` (key → estimate), `classes`
                 (a list with name, counts and the estimates of `CLASS_SCORES`), `strata` (by name `n_images`, `bpq`,
                 `mpq` and their estimates under `scores`) and `skipped`. An estimate is `{value, low, high, n,
                 dropped}`: n images, replicates dropped as undefined.
+                `told`: what the truth tells: outlines, centres or some centres. `class_names`: its own K classes.
+                `compared`: None where it has the model's classes, else `classes`, each with its classes of the truth
+                and of the result, and what of either is not compared.
                 `confusion`: None without classes, else `counts` and `shares`, lists of K + 1 rows (true class) of
                 K + 1 columns (found class), index 0 for nothing: row 0 false finds, column 0 missed. A share is an
                 estimate, of the row's nuclei.
@@ -100,7 +115,12 @@ class Report:
             "class_names": list(self.class_names),
             "about": {key: about for key, (_, about) in SCORES.items()},
             "sources": {
-                name: _source_json(summary) | {"skipped": list(self.skipped.get(name, ()))}
+                name: _source_json(summary)
+                | {
+                    "skipped": list(self.skipped.get(name, ())),
+                    "class_names": list(self.names_of(name)),
+                    "compared": self.compared[name].to_json() if name in self.compared else None,
+                }
                 for name, summary in self.sources.items()
             },
             "images": [image_to_json(row) for row in self.images],
@@ -123,9 +143,14 @@ class Report:
         Raises:
             DiskError: The file could not be written.
         """
-        rows = [_csv_row(row, self.class_names) for row in self.images]
+        rows = [_csv_row(row, self.names_of(row.info.source)) for row in self.images]
         header = list(dict.fromkeys(key for row in rows for key in row))
         write_rows(Path(path), header, [[row.get(key) for key in header] for row in rows])
+
+
+def _headline(summary: SourceSummary) -> str:
+    key = "bpq" if "bpq" in summary.scores else "recall"
+    return f"{SCORES[key][0]} {number(summary.scores[key].value)}"
 
 
 def _source_json(summary: SourceSummary) -> dict[str, object]:
@@ -134,6 +159,7 @@ def _source_json(summary: SourceSummary) -> dict[str, object]:
         "n_groups": summary.n_groups,
         "n_truth": summary.n_truth,
         "n_found": summary.n_found,
+        "told": summary.told,
         "scores": {key: score.to_json() for key, score in summary.scores.items()},
         "classes": [
             {"name": c.name, "n_truth": c.n_truth, "n_found": c.n_found}
@@ -174,7 +200,8 @@ def _table_rows(summary: SourceSummary) -> Iterator[TableRow]:
         yield _table_row(summary.source, SCORES[key][0], score)
     for c in summary.classes:
         for key, title in CLASS_SCORES.items():
-            yield _table_row(summary.source, f"{c.name}: {title}", getattr(c, key))
+            if key not in not_told(summary.told, of_class=True):
+                yield _table_row(summary.source, f"{c.name}: {title}", getattr(c, key))
     for name, stratum in summary.strata.items():
         for key, score in stratum.scores.items():
             if not math.isnan(score.value):

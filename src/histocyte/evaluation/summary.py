@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from histocyte.evaluation.class_summary import (
     summarise_classes,
     summarise_confusion,
 )
-from histocyte.evaluation.image_scores import ImageScores
+from histocyte.evaluation.image_scores import ImageScores, Told
 from histocyte.metrics.panoptic import panoptic_quality
 from histocyte.statistics.bootstrap import (
     LEAST_UNITS,
@@ -34,10 +34,12 @@ __all__ = [
     "CLASS_SCORES",
     "SCORES",
     "STRATUM_SCORES",
+    "TOLD",
     "ClassSummary",
     "Kind",
     "SourceSummary",
     "StratumSummary",
+    "not_told",
     "scores_of",
     "stratum_scores",
     "summarise",
@@ -97,6 +99,27 @@ CLASS_SCORES: Mapping[str, str] = {
 }
 """Field of `ClassSummary` → its title."""
 
+_NEED_OUTLINES = frozenset(
+    {
+        *("bpq", "dq", "sq", "pq", "pq_pooled", "pq_mean", "aji", "aji_plus", "dice", "dice_ensemble"),
+        *("mpq", "mpq_plus", "mpq_plus_absent_0", "bpq_strata", "mpq_strata"),
+    }
+)
+"""Keys of scores of images and of classes that need true outlines."""
+
+_NEED_EVERY_NUCLEUS = frozenset({"precision", "f1", "f1_most_pairs", "precision_mean", "f1_mean", "r2", "r2_total"})
+"""Keys of scores that need the truth to tell every nucleus."""
+
+_AT_NUCLEI = frozenset({"precision", "f1"})
+"""Of these, what of a class is scored all the same, at the nuclei that the truth tells."""
+
+TOLD: Mapping[Told, str] = {
+    "outlines": "",
+    "centres": "tells the centres of nuclei: detection and classes are scored, and no outlines",
+    "some centres": "tells the centres of some nuclei: of these is scored how many are found, and their classes",
+}
+"""What a truth tells → what is scored of it, where that is not all; said of a data set."""
+
 STRATUM_SCORES: Mapping[str, str] = {"bpq": "bPQ", "mpq": "mPQ", "f1": "Detection F1"}
 """Key of `StratumSummary.scores` → its title."""
 
@@ -133,6 +156,7 @@ class SourceSummary:
         strata: Scores by stratum, empty without strata.
         confusion: Which classes were found as which; None without classes.
         calibration: Whether class probabilities are to be believed; None without classes or probabilities.
+        told: What its truth tells of nuclei.
     """
 
     source: str
@@ -145,6 +169,7 @@ class SourceSummary:
     strata: Mapping[str, StratumSummary]
     confusion: ConfusionSummary | None = None
     calibration: CalibrationSummary | None = None
+    told: Told = "outlines"
 
 
 def summarise(
@@ -168,6 +193,8 @@ def summarise(
     if parts:
         within = weights[:, typed]
         classes = summarise_classes(parts, class_names, within)
+        if rows[0].info.told != "outlines":
+            classes = tuple(_without(c, not_told(rows[0].info.told, of_class=True)) for c in classes)
         confusion, calibration = summarise_confusion(parts, within), summarise_calibration(parts, within)
     return SourceSummary(
         rows[0].info.source,
@@ -180,6 +207,7 @@ def summarise(
         _strata(rows, replicates, seed),
         confusion,
         calibration,
+        rows[0].info.told,
     )
 
 
@@ -198,14 +226,29 @@ def scores_of(rows: Sequence[ImageScores]) -> dict[str, Score]:
         for key in ("bpq", "mpq") if parts else ("bpq",):
             values = np.array([getattr(row, key) for row in rows])
             scores[f"{key}_strata"] = Score.mean(values, weighted_strata_mean(values, strata))
-    return {key: scores[key] for key in SCORES if key in scores}
+    left = not_told(*(row.info.told for row in rows))
+    return {key: scores[key] for key in SCORES if key in scores and key not in left}
+
+
+def not_told(*told: Told, of_class: bool = False) -> frozenset[str]:
+    """Keys of the scores, of images or of a class, that truths which tell so much do not give."""
+    left = frozenset[str]() if set(told) <= {"outlines"} else _NEED_OUTLINES
+    every = _NEED_EVERY_NUCLEUS - _AT_NUCLEI if of_class else _NEED_EVERY_NUCLEUS
+    return left | every if "some centres" in told else left
+
+
+def _without(scores: ClassSummary, keys: frozenset[str]) -> ClassSummary:
+    nothing = Estimate(float("nan"), float("nan"), float("nan"), 0)
+    fields: dict[str, Any] = dict.fromkeys(keys & set(CLASS_SCORES), nothing)
+    return replace(scores, **fields)
 
 
 def stratum_scores(rows: Sequence[ImageScores]) -> dict[str, Score]:
     """The scores that n images of one stratum have: bpq, mpq and f1."""
     everywhere = np.ones(len(rows), np.bool_)
     means = {key: Score.mean(np.array([getattr(r, key) for r in rows])) for key in ("bpq", "mpq")}
-    return means | {"f1": Score(weighted_pool(_detection_table(rows), _pooled_f1), everywhere)}
+    every = "f1" not in not_told(*(row.info.told for row in rows))
+    return means | ({"f1": Score(weighted_pool(_detection_table(rows), _pooled_f1), everywhere)} if every else {})
 
 
 def _instance_scores(rows: Sequence[ImageScores]) -> dict[str, Score]:

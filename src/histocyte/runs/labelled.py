@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from histocyte.core.listener import Listener
-    from histocyte.core.taxonomy import Taxonomy
 
-__all__ = ["check_labelled", "check_readable", "parse_fold", "say_notes", "say_other_classes", "say_unpaired"]
+__all__ = ["check_labelled", "check_readable", "parse_fold", "say_notes", "say_unpaired"]
 
 _MOST_NOTES = 3
 
@@ -93,30 +92,6 @@ def say_unpaired(folders: Iterable[Path], listener: Listener) -> None:
             count = f"{len(alone):,} files are" if len(alone) > 1 else "1 file is"
             listener.say(
                 f"In '{folder}' {count} an image without labels or labels without an image, e.g. '{alone[0].name}'."
-            )
-
-
-def say_other_classes(
-    folders: Iterable[Path], taxonomy: Taxonomy, listener: Listener, *, mpp: float | None = None
-) -> None:
-    """A line for each folder of whose classes none, or not every one, can be read as one of a model's."""
-    from histocyte.core.taxonomies import readings
-    from histocyte.datasets.folder import labelled_card
-
-    for folder in folders:
-        own = labelled_card(folder, mpp=mpp).taxonomy
-        if own is None or not len(taxonomy):
-            continue
-        read = readings(own, taxonomy)
-        strange = [name for name in own.names if name not in read]
-        if strange and not read:
-            own_names, names = ", ".join(own.names), ", ".join(taxonomy.names)
-            listener.say(
-                f"'{folder}' has the classes {own_names}, and the model {names}: none fits, so classes are not scored."
-            )
-        elif strange:
-            listener.say(
-                f"Cells of '{folder}' that are {' or '.join(strange)} count as of unknown class: the model has no such."
             )
 
 

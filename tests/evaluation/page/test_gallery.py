@@ -5,7 +5,7 @@ from histocyte.core.errors import InputError
 from histocyte.core.instances import Instances, Labels
 from histocyte.datasets.sample import Sample
 from histocyte.evaluation.image_scores import ImageInfo, score_image
-from histocyte.evaluation.page.gallery import WINDOW_UM, Gallery, watched
+from histocyte.evaluation.page.gallery import WINDOW_UM, Gallery
 from histocyte.evaluation.page.mistakes import Mistake
 from histocyte.evaluation.protocol import evaluate
 
@@ -105,8 +105,11 @@ def test_an_evaluation_feeds_the_gallery_with_its_own_images():
         sample("skipped", grid((0, 0), (5, 5)), separable=False),
         sample("bad", grid((0, 0), (1, 1), (1, 2))),
     ]
-    predict, images, see = watched(gallery, lambda image, mpp: found(grid((0, 0))), samples)
-    report = evaluate(predict, images, ("k", "l"), replicates=5, on_image=see)
+
+    def see(sample, instances, scores):
+        gallery.add(sample.image, sample.labels, instances, scores)
+
+    report = evaluate(lambda image, mpp: found(grid((0, 0))), samples, ("k", "l"), replicates=5, on_found=see)
     assert [row.info.name for row in report.images] == ["good", "bad"]
     (tile,) = gallery.tiles()
     assert tile.info.name == "bad"

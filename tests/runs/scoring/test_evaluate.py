@@ -86,7 +86,7 @@ def test_what_cannot_be_scored_is_refused_before_a_model_is_loaded(data: Path, m
         ("No split called 'unsee'", {"split": "unsee"}),
         ("No runtime called 'onnx'", {"runtime": "onnx"}),
         ("No precision called 'f16'", {"precision": "f16"}),
-        ("--classes names the data's classes for a classifier", {"classes": ["a", "b"]}),
+        ("No list of classes called 'conse'. Did you mean 'consep'?", {"classes": "conse"}),
     ):
         with pytest.raises(HistocyteError, match=match):
             hc.evaluate(MODEL, data, mpp=0.25, **wrong)  # type: ignore[arg-type]

@@ -58,7 +58,11 @@ def evaluate(
     ] = None,
     classes: Annotated[
         str | None,
-        typer.Option(help="With --classifier: names of the data's classes 1, 2, …, by commas; else its classes.json."),
+        typer.Option(
+            metavar="LIST",
+            help="The data's classes 1, 2, … with commas between them, or a list known by name (`train --help`), "
+            "in place of its classes.json.",
+        ),
     ] = None,
     csv: Annotated[Path | None, typer.Option(help="Write the scores of each image to this file.")] = None,
     html: Annotated[

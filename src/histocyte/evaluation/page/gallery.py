@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +14,7 @@ from histocyte.core.labels import instance_statistics
 from histocyte.evaluation.image_scores import ImageInfo, ImageScores
 from histocyte.evaluation.page.mistakes import Mistake, Mistakes, find_mistakes
 
-if TYPE_CHECKING:
-    from histocyte.datasets.sample import Sample
-    from histocyte.evaluation.protocol import Predictor
-
-__all__ = ["MEASURE", "WINDOW_UM", "Gallery", "Side", "Tile", "watched"]
+__all__ = ["MEASURE", "WINDOW_UM", "Gallery", "Side", "Tile"]
 
 WINDOW_UM = 64.0
 """Side of a tile: 256 px at 0.25 µm/px, some fifty nuclei, each still large enough to judge its outline."""
@@ -126,39 +121,6 @@ class Gallery:
                 shares[source] += 1
             left -= min(left, len(open_))
         return [tile for source, share in shares.items() for tile in self._kept[source][:share]]
-
-
-def watched(
-    gallery: Gallery, predict: Predictor, samples: Iterable[Sample]
-) -> tuple[Predictor, Iterator[Sample], Callable[[ImageScores], None]]:
-    """Let a gallery see what `protocol.evaluate` sees; only the image at hand is held.
-
-    Args:
-        gallery: Sees each image once it is scored.
-        predict: As `protocol.evaluate` takes it.
-        samples: As `protocol.evaluate` takes them.
-
-    Returns:
-        What to pass in their place, and what to call with the scores of each image.
-    """
-    current: list[tuple[Sample, Instances | None]] = []
-
-    def each() -> Iterator[Sample]:
-        for sample in samples:
-            current[:] = [(sample, None)]
-            yield sample
-
-    def find(image: NDArray[np.uint8], mpp: float) -> Instances:
-        found = predict(image, mpp)
-        current[:] = [(current[0][0], found)]
-        return found
-
-    def see(scores: ImageScores) -> None:
-        sample, found = current[0]
-        assert found is not None
-        gallery.add(sample.image, sample.labels, found, scores)
-
-    return find, each(), see
 
 
 def _places(

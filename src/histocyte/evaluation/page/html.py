@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
+
+import numpy as np
 
 from histocyte.core.names import some_names
 from histocyte.evaluation.image_scores import ImageScores
 from histocyte.evaluation.page.class_plots import plot_confusion, plot_reliability
-from histocyte.evaluation.page.gallery import MEASURE, Gallery, Tile
+from histocyte.evaluation.page.gallery import MEASURE, Gallery, Side, Tile
 from histocyte.evaluation.page.plots import (
     plot_classes,
     plot_counts,
@@ -27,6 +30,8 @@ from histocyte.pages.text import interval_text, number
 from histocyte.statistics.bootstrap import FEW_GROUPS, Estimate
 
 __all__ = ["write_html"]
+
+_ANOTHER = "a class that is not scored"
 
 
 _PAIRED = {
@@ -72,7 +77,7 @@ def write_html(
         scores=_score_rows(report.sources),
         overview=[embedded(p) for p in (plot_sources(report.sources), plot_image_quality(by_source))],
         sections=[_section(report, summary, by_source[name]) for name, summary in report.sources.items()],
-        gallery=None if gallery is None else _gallery(gallery, report.class_names),
+        gallery=None if gallery is None else _gallery(gallery, report),
     )
 
 
@@ -109,7 +114,7 @@ def _section(report: Report, summary: SourceSummary, rows: list[ImageScores]) ->
     typed = sum(row.classes is not None for row in rows)
     plots = (
         plot_classes(summary),
-        plot_confusion(summary.confusion, report.class_names, typed),
+        plot_confusion(summary.confusion, report.names_of(summary.source), typed),
         plot_reliability(summary.calibration, typed),
         plot_counts(rows, summary),
         plot_strata(rows, replicates=report.replicates, seed=report.seed),
@@ -153,8 +158,9 @@ def _by_image(rows: list[ImageScores]) -> dict[str, object]:
     }
 
 
-def _gallery(gallery: Gallery, class_names: Sequence[str]) -> dict[str, object]:
-    tiles = gallery.tiles()
+def _gallery(gallery: Gallery, report: Report) -> dict[str, object]:
+    class_names = [*report.class_names, _ANOTHER]
+    tiles = [_in_all_classes(tile, report) for tile in gallery.tiles()]
     by_source: dict[str, list[TilePicture]] = {}
     for tile in tiles:
         by_source.setdefault(tile.info.source, []).append(picture_of(tile, class_names))
@@ -165,6 +171,18 @@ def _gallery(gallery: Gallery, class_names: Sequence[str]) -> dict[str, object]:
         "classes": class_legend(tiles, class_names),
         "sources": [{"name": name, "tiles": pictures} for name, pictures in by_source.items()],
     }
+
+
+def _in_all_classes(tile: Tile, report: Report) -> Tile:
+    """A tile whose types are numbers of the classes of all data sets, and of one more for none of them."""
+    names = list(report.class_names)
+    own = [names.index(name) + 1 for name in report.names_of(tile.info.source)]
+    into = np.array([0, *own, len(names) + 1], np.int64)
+
+    def side(one: Side) -> Side:
+        return one if one.types is None else replace(one, types=into[one.types])
+
+    return replace(tile, truth=side(tile.truth), found=side(tile.found))
 
 
 def _without_picture(tiles: Sequence[Tile]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,6 +10,8 @@ from histocyte.core.listener import SILENT, Listener, Stop, Stopped, never
 from histocyte.runs.arguments import PathLike, paths
 
 if TYPE_CHECKING:
+    from histocyte.core.compared import ComparedClasses
+    from histocyte.core.instances import Instances
     from histocyte.datasets.sample import Sample
     from histocyte.evaluation.image_scores import ImageScores
     from histocyte.inference.load import Model
@@ -58,7 +60,7 @@ def evaluate(
         precision: As for `load`.
         views: As for `load`.
         classifier: File of a classifier (`histocyte train classifier`) whose classes take the place of the model's.
-        classes: Names of the data's classes 1, 2, … for a classifier, in place of what the folders say.
+        classes: The data's classes 1, 2, … or a list known by name, in place of what the folders say.
         html: File to write a page with plots and the worst tiles to.
         listener: Is told how it goes on; nobody where None.
         stop: Asked after each image whether to end there; never where None.
@@ -73,14 +75,15 @@ def evaluate(
         Stopped: `stop` said so.
     """
     from histocyte.core.errors import UnknownNameError
-    from histocyte.datasets.folder import load_folders
+    from histocyte.core.taxonomies import asked_list
     from histocyte.datasets.name_list import named_samples, read_name_list
-    from histocyte.datasets.own_classes import load_for_taxonomy
-    from histocyte.evaluation.page.gallery import Gallery, watched
+    from histocyte.datasets.own_classes import load_to_compare
+    from histocyte.evaluation.page.gallery import Gallery
     from histocyte.evaluation.protocol import evaluate as score
+    from histocyte.evaluation.summary import TOLD
     from histocyte.model.history import known_by_standing
     from histocyte.pipeline import instances_on
-    from histocyte.runs.labelled import check_labelled, say_notes, say_other_classes, say_unpaired
+    from histocyte.runs.labelled import check_labelled, say_notes, say_unpaired
     from histocyte.runs.scoring.reports import ModelReport
 
     folders, told, asked = paths(data), (SILENT if listener is None else listener), stop or never
@@ -97,21 +100,23 @@ def evaluate(
         listed, where = read_name_list(Path(images)), f"'{images}'"
     elif images is not None:
         listed = tuple(images)
-    names = classes.split(",") if isinstance(classes, str) else classes
+    names = asked_list(classes).names if isinstance(classes, str) else classes
     loaded = _loaded(
         model,
         classifier=classifier,
-        named=names is not None,
         runtime=runtime,
         device=device,
         precision=precision,
         views=views,
     )
-    if loaded.classifier is None:
-        samples = load_folders(folders, taxonomy=loaded.taxonomy, mpp=mpp)
-        say_other_classes(folders, loaded.taxonomy, told, mpp=mpp)
-    else:
-        samples = load_for_taxonomy(folders, loaded.taxonomy, names=names, mpp=mpp)
+    samples, compared = load_to_compare(folders, loaded.taxonomy, names=names, mpp=mpp)
+    if loaded.classifier is not None:
+        _refuse_strangers(compared)
+    for source, tells in {s.source: s.centres for s in samples if s.centres}.items():
+        told.say(f"{source} {TOLD[tells]}.")
+    for source, both in compared.items():
+        for sentence in both.sentences(source):
+            told.say(sentence)
     say_unpaired(folders, told)
     say_notes(samples, told)
     if listed is not None:
@@ -122,16 +127,22 @@ def evaluate(
     left_out = len(samples) - len(chosen)
     gallery = Gallery()
     with told.task("scoring", len(chosen), unit="images") as task:
-        predict, shown_one_by_one, see = watched(gallery, lambda i, mpp: instances_on(i, loaded, mpp=mpp), chosen)
 
-        def on_image(scores: ImageScores) -> None:
-            if page is not None:
-                see(scores)
+        def on_found(sample: Sample, found: Instances, scores: ImageScores) -> None:
+            if page is not None and scores.info.told == "outlines":
+                gallery.add(sample.image, sample.labels, found, scores)
             task.advance()
             if asked():
                 raise Stopped("The scores are still to be made")
 
-        report = score(predict, shown_one_by_one, loaded.taxonomy.names, on_image=on_image)
+        report = score(
+            lambda image, mpp: instances_on(image, loaded, mpp=mpp),
+            chosen,
+            loaded.taxonomy.names,
+            compared=compared,
+            centres=True,
+            on_found=on_found,
+        )
     if page is not None:
         _write_page(report, page, loaded, f"{split}; {_left_out(left_out, split)}", gallery)
     facts: dict[str, Any] = {
@@ -155,7 +166,23 @@ def evaluate(
     )
 
 
-def _loaded(model: PathLike | Model, *, classifier: PathLike | None, named: bool, **how: Any) -> Model:
+def _refuse_strangers(compared: Mapping[str, ComparedClasses]) -> None:
+    """A classifier is scored for its classes and nothing else.
+
+    Raises:
+        InputError: A set has none of them.
+    """
+    from histocyte.core.errors import InputError
+
+    for source, classes in compared.items():
+        if not classes.classes:
+            raise InputError(
+                f"'{source}' has the classes {', '.join(classes.truth.names)}, and these are wanted: "
+                f"{', '.join(classes.found.names)}. Name them alike in its classes.json, or pass --classes."
+            )
+
+
+def _loaded(model: PathLike | Model, *, classifier: PathLike | None, **how: Any) -> Model:
     """The model ready for use, with its classifier if one is given.
 
     Raises:
@@ -165,9 +192,6 @@ def _loaded(model: PathLike | Model, *, classifier: PathLike | None, named: bool
     from histocyte.inference.classifier import load_classifier
     from histocyte.inference.load import Model, load
 
-    own = isinstance(model, Model) and model.classifier is not None
-    if named and classifier is None and not own:
-        raise InputError("--classes names the data's classes for a classifier: pass --classifier FILE with it.")
     other = None if classifier is None else load_classifier(Path(classifier))
     if isinstance(model, Model):
         if how != {"runtime": "auto", "device": "auto", "precision": None, "views": 1}:
@@ -188,6 +212,8 @@ def _write_page(report: Any, page: Path, model: Model, seen: str, gallery: Any) 
         shown["Views of each tile"] = str(model.views)
     if model.classifier is not None:
         shown |= {"Classifier": model.classifier.where, "SHA-256 of the classifier": model.classifier.sha256}
+    if notes := report.truth_notes():
+        shown["Truth"] = " ".join(notes)
     title = f"{model.title} on {', '.join(report.sources)}"
     write_html(report, page, title=title, facts=shown, gallery=gallery)
 
