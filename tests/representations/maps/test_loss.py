@@ -33,6 +33,17 @@ def test_classes_are_known_where_an_image_says_any() -> None:
     assert known[1].sum() == 0
 
 
+def test_an_image_without_nuclei_teaches_background_and_one_of_unknown_classes_nothing() -> None:
+    empty = np.zeros((16, 16), np.int32)
+    raw = torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    for labels, teaches in ((Labels(empty, np.zeros(1, np.uint8)), True), (Labels(TRUTH), False)):
+        truth = torch.from_numpy(types_map(labels, 2))[None]
+        assert known_classes(truth).mean() == teaches
+        for name, term in types_loss_terms(raw, truth).items():
+            (gradient,) = torch.autograd.grad(term, raw, retain_graph=True)
+            assert (gradient[:, 0] < 0).all() if teaches else not gradient.any(), name
+
+
 def test_terms_are_those_of_the_known_pixels() -> None:
     raw, truth = torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(0)), truth_of(1, 2, 0)
     terms = types_loss_terms(raw, truth)

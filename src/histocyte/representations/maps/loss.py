@@ -12,9 +12,9 @@ __all__ = ["known_classes", "types_loss_terms"]
 def known_classes(truth: Tensor) -> Tensor:
     """(B, 1, H, W) 1 where the class of a pixel is known, else 0.
 
-    Where all channels are zero, it is not, nor where several are one. An image without any cell of which something is
-    known says nothing about classes, not even what is background; so a data set without classes trains the outlines
-    only.
+    Where all channels are zero, it is not, nor where several are one. An image that has cells and tells the class of
+    none of them says nothing about classes, not even what is background: beside cells it would teach that alone. So a
+    data set without classes trains the outlines only. An image without cells is background, whatever set it is of.
 
     Args:
         truth: (B, K + 1, H, W) as `types_map` writes it, with a batch axis.
@@ -23,8 +23,9 @@ def known_classes(truth: Tensor) -> Tensor:
 
 
 def _says_something(truth: Tensor) -> Tensor:
-    """(B, 1, 1, 1) 1 for the images with a cell of which at least something is known."""
-    return (truth[:, 1:].sum((1, 2, 3), keepdim=True) > 0).to(truth.dtype)
+    """(B, 1, 1, 1) 1 for the images with a cell of which at least something is known, and those that are background."""
+    told = truth[:, 1:].sum((1, 2, 3), keepdim=True) > 0
+    return (told | (truth[:, :1] == 1).all(3, keepdim=True).all(2, keepdim=True)).to(truth.dtype)
 
 
 def _entropy(classes: Tensor, truth: Tensor) -> Tensor:
