@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from histocyte.core.taxonomies import CONSEP
 from histocyte.datasets import arrays as arrays_module
-from histocyte.datasets import folder as folder_module
+from histocyte.datasets import own_classes
 from histocyte.datasets.arrays import ArrayStore
 from histocyte.datasets.folder import load_folder
 from histocyte.datasets.sample import IGNORED, Sample
@@ -103,8 +103,8 @@ def test_several_folders_share_the_room_in_memory(tmp_path: Path, monkeypatch: p
         np.savez(tmp_path / name / "i.npz", inst=labels.instances)
         folders.append(tmp_path / name)
     # Room for one image with its labels.
-    monkeypatch.setattr(folder_module, "ArrayStore", lambda: ArrayStore(in_memory=64 * 64 * 7))
-    first, second = folder_module.load_folders(folders)
+    monkeypatch.setattr(own_classes, "ArrayStore", lambda: ArrayStore(in_memory=64 * 64 * 7))
+    first, second = own_classes.load_to_learn(folders, CONSEP)
     assert not in_a_file(first.instances)
     assert in_a_file(second.image)
 

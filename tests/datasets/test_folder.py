@@ -11,8 +11,10 @@ from PIL import Image
 
 from histocyte.core.errors import InputError
 from histocyte.core.taxonomies import CONSEP
+from histocyte.core.taxonomy import NO_CLASSES
 from histocyte.datasets.cards import DATASETS
-from histocyte.datasets.folder import load_folder, load_folders, unpaired
+from histocyte.datasets.folder import load_folder, unpaired
+from histocyte.datasets.own_classes import load_to_learn
 from histocyte.datasets.sample import Sample
 from histocyte.datasets.splits import split_by_group
 
@@ -108,9 +110,9 @@ def test_impossible_resolutions_are_refused(tmp_path: Path, mpp: float) -> None:
 
 def test_a_folder_is_given_once(tmp_path: Path) -> None:
     write(tmp_path / "tnbc", "a", np.ones((4, 4), np.int32))
-    assert len(load_folders([tmp_path / "tnbc"])) == 1
+    assert len(load_to_learn([tmp_path / "tnbc"], NO_CLASSES)) == 1
     with pytest.raises(InputError, match="is given twice"):
-        load_folders([tmp_path / "tnbc", tmp_path / "tnbc" / ".." / "tnbc"])
+        load_to_learn([tmp_path / "tnbc", tmp_path / "tnbc" / ".." / "tnbc"], NO_CLASSES)
 
 
 def sample(source: str, group: str, name: str) -> Sample:

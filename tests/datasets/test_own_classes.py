@@ -15,6 +15,7 @@ from histocyte.core.taxonomy import NO_CLASSES, CellClass, Taxonomy
 from histocyte.datasets.own_classes import (
     classes_to_learn,
     load_for_taxonomy,
+    load_to_compare,
     load_to_learn,
     load_with_own_classes,
 )
@@ -178,3 +179,25 @@ def test_resolution_follows_from_a_stated_diameter(tmp_path: Path) -> None:
     (mixed / "images.csv").write_text("image,median_diameter_px\na,0\n")
     with pytest.raises(InputError, match="a number above 0"):
         load_to_learn([mixed], NO_CLASSES)
+
+
+def test_samples_to_score_have_the_classes_that_both_can_say(tmp_path: Path) -> None:
+    sets = [folder(tmp_path / "monusac", types=(0, 1, 2, 4)), folder(tmp_path / "tnbc", types=(0, 0))]
+    samples, compared = load_to_compare([*sets, folder(tmp_path / "mine", ["x", "y"])], CONSEP, mpp=0.25)
+    assert compared["monusac"].names == ("inflammatory", "epithelial")
+    assert [None if s.types is None else s.types.tolist() for s in samples] == [[0, 2, 1, 1], None, None]
+    assert (samples[0].centres, samples[1].centres, list(compared)) == ("some centres", "", ["monusac", "mine"])
+    samples, compared = load_to_compare([sets[0]], NO_CLASSES)
+    assert not compared
+    other = folder(tmp_path / "a" / "mine", ["x", "other"])
+    with pytest.raises(InputError, match="are called 'mine' and have different classes"):
+        load_to_compare([other, tmp_path / "mine"], CONSEP, mpp=0.25)
+
+
+def test_classes_may_be_asked_for_one_by_one(tmp_path: Path) -> None:
+    mine = folder(tmp_path / "mine", types=(0, 1))
+    asked = classes_to_learn([mine], classes=["tumour, invasive"], mpp=0.25)
+    assert asked is not None
+    assert asked.names == ("tumour, invasive",)
+    with pytest.raises(InputError, match="No list of classes called 'tumour'"):
+        classes_to_learn([mine], classes="tumour", mpp=0.25)

@@ -142,12 +142,14 @@ def test_a_teacher_works_in_the_steps_of_its_encoders_patches() -> None:
 def test_images_are_drawn_by_the_weights_of_the_plan() -> None:
     given = samples()
     plan = PLANS["cellvit"]["published"]
-    sampler = crop_sampler(first_spec("cellvit"), given, seed=0, crops=plan.crops)
+    sampler = crop_sampler(first_spec("cellvit", taxonomy=CONSEP), given, seed=0, crops=plan.crops)
     # "" < "Bile-duct" < "Breast"
     present = np.array([[c in s.types[1:] for c in range(1, 5)] for s in given if s.types is not None])
     expected = cellvit_weights(np.array([2, 0, 1]), present) * np.array([1, 1, 4])
     assert sampler.shares == pytest.approx(expected / expected.sum())
-    flat = crop_sampler(first_spec("cisca"), given, seed=0, crops=PLANS["cellvit_cppnet"]["cppnet"].crops).shares
+    flat = crop_sampler(
+        first_spec("cisca", taxonomy=CONSEP), given, seed=0, crops=PLANS["cellvit_cppnet"]["cppnet"].crops
+    ).shares
     assert flat == pytest.approx([1 / 6, 1 / 6, 4 / 6])
     copies = image_weights(PLANS["cisca"]["published"].crops, given, CONSEP.names)
     assert copies.mean() == pytest.approx(16_035 / 5_688, rel=0.02)
@@ -156,12 +158,12 @@ def test_images_are_drawn_by_the_weights_of_the_plan() -> None:
 def test_rare_classes_weigh_more_where_the_plan_says_so() -> None:
     given = samples()
     for recipe in ("cisca", "lightweight_teacher"):
-        spec = with_class_weights(first_spec(recipe), PLANS[recipe]["published"], given)
+        spec = with_class_weights(first_spec(recipe, taxonomy=CONSEP), PLANS[recipe]["published"], given)
         weights = spec.representation.options["class_weights"]
         assert len(weights) == 5
         counts = sum(np.bincount(s.types[1:], minlength=5)[1:] for s in given if s.types is not None)
         assert np.argmin(weights[1:]) == np.argmax(counts)
-    spec = first_spec("cellvit")
+    spec = first_spec("cellvit", taxonomy=CONSEP)
     assert with_class_weights(spec, PLANS["cellvit"]["published"], given) is spec
 
 
@@ -216,17 +218,21 @@ def test_what_is_not_published_is_said() -> None:
 
 def test_a_distilled_student_weighs_classes_as_its_published_training_does() -> None:
     given = samples()
-    weighed = with_class_weights_of_plan(first_spec("lightweight_student"), given)
+    weighed = with_class_weights_of_plan(first_spec("lightweight_student", taxonomy=CONSEP), given)
     plan = find_plan("lightweight_student", "published")
     assert plan is not None
-    assert weighed == with_class_weights(first_spec("lightweight_student"), plan, given)
+    assert weighed == with_class_weights(first_spec("lightweight_student", taxonomy=CONSEP), plan, given)
     weights = weighed.representation.options["class_weights"]
     assert len(weights) == len(CONSEP) + 1
     assert len(set(weights)) > 1
     for recipe in ("hover_small", "cellpose"):
-        assert with_class_weights_of_plan(first_spec(recipe), given) == first_spec(recipe)
+        assert with_class_weights_of_plan(first_spec(recipe, taxonomy=CONSEP), given) == first_spec(
+            recipe, taxonomy=CONSEP
+        )
     without = [dataclasses.replace(sample, types=None) for sample in given]
-    assert with_class_weights_of_plan(first_spec("lightweight_student"), without) == first_spec("lightweight_student")
+    assert with_class_weights_of_plan(first_spec("lightweight_student", taxonomy=CONSEP), without) == first_spec(
+        "lightweight_student", taxonomy=CONSEP
+    )
 
 
 def test_images_are_drawn_by_pannukes_counts_where_they_are_of_its_tissues_and_classes() -> None:

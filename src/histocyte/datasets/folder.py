@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from histocyte.core.errors import InputError
 from histocyte.core.geometry import check_mpp
 from histocyte.core.listener import SILENT, Listener
-from histocyte.core.taxonomies import CONSEP, readings, taxonomy_of
-from histocyte.core.taxonomy import Taxonomy
+from histocyte.core.taxonomies import readings, taxonomy_of
+from histocyte.core.taxonomy import NO_CLASSES, Taxonomy
 from histocyte.datasets.arrays import ArrayStore
 from histocyte.datasets.cards import DATASETS, DatasetCard
 from histocyte.datasets.class_list import (
@@ -41,7 +41,6 @@ __all__ = [
     "is_labelled",
     "labelled_card",
     "load_folder",
-    "load_folders",
     "refuse_external",
     "refuse_twice",
     "unpaired",
@@ -129,7 +128,7 @@ def labelled_card(
 def load_folder(
     folder: str | Path,
     *,
-    taxonomy: Taxonomy = CONSEP,
+    taxonomy: Taxonomy | None = None,
     mpp: float | None = None,
     card: DatasetCard | None = None,
     store: ArrayStore | None = None,
@@ -139,7 +138,8 @@ def load_folder(
 
     Args:
         folder: Where NAME.webp and NAME.npz lie; `inst` is (H, W) integer, `type` (N + 1,) by instance id.
-        taxonomy: Classes to read the set's own as; a set without classes gives samples without types.
+        taxonomy: Classes to read the set's own as, which stay where None; a set without classes gives samples without
+            types.
         mpp: Resolution for folders that are no known set.
         card: What is known of the set; `labelled_card` where None.
         store: Holds images and label maps, of several folders together; one of their own where None.
@@ -155,29 +155,16 @@ def load_folder(
     card = card or labelled_card(folder, mpp=mpp)
     table = ImageTable.read(folder)
     store, pairs = store or ArrayStore(), list(_pairs(folder))
-    samples = []
+    wanted, samples = taxonomy or card.taxonomy or NO_CLASSES, []
     with listener.task(f"reading {card.name}", len(pairs), unit="images") as task:
         for pair in pairs:
-            samples.append(_load(pair, card, taxonomy, table, store))
+            samples.append(_load(pair, card, wanted, table, store))
             task.advance()
     if not samples:
         raise InputError(
             f"'{folder}' holds no labelled image: needed are pairs NAME.webp (or .png, .jpg, .tif) and NAME.npz."
         )
     return samples
-
-
-def load_folders(
-    folders: Sequence[str | Path], *, taxonomy: Taxonomy = CONSEP, mpp: float | None = None
-) -> list[Sample]:
-    """`load_folder` of each, one after the other.
-
-    Raises:
-        InputError: A folder is given twice, or what `load_folder` refuses.
-    """
-    refuse_twice(folders)
-    store = ArrayStore()
-    return [s for folder in folders for s in load_folder(folder, taxonomy=taxonomy, mpp=mpp, store=store)]
 
 
 def refuse_external(folders: Sequence[str | Path]) -> None:

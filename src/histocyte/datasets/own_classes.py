@@ -9,7 +9,7 @@ from pathlib import Path
 from histocyte.core.compared import ComparedClasses, compared_classes
 from histocyte.core.errors import InputError
 from histocyte.core.listener import SILENT, Listener
-from histocyte.core.taxonomies import TAXONOMIES, asked_list, readings
+from histocyte.core.taxonomies import TAXONOMIES, asked_list, readings, taxonomy_of
 from histocyte.core.taxonomy import NO_CLASSES, Taxonomy
 from histocyte.datasets.arrays import ArrayStore
 from histocyte.datasets.cards import DATASETS
@@ -17,17 +17,24 @@ from histocyte.datasets.class_list import CLASSES_FILE
 from histocyte.datasets.folder import has_types, labelled_card, load_folder, refuse_twice
 from histocyte.datasets.sample import Sample
 
-__all__ = ["classes_to_learn", "load_for_taxonomy", "load_to_compare", "load_to_learn", "load_with_own_classes"]
+__all__ = [
+    "classes_to_learn",
+    "load_for_taxonomy",
+    "load_to_compare",
+    "load_to_learn",
+    "load_with_own_classes",
+    "refuse_untaught",
+]
 
 
 def classes_to_learn(
-    folders: Sequence[str | Path], *, classes: str | None = None, mpp: float | None = None
+    folders: Sequence[str | Path], *, classes: str | Sequence[str] | None = None, mpp: float | None = None
 ) -> Taxonomy | None:
     """The classes that a model of some folders is to tell apart: those asked for, or those that the folders share.
 
     Args:
         folders: Of labelled images.
-        classes: A list known by name (`core.taxonomies`), or names with commas between them.
+        classes: A list known by name (`core.taxonomies`), names with commas between them, or names one by one.
         mpp: Resolution for folders that are no known set.
 
     Returns:
@@ -38,7 +45,7 @@ def classes_to_learn(
         InputError: Folders with different lists and none asked for, or what `labelled_card` refuses.
     """
     if classes is not None:
-        return asked_list(classes)
+        return asked_list(classes) if isinstance(classes, str) else taxonomy_of(classes)
     found: dict[str, Taxonomy] = {}
     for folder in folders:
         card = labelled_card(Path(folder), mpp=mpp)
@@ -82,6 +89,19 @@ def load_to_learn(
             )
         samples += load_folder(folder, taxonomy=taxonomy, mpp=mpp, card=card, store=store, listener=listener)
     return samples
+
+
+def refuse_untaught(samples: Sequence[Sample], taxonomy: Taxonomy) -> None:
+    """A new model does not get classes of which no image says anything: it would invent them.
+
+    Raises:
+        InputError: That is so.
+    """
+    if len(taxonomy) and not any(s.one_of is not None or (s.types is not None and s.types.any()) for s in samples):
+        raise InputError(
+            f"No image has cells of the classes {', '.join(taxonomy.names)}. Add a folder that has, or leave out "
+            "--classes for a model that finds and outlines cells."
+        )
 
 
 def load_with_own_classes(

@@ -140,13 +140,14 @@ def _said(value: Any) -> str:
     return text if len(text) < _LONG else f"{text[: _LONG - 1]}…"
 
 
-def make_spec(recipe: str, options: Mapping[str, Any], *, taxonomy: Taxonomy) -> ModelSpec:
+def make_spec(recipe: str, options: Mapping[str, Any], *, taxonomy: Taxonomy | None = None) -> ModelSpec:
     """The spec that a recipe makes with some options.
 
     Args:
         recipe: By name.
         options: Values by name, as `parsed` gives them.
-        taxonomy: The classes it is to tell apart; one without classes makes a model of outlines.
+        taxonomy: The classes it is to tell apart, the recipe's own where None; one without classes makes a model of
+            outlines.
 
     Raises:
         UnknownNameError: No such recipe, encoder or other thing that an option names.
@@ -158,8 +159,9 @@ def make_spec(recipe: str, options: Mapping[str, Any], *, taxonomy: Taxonomy) ->
         raise InputError(f"The recipe '{recipe}' takes no {', '.join(unknown)}; it takes {', '.join(known)}.")
     given = {name: _checked(recipe, name, value, _hints(make).get(name)) for name, value in options.items()}
     said = ", ".join(f"{name}={_said(value)}" for name, value in given.items())
+    told: dict[str, Any] = {} if taxonomy is None else {"taxonomy": taxonomy}
     try:
-        spec: ModelSpec = make(taxonomy=taxonomy, **given)
+        spec: ModelSpec = make(**told, **given)
     except ValidationError as error:
         first = error.errors()[0]
         where = "".join(f"{place}: " for place in first["loc"])

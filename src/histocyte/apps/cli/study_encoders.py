@@ -56,6 +56,14 @@ def encoders(
     keep_features: Annotated[bool, typer.Option("--keep-features", help="Keep the features of finished runs.")] = (
         False
     ),
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIST",
+            help="Cell classes to tell apart, with commas between them, or a list known by name (`train --help`); "
+            "those of the data where not given.",
+        ),
+    ] = None,
     data_mpp: Annotated[float | None, typer.Option(help="µm/px of images of a set that is not known by name.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="Threads on a CPU; all there are where not given.")] = None,
@@ -110,7 +118,15 @@ def encoders(
     runs = plan_runs(choices, [t.strip() for t in taps.split(",")], numbers)
     with ending_with_a_word():
         study = EncoderStudy(
-            out, budget, data, data_mpp=data_mpp, device=device, threads=threads, listener=people(), fixed=bool(crop_px)
+            out,
+            budget,
+            data,
+            data_mpp=data_mpp,
+            device=device,
+            threads=threads,
+            classes=classes,
+            listener=people(),
+            fixed=bool(crop_px),
         )
         with Stopping(once_asked=True) as stopping:
             try:

@@ -27,6 +27,14 @@ def tokens(
     ] = None,
     tile: Annotated[int | None, typer.Option(min=32, help="Side of a tile, px; the model's own by default.")] = None,
     mpp: Annotated[float | None, typer.Option(help="µm/px of images of a set that is not known by name.")] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIST",
+            help="Cell classes to probe, with commas between them, or a list known by name (`train --help`); "
+            "those of the data where not given.",
+        ),
+    ] = None,
     seed: Annotated[
         int, typer.Option(min=0, max=2**32 - 1, help="Of split, shuffles, random weights and picture.")
     ] = 0,
@@ -45,7 +53,8 @@ def tokens(
     from histocyte.apps.cli.stopping import Stopping, ending_with_a_word
     from histocyte.core.errors import require, require_installed
     from histocyte.core.listener import Stopped, in_turn
-    from histocyte.datasets.folder import load_folders
+    from histocyte.core.taxonomy import NO_CLASSES
+    from histocyte.datasets.own_classes import classes_to_learn, load_to_learn
     from histocyte.runs.labelled import check_labelled, say_notes, say_unpaired
     from histocyte.runs.studies.tokens.report import (
         check_out,
@@ -65,14 +74,21 @@ def tokens(
     from histocyte.runs.studies.tokens.study import run_token_study
 
     source = find_source(model, tap=tap, tile_px=tile, normalise=_normalisation(normalise))
-    samples = load_folders(data, taxonomy=source.taxonomy, mpp=mpp)
     listener = people()
+    taxonomy = classes_to_learn(data, classes=classes, mpp=mpp) or NO_CLASSES
+    samples = load_to_learn(data, taxonomy, mpp=mpp, listener=listener)
     say_unpaired(data, listener)
     say_notes(samples, listener)
     with ending_with_a_word(), Stopping(once_asked=True) as stopping, in_turn(listener) as step:
         try:
             study = run_token_study(
-                source, samples, out, device=device, seed=seed, picture=umap, step=step, stop=stopping.asked
+                *(source, samples, out),
+                class_names=taxonomy.names,
+                device=device,
+                seed=seed,
+                picture=umap,
+                step=step,
+                stop=stopping.asked,
             )
         except Stopped as stopped:
             raise stopping.end(str(stopped)) from None

@@ -25,7 +25,9 @@ def classifier(
     out: Annotated[Path, typer.Option("-o", "--out", help="File of the classifier.")] = Path(_USUAL["output"]),
     classes: Annotated[
         str | None,
-        typer.Option(help="Names of the classes 1, 2, …, by commas; those of the set or its classes.json by default."),
+        typer.Option(
+            help="Names of the classes 1, 2, …, by commas, or a list by name (`train --help`); else its classes.json."
+        ),
     ] = None,
     cells: Annotated[
         int | None,

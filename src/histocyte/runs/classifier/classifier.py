@@ -117,6 +117,7 @@ def teach_classifier(
     check_limits(given, LIMITS)
     check_labelled(folders, mpp=mpp)
     require("torch", extra="torch")
+    from histocyte.core.taxonomies import asked_list
     from histocyte.datasets.own_classes import load_with_own_classes
     from histocyte.inference.load import load
     from histocyte.runs.classifier.run import cells_of, write_classifier
@@ -124,7 +125,7 @@ def teach_classifier(
     from histocyte.training.classifier import HeadOptions
 
     began = time.perf_counter()
-    names = classes.split(",") if isinstance(classes, str) else classes
+    names = asked_list(classes).names if isinstance(classes, str) else classes
     samples, taxonomy = load_with_own_classes(folders, names=names, mpp=mpp)
     say_unpaired(folders, told)
     say_notes(samples, told)

@@ -12,7 +12,7 @@ from histocyte.core.errors import InputError
 from histocyte.core.listener import SILENT, Listener
 from histocyte.datasets.data_check import PARTS
 from histocyte.datasets.folder import refuse_external
-from histocyte.datasets.own_classes import load_to_learn
+from histocyte.datasets.own_classes import load_to_learn, refuse_untaught
 from histocyte.datasets.sample import Sample
 from histocyte.model.history import History
 from histocyte.runs.train.start import Start
@@ -78,7 +78,8 @@ class TrainingData:
         """
         refuse_external(folders)
         samples = load_to_learn(folders, beginning.spec.classes, mpp=mpp, listener=listener)
-        _refuse_an_untaught_head(samples, beginning)
+        if beginning.model is None:
+            refuse_untaught(samples, beginning.spec.classes)
         past = beginning.history
         rest, apart = past.leave_out(samples, left_out, listener=listener)
         if not rest:
@@ -125,18 +126,3 @@ class TrainingData:
                 if found := getattr(entry, part):
                     sets[entry.name] = found
         return parts
-
-
-def _refuse_an_untaught_head(samples: Sequence[Sample], beginning: Start) -> None:
-    """A new model does not get classes of which no image says anything: it would invent them.
-
-    Raises:
-        InputError: That is so.
-    """
-    if beginning.model is not None or not len(beginning.spec.classes):
-        return
-    if not any(s.one_of is not None or s.types is not None and s.types.any() for s in samples):
-        raise InputError(
-            f"No image has cells of the classes {', '.join(beginning.spec.classes.names)}. Add a folder that has, or "
-            "leave out --classes for a model that finds and outlines cells."
-        )

@@ -13,7 +13,6 @@ import torch
 from numpy.typing import NDArray
 
 from histocyte.core.errors import InputError
-from histocyte.core.taxonomies import CONSEP
 from histocyte.core.taxonomy import Taxonomy
 from histocyte.datasets.augment.cellvit import cellvit_augmentation, cellvit_colour, flips
 from histocyte.datasets.augment.cisca import cisca_augmentation
@@ -74,7 +73,7 @@ def first_spec(
     encoder: str | None = None,
     *,
     mpp: float | None = None,
-    taxonomy: Taxonomy = CONSEP,
+    taxonomy: Taxonomy | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> ModelSpec:
     """The spec a recipe makes.
@@ -83,7 +82,8 @@ def first_spec(
         recipe: By name.
         encoder: In place of the recipe's own.
         mpp: Resolution it is to work at, µm/px, in place of the recipe's own.
-        taxonomy: The classes it is to tell apart; one without classes makes a model of outlines.
+        taxonomy: The classes it is to tell apart, the recipe's own where None; one without classes makes a model of
+            outlines.
         options: Of the recipe, by name (`recipes.options`).
 
     Raises:

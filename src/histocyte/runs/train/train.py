@@ -245,8 +245,7 @@ def train(
     else:
         if before is not None and classes is not None:
             raise InputError("--start-from goes on with the classes of that model. Leave out --classes.")
-        asked = classes if classes is None or isinstance(classes, str) else ",".join(classes)
-        taxonomy = None if before is not None else classes_to_learn(folders, classes=asked, mpp=mpp)
+        taxonomy = None if before is not None else classes_to_learn(folders, classes=classes, mpp=mpp)
         beginning = Start.of(_text(recipe), encoder, weights, before, model_mpp, taxonomy or NO_CLASSES, options)
         chosen = find_plan(beginning.spec.recipe, OURS if plan is None else plan)
         how = adapt or (beginning.way_to_adapt if chosen is None else chosen.adapt)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -18,7 +19,7 @@ from safetensors.torch import save_file
 from histocyte.core.errors import InputError, UnknownNameError
 from histocyte.core.instances import Instances
 from histocyte.core.listener import Stopped
-from histocyte.core.taxonomies import CONSEP
+from histocyte.core.taxonomies import CELLS, CONSEP
 from histocyte.datasets.sample import Sample
 from histocyte.encoders.catalog.find import CARDS, find_card
 from histocyte.evaluation.image_json import image_to_json
@@ -42,6 +43,7 @@ from histocyte.runs.studies.encoders.plan import (
 from histocyte.runs.studies.encoders.plots import write_plots
 from histocyte.runs.studies.encoders.run import Failure, check_folder, run_study
 from histocyte.runs.studies.encoders.scores import ALL
+from histocyte.runs.studies.encoders.study import EncoderStudy
 from histocyte.runs.studies.encoders.table import Table, read_results, table_of
 from histocyte.runs.studies.encoders.weights import Ready, check_unseen, lacking_weights
 from histocyte.testing.perfect import paint_truth
@@ -49,7 +51,7 @@ from histocyte.testing.scenes import packed_ellipses
 
 torch.set_num_threads(1)
 
-BUDGET = Budget(steps=3, batch=1, crops=2, crop_px=64, mpp=0.25, decoder="small", held_out=0.5)
+BUDGET = Budget(steps=3, batch=1, crops=2, crop_px=64, mpp=0.25, decoder="small", held_out=0.5, classes=CONSEP.names)
 CONTROL = Choice("resnet10t", random=True)
 
 
@@ -423,3 +425,30 @@ def test_an_image_that_is_none_is_told_with_its_run() -> None:
     result = {"label": "a", "taps": "deep", "seed": 3, "images": [{"name": "i"}]}
     with pytest.raises(InputError, match=r"^The result of a, deep, seed 3 is damaged: 'source' is missing\. Delete"):
         table_of([result], n_classes=4)
+
+
+def test_a_study_has_the_classes_of_its_data_or_those_asked_for(tmp_path):
+    folders = []
+    for name, classes in (("one", ["tumour", "rest"]), ("other", ["lymphocyte", "other"])):
+        folders.append(tmp_path / name)
+        folders[-1].mkdir()
+        (folders[-1] / "classes.json").write_text(json.dumps(classes))
+        for number in range(2):
+            labels = sample(number).labels.instances
+            kinds = np.append(0, np.arange(labels.max()) % 2 + 1)
+            cv2.imwrite(str(folders[-1] / f"i{number}.png"), sample(number).image[..., ::-1])
+            np.savez(folders[-1] / f"i{number}.npz", inst=labels, type=kinds)
+    how = {"data_mpp": 0.25, "device": "cpu", "threads": 1}
+    own = EncoderStudy(tmp_path / "study", replace(BUDGET, classes=()), folders[:1], **how)
+    assert own.budget.classes == tuple(own.settings["classes"]) == ("tumour", "rest")
+    assert study_spec(CARDS["vit-s-22k"], "shallow", own.budget).classes.names == ("tumour", "rest")
+    assert {int(t) for s in own.training for t in s.types[1:]} == {1, 2}
+    with pytest.raises(InputError, match="Say which a model is to tell apart"):
+        EncoderStudy(tmp_path / "study", BUDGET, folders, **how)
+    asked = EncoderStudy(tmp_path / "study", BUDGET, folders[1:], classes="cells", **how)
+    assert asked.budget.classes == CELLS.names
+    asked.order, asked.taps, asked.seeds = [], ["shallow"], [0]
+    ready = Ready("uni", "a token", 1500, gated=True, page="", argument="uni")
+    assert "--classes cells" in asked.command(ready)
+    with pytest.raises(InputError, match="none of them can be read as one of"):
+        EncoderStudy(tmp_path / "study", BUDGET, folders[:1], classes="pannuke", **how)

@@ -287,9 +287,24 @@ def test_the_study_ends_in_its_files_whole_and_escaped(source, tmp_path):
     model = replace(source, name="<script>", history=seen("<b>|", "im1", "im3"))
     steps = []
     with pytest.raises(Stopped, match="^1 of 5 images, tokens are done in"):
-        run_token_study(model, samples, tmp_path, device="cpu", picture=False, stop=iter([False, True]).__next__)
+        run_token_study(
+            model,
+            samples,
+            tmp_path,
+            class_names=CONSEP.names,
+            device="cpu",
+            picture=False,
+            stop=iter([False, True]).__next__,
+        )
     study = run_token_study(
-        model, samples, tmp_path, device="cpu", replicates=20, picture=False, step=lambda *s: steps.append(s)
+        model,
+        samples,
+        tmp_path,
+        class_names=CONSEP.names,
+        device="cpu",
+        replicates=20,
+        picture=False,
+        step=lambda *s: steps.append(s),
     )
     assert study.seen == 3
     assert study.held_out == ("<b>|/im1", "<b>|/im3")
@@ -311,7 +326,9 @@ def test_the_study_ends_in_its_files_whole_and_escaped(source, tmp_path):
 
 def test_without_classes_there_is_nothing_to_probe(source, tmp_path):
     with pytest.raises(InputError, match="nuclei with classes"):
-        run_token_study(source, [sample(0, types=False)], tmp_path, device="cpu", picture=False)
+        run_token_study(
+            source, [sample(0, types=False)], tmp_path, class_names=CONSEP.names, device="cpu", picture=False
+        )
 
 
 def test_the_map_by_image_names_its_images():

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import torch
 
-from histocyte.core.taxonomies import CONSEP
+from histocyte.core.taxonomies import taxonomy_of
+from histocyte.core.taxonomy import NO_CLASSES
 from histocyte.datasets.sample import Sample
 from histocyte.encoders.catalog.card import EncoderCard
 from histocyte.evaluation.protocol import Predictor
@@ -36,17 +37,18 @@ def study_spec(card: EncoderCard, taps: str, budget: Budget) -> ModelSpec:
         card: Of the encoder.
         taps: Of a vision transformer, blocks (`recipes.frozen_encoder.tapped_blocks`); of a pyramid, levels
             (`runs.studies.encoders.plan.pyramid_levels`).
-        budget: Resolution and decoder.
+        budget: Resolution, classes and decoder.
     """
     sizes = DECODERS[budget.decoder]
+    taxonomy = taxonomy_of(budget.classes) if budget.classes else NO_CLASSES
     if card.facts.depth is None:
-        spec = frozen_encoder(card.name, taxonomy=CONSEP, mpp=budget.mpp)
+        spec = frozen_encoder(card.name, taxonomy=taxonomy, mpp=budget.mpp)
         levels = pyramid_levels(card, taps)
         all_levels = list(card.options.get("depths", range(4)))
         coarsest = card.facts.strides[all_levels.index(levels[-1])]
         options = {**spec.encoder.options, "depths": list(levels)}
     else:
-        spec = frozen_encoder(card.name, taps=taps, taxonomy=CONSEP, mpp=budget.mpp)  # type: ignore[arg-type]
+        spec = frozen_encoder(card.name, taps=taps, taxonomy=taxonomy, mpp=budget.mpp)  # type: ignore[arg-type]
         coarsest, options = card.facts.strides[-1], dict(spec.encoder.options)
     doublings = round(coarsest).bit_length() - 1 if coarsest & (coarsest - 1) == 0 else 4  # 14 px are worked up as 16
     widths = list(sizes.widths[-doublings:])

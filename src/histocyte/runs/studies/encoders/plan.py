@@ -112,6 +112,7 @@ class Budget:
         learning_rate: Of the decoder.
         held_out: Share of the patients or slides of each data set that is held out.
         split_seed: Decides which, and the crops.
+        classes: Names of the cell classes; none for outlines alone.
     """
 
     steps: int = 2000
@@ -123,6 +124,7 @@ class Budget:
     learning_rate: float = 1e-3
     held_out: float = 0.2
     split_seed: int = 0
+    classes: tuple[str, ...] = ()
 
     def check(self) -> None:
         """Refuse what cannot be run.

@@ -11,9 +11,9 @@ from pathlib import Path
 import torch
 
 from histocyte.core.listener import SILENT, Listener, Stop, in_turn, never
-from histocyte.core.taxonomies import CONSEP
+from histocyte.core.taxonomy import NO_CLASSES
 from histocyte.core.version import __version__
-from histocyte.datasets.folder import load_folders
+from histocyte.datasets.own_classes import classes_to_learn, load_to_learn, refuse_untaught
 from histocyte.files.atomic import write_atomically
 from histocyte.inference.cpus import available_cpus
 from histocyte.inference.torch_runtime import pick_device
@@ -41,6 +41,7 @@ class EncoderStudy:
         data_mpp: Resolution of those that are not known by name, µm/px.
         device: To run on.
         threads: On a CPU.
+        classes: To tell apart, as `datasets.own_classes.classes_to_learn` takes them; those of the data where None.
         listener: Told how it goes on.
         fixed: Whether crops are as large as the budget says, though images are smaller.
     """
@@ -54,14 +55,18 @@ class EncoderStudy:
         data_mpp: float | None,
         device: str,
         threads: int | None,
+        classes: str | Sequence[str] | None = None,
         listener: Listener = SILENT,
         fixed: bool = True,
     ) -> None:
-        self.listener = listener
+        self.listener, self.classes = listener, classes
+        taxonomy = classes_to_learn(data, classes=classes, mpp=data_mpp) or NO_CLASSES
+        budget = replace(budget, classes=taxonomy.names)
         self.folder, self.budget, self.data, self.data_mpp = folder, budget, data, data_mpp
         self.device = str(pick_device(device))
         torch.set_num_threads(threads or available_cpus())
-        samples = load_folders(data, taxonomy=CONSEP, mpp=data_mpp)
+        samples = load_to_learn(data, taxonomy, mpp=data_mpp, listener=listener)
+        refuse_untaught(samples, taxonomy)
         say_unpaired(data, listener)
         say_notes(samples, listener)
         self.training, self.held_out = split(samples, budget, listener=listener)
@@ -107,7 +112,7 @@ class EncoderStudy:
                 self.budget,
                 training=self.training,
                 held_out=self.held_out,
-                class_names=CONSEP.names,
+                class_names=self.budget.classes,
                 folder=self.folder,
                 device=self.device,
                 keep_features=keep_features,
@@ -119,7 +124,7 @@ class EncoderStudy:
     def write(self, outcome: Outcome, *, reference: str | None, replicates: int) -> tuple[dict[str, object], Table]:
         """Table, plots and page of all that is done in the folder; gives what study.json holds, and the table."""
         results = read_results(self.folder, self.order)
-        table = table_of(results, n_classes=len(CONSEP), reference=reference, replicates=replicates)
+        table = table_of(results, n_classes=len(self.budget.classes), reference=reference, replicates=replicates)
         ready = [(r, self.command(r)) for r in outcome.ready]
         study = self._study(table, outcome.failures, ready)
         self._put("study.json", json.dumps(study, indent=1, ensure_ascii=False))
@@ -139,6 +144,8 @@ class EncoderStudy:
         for name in ("steps", "batch", "crops", "crop_px", "mpp", "decoder", "held_out", "split_seed"):
             if getattr(budget, name) != getattr(usual, name):
                 words += [f"--{name.replace('_', '-')}", str(getattr(budget, name))]
+        if self.classes is not None:
+            words += ["--classes", self.classes if isinstance(self.classes, str) else f"{','.join(self.classes)},"]
         if self.seeds != [0]:
             words += ["--seeds", ",".join(map(str, self.seeds))]
         if self.data_mpp is not None:

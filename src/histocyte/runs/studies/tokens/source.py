@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from histocyte.core.errors import InputError, ModelError, UnknownNameError, require
-from histocyte.core.taxonomies import CONSEP
-from histocyte.core.taxonomy import Taxonomy
 from histocyte.model.history import History
 from histocyte.model.spec import ModelSpec, Part
 
@@ -34,7 +32,6 @@ class TokenSource:
         mpp: Resolution it is shown, µm/px.
         tile_px: Side of a tile.
         margin_px: Margin of a tile.
-        taxonomy: Classes that labels are mapped to.
         history: What the weights have learnt from, as far as the file says.
     """
 
@@ -46,7 +43,6 @@ class TokenSource:
     mpp: float
     tile_px: int
     margin_px: int
-    taxonomy: Taxonomy = CONSEP
     history: History = field(default_factory=History)
 
     def random_copy(self, seed: int) -> TokenSource:
@@ -123,7 +119,6 @@ def _of_spec(spec: ModelSpec, encoder: Any) -> TokenSource:
         spec.mpp,
         spec.tile_px,
         spec.margin_px,
-        spec.classes if len(spec.classes) else CONSEP,
         spec.history,
     )
 

@@ -99,6 +99,7 @@ def run_token_study(
     samples: Sequence[Sample],
     folder: Path,
     *,
+    class_names: Sequence[str],
     device: str = "auto",
     replicates: int = 1000,
     seed: int = 0,
@@ -112,6 +113,7 @@ def run_token_study(
         source: The encoder.
         samples: Labelled images; those without classes, or whose truth does not part touching nuclei, are left out.
         folder: Of the study; vectors are kept in its `tokens`.
+        class_names: The classes that the samples' types are of.
         device: For the encoder.
         replicates: Of the bootstrap over patients or slides.
         seed: Of the split, the bootstrap, the shuffles, the random weights and the picture.
@@ -141,12 +143,13 @@ def run_token_study(
             "None of these images has nuclei with classes; the token study needs a set that has, e.g. CoNSeP."
         )
     with RunFolder(folder).held():
-        return _study(source, usable, folder, device, replicates, seed, picture=picture, say=say)
+        return _study(source, usable, class_names, folder, device, replicates, seed, picture=picture, say=say)
 
 
 def _study(
     source: TokenSource,
     usable: Sequence[Sample],
+    names: Sequence[str],
     folder: Path,
     device: str,
     replicates: int,
@@ -159,7 +162,6 @@ def _study(
     learnt, scored = parts.training, [*parts.validation, *parts.left_out]
     images = [*learnt, *scored]
     sides = np.arange(len(images)) < len(learnt)
-    names = source.taxonomy.names
     variants: list[Variant] = []
     tables: list[TokenTable] = []
     for kind, one in (("tokens", source), ("random weights", source.random_copy(seed))):
