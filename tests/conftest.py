@@ -39,8 +39,8 @@ class PerfectRuntime:
 
     name, device, parallel, multiple = "perfect", "numpy", 2, 16
 
-    def __init__(self) -> None:
-        self._model = PerfectModel(CONSEP)
+    def __init__(self, taxonomy: Taxonomy = CONSEP) -> None:
+        self._model = PerfectModel(taxonomy)
 
     def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         return self._model.predict(images)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import gzip
 import json
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -12,11 +16,15 @@ import pytest
 from histocyte.apps.cli.train import train
 from histocyte.core.errors import InputError
 from histocyte.core.taxonomies import CONSEP
+from histocyte.formats.geoparquet import read_cells
 from histocyte.inference.load import load
 from histocyte.model.checkpoint import read_spec
 from histocyte.pipeline import segment_image
+from histocyte.results.folder import Options, segment_to_folder
 from histocyte.testing.perfect import paint_truth
 from histocyte.testing.scenes import packed_ellipses
+
+from ..conftest import PerfectRuntime
 
 SMALL = "lcnet_035"
 
@@ -51,6 +59,36 @@ def test_a_model_has_the_classes_of_its_folder(tmp_path: Path, capsys: pytest.Ca
     assert float(dict(zip(log[0].split(","), log[1].split(","), strict=True))["types_ce"]) > 0
     cells = segment_image(cv2.imread(str(data[0] / "i0.png"))[..., ::-1].copy(), load(path, runtime="torch"), mpp=0.25)
     assert cells.taxonomy.names == ("tumour", "rest")
+
+
+def test_two_classes_of_ones_own_end_in_every_file_of_a_result_and_no_others(tmp_path: Path) -> None:
+    names = ("tumour", "other cells (stroma, leukocytes)")
+    path = run([folder(tmp_path / "mine", classes=list(names))], tmp_path / "run")
+    model = load(path, runtime="torch")
+    assert model.taxonomy.names == names
+    # One step teaches nothing, so a network that reads the truth stands behind the classes of the file.
+    labels = packed_ellipses((96, 96), 12, seed=7)
+    labels = replace(labels, types=np.append(0, np.arange(int(labels.instances.max())) % 2 + 1).astype(np.uint8))
+    cv2.imwrite(str(tmp_path / "field.png"), paint_truth(labels, model.taxonomy)[..., ::-1])
+    perfect = replace(model, runtime=PerfectRuntime(model.taxonomy))
+    record = segment_to_folder(tmp_path / "field.png", tmp_path / "out", perfect, Options(mpp=0.25))
+    result = tmp_path / "out" / "field"
+    found = json.loads(gzip.decompress((result / "cells.geojson.gz").read_bytes()))["features"]
+    said = [f["properties"]["classification"] for f in found]
+    classes = Counter((each["name"], *each["color"]) for each in said)
+    each = np.bincount(labels.types)[1:].tolist() if labels.types is not None else []
+    assert classes == {(c.name, *c.colour): n for c, n in zip(model.taxonomy.classes, each, strict=True)}
+    assert record.classes == dict(zip(names, each, strict=True))
+    with (result / "summary.csv").open(newline="") as file:
+        assert [row["class"] for row in csv.DictReader(file)] == ["all", *names]
+    assert read_cells(result / "cells.parquet").taxonomy == model.taxonomy
+    assert (result / "overview.png").is_file()
+
+
+def test_a_list_of_classes_that_no_cell_has_is_refused_before_the_first_step(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"No image has cells of the classes a, b.*classes.json"):
+        run([folder(tmp_path / "mine", classes=["a", "b"], types=0)], tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_several_lists_are_learnt_as_one_that_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

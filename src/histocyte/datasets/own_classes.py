@@ -27,6 +27,9 @@ __all__ = [
 ]
 
 
+_MOST_SUGGESTED = 3
+
+
 def classes_to_learn(
     folders: Sequence[str | Path], *, classes: str | Sequence[str] | None = None, mpp: float | None = None
 ) -> Taxonomy | None:
@@ -53,13 +56,25 @@ def classes_to_learn(
             found[str(folder)] = card.taxonomy
     if len({taxonomy.names for taxonomy in found.values()}) > 1:
         lists = "; ".join(f"'{folder}' has {', '.join(taxonomy.names)}" for folder, taxonomy in found.items())
-        fitting = [t.name for t in TAXONOMIES.values() if all(readings(own, t) for own in found.values())]
-        known = f" --classes {fitting[0]} is a list that all of them can be read as." if fitting else ""
-        raise InputError(
-            f"The folders have different classes: {lists}. Say which a model is to tell apart, e.g. --classes "
-            f"{','.join(next(iter(found.values())).names)}.{known}"
-        )
+        if fitting := _read_from_all(list(found.values())):
+            way = f"Say which a model is to tell apart: --classes {' or '.join(fitting)} can be read from all of them."
+        else:
+            way = (
+                f"No list that is known can be read from all of them: name alike in each {CLASSES_FILE} what is the "
+                "same, and say which classes a model is to tell apart (--classes a,b,c), or train on one of them."
+            )
+        raise InputError(f"The folders have different classes: {lists}. {way}")
     return next(iter(found.values()), None)
+
+
+def _read_from_all(lists: Sequence[Taxonomy]) -> list[str]:
+    """Names of the known lists that something of each can be read as, those first that leave the least unread."""
+    unread = {
+        name: sum(len(own) - len(readings(own, wanted)) for own in lists)
+        for name, wanted in TAXONOMIES.items()
+        if all(readings(own, wanted) for own in lists)
+    }
+    return sorted(unread, key=unread.__getitem__)[:_MOST_SUGGESTED]
 
 
 def load_to_learn(
@@ -99,8 +114,8 @@ def refuse_untaught(samples: Sequence[Sample], taxonomy: Taxonomy) -> None:
     """
     if len(taxonomy) and not any(s.one_of is not None or (s.types is not None and s.types.any()) for s in samples):
         raise InputError(
-            f"No image has cells of the classes {', '.join(taxonomy.names)}. Add a folder that has, or leave out "
-            "--classes for a model that finds and outlines cells."
+            f"No image has cells of the classes {', '.join(taxonomy.names)}. Add a folder that has, or name no classes "
+            f"(--classes, {CLASSES_FILE}) for a model that finds and outlines cells."
         )
 
 
