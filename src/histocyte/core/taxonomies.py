@@ -28,6 +28,7 @@ __all__ = [
     "asked_list",
     "find_list",
     "known_list",
+    "plain_tissue",
     "readings",
     "taxonomy_of",
 ]
@@ -272,6 +273,12 @@ PANNUKE_TISSUES = (
     *("liver", "lung", "ovarian", "pancreatic", "prostate", "skin", "stomach", "testis", "thyroid", "uterus"),
 )
 """PanNuke's 19 tissues, in the order of CellViT's tissue head."""
+
+
+def plain_tissue(tissue: str) -> str:
+    """A tissue's name whatever way a set writes it: Bile-duct, bile_duct, "Bile duct"; PanNuke's HeadNeck too."""
+    plain = " ".join(tissue.lower().replace("_", " ").replace("-", " ").split())
+    return "head and neck" if plain in ("headneck", "head neck") else plain
 
 
 def find_list(name: str) -> Taxonomy:

@@ -92,6 +92,8 @@ def image_to_json(row: ImageScores) -> dict[str, object]:
         "f1_most_pairs": _defined(row.most_pairs.f1),
         "mpq": _defined(row.mpq),
     }
+    if row.tissue_right is not None:
+        result["tissue_right"] = row.tissue_right
     if row.classes is not None:
         result |= _classes_json(row.classes)
     return result
@@ -205,6 +207,8 @@ def image_from_json(data: object, *, n_classes: int) -> ImageScores:
 def _image(data: Mapping[str, Any], texts: Mapping[str, str], n_classes: int) -> ImageScores:
     mpp, told = _number(data, "mpp", 1e-9, 1e9), data.get("told", "outlines")
     _check(told in get_args(Told), f"'told' is {told!r}")
+    tissue_right = data.get("tissue_right")
+    _check(tissue_right is None or isinstance(tissue_right, bool), "'tissue_right' is neither true nor false")
     panoptic = _panoptic(data)
     n_truth, n_found = panoptic.tp + panoptic.fn, panoptic.tp + panoptic.fp
     tp, fp, fn = (_count(data, key) for key in ("detected", "detected_falsely", "detection_missed"))
@@ -224,6 +228,7 @@ def _image(data: Mapping[str, Any], texts: Mapping[str, str], n_classes: int) ->
         dice,
         dice_ensemble,
         _class_scores(data, n_classes) if data.get("classes") is not None else None,
+        tissue_right,
     )
 
 

@@ -123,6 +123,7 @@ class ImageScores:
         dice: Dice of the foreground.
         dice_ensemble: Dice over overlapping pairs.
         classes: None if truth or result has no classes.
+        tissue_right: Whether the model's head for tissues names the image's; None without such a head or tissue.
     """
 
     info: ImageInfo
@@ -134,6 +135,7 @@ class ImageScores:
     dice: float
     dice_ensemble: float
     classes: ClassScores | None
+    tissue_right: bool | None = None
 
     @property
     def n_truth(self) -> int:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from histocyte.core.compared import ComparedClasses
 from histocyte.core.errors import InputError
 from histocyte.core.instances import Instances, relabel_sequential
+from histocyte.core.taxonomies import plain_tissue
 from histocyte.evaluation.image_scores import ImageInfo, ImageScores, score_image
 from histocyte.evaluation.report import Report
 from histocyte.evaluation.summary import summarise
@@ -33,6 +34,8 @@ def evaluate(
     *,
     compared: Mapping[str, ComparedClasses] | None = None,
     centres: bool = False,
+    tissue: Callable[[NDArray[np.uint8], float], str] | None = None,
+    tissues: Sequence[str] = (),
     replicates: int = 1000,
     seed: int = 0,
     mode: MatchMode = "hovernet",
@@ -53,6 +56,8 @@ def evaluate(
         compared: By data set, the classes that are scored of sets whose own list is another; the types of their samples
             are of these.
         centres: Whether images whose truth tells centres of nuclei alone are scored too, by these.
+        tissue: Tells which tissue an image is of, as `predict` what is on it; scored where a sample states its own.
+        tissues: Those that it tells apart; images of others are not scored for it.
         replicates: Bootstrap resamples; images of one group (patient, slide) are drawn together.
         seed: The same seed gives the same intervals.
         mode: How centroids are paired, see `metrics.detection`.
@@ -67,6 +72,7 @@ def evaluate(
     """
     rows: list[ImageScores] = []
     skipped: dict[str, list[str]] = {}
+    known_tissues = {plain_tissue(name) for name in tissues}
     for sample in samples:
         if not (sample.separable or (centres and sample.centres)):
             skipped.setdefault(sample.source, []).append(sample.name)
@@ -77,6 +83,9 @@ def evaluate(
             names, others = classes.names, bool(classes.found_alone)
             found = replace(found, class_probabilities=classes.merged(found.class_probabilities))
         rows.append(score_image(sample.labels, found, info, n_classes=len(names), others=others, mode=mode))
+        if tissue is not None and plain_tissue(sample.tissue) in known_tissues:
+            right = plain_tissue(tissue(sample.image, sample.mpp)) == plain_tissue(sample.tissue)
+            rows[-1] = replace(rows[-1], tissue_right=right)
         if on_found is not None:
             on_found(sample, found, rows[-1])
         if on_image is not None:

@@ -82,6 +82,10 @@ SCORES: Mapping[str, tuple[str, str]] = {
     "ece_mass": ("Calibration error, equal mass", "the same with 15 bins of about equal numbers of nuclei"),
     "brier": ("Brier score", "of the class probabilities of detected nuclei, summed over classes (0 to 2)"),
     "r2_total": ("R² of all nuclei", f"agreement of the number of all nuclei per image; {_FEW_FOR_R2}"),
+    "tissue_accuracy": (
+        "Tissue accuracy",
+        "images whose tissue the model's head on the whole image names (CellViT), of those that state one it knows",
+    ),
     "bpq_strata": ("bPQ, stratum mean", "bPQ averaged within strata (tissues), then over them (PanNuke)"),
     "mpq_strata": ("mPQ, stratum mean", "mPQ averaged within strata (tissues), then over them (PanNuke)"),
 }
@@ -222,6 +226,9 @@ def scores_of(rows: Sequence[ImageScores]) -> dict[str, Score]:
         scores |= {
             key: Score.on(typed, statistic, swings=key == "r2") for key, statistic in class_statistics(parts).items()
         }
+    if any(row.tissue_right is not None for row in rows):
+        right = np.array([np.nan if row.tissue_right is None else float(row.tissue_right) for row in rows])
+        scores["tissue_accuracy"] = Score.mean(right)
     if any(strata):
         for key in ("bpq", "mpq") if parts else ("bpq",):
             values = np.array([getattr(row, key) for row in rows])

@@ -86,6 +86,17 @@ class TorchRuntime:
         assert values is not None
         return maps, values
 
+    def tissue_probabilities(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """(B, T) probabilities of the tissues that the model tells apart, of images (B, H, W, 3).
+
+        Raises:
+            ModelError: It tells none apart.
+        """
+        with self._one_at_a_time, torch.inference_mode():
+            batch = torch.from_numpy(np.ascontiguousarray(images)).to(self._device).permute(0, 3, 1, 2).float()
+            told: NDArray[np.float32] = self._network.tissue_logits(batch).softmax(1).cpu().numpy()
+            return told
+
     def _run(
         self, images: NDArray[np.uint8], *, features: bool
     ) -> tuple[NDArray[np.float32], NDArray[np.float16] | None]:

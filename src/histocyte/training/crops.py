@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from histocyte.core.maps import decoded_maps
+from histocyte.core.taxonomies import plain_tissue
 from histocyte.datasets.augment.steps import Augmentation
 from histocyte.datasets.sample import IGNORED, Sample
 from histocyte.representations.protocol import Representation
@@ -232,9 +233,3 @@ def _square(
     if fill == ((0, 0), (0, 0)):
         return part, labels
     return np.pad(part, (*fill, (0, 0)), constant_values=_FILL), np.pad(labels, fill)
-
-
-def plain_tissue(tissue: str) -> str:
-    """A tissue's name whatever way a set writes it: Bile-duct, bile_duct, "Bile duct"; PanNuke's HeadNeck too."""
-    plain = " ".join(tissue.lower().replace("_", " ").replace("-", " ").split())
-    return "head and neck" if plain in ("headneck", "head neck") else plain

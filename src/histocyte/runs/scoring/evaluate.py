@@ -81,6 +81,7 @@ def evaluate(
     from histocyte.evaluation.page.gallery import Gallery
     from histocyte.evaluation.protocol import evaluate as score
     from histocyte.evaluation.summary import TOLD
+    from histocyte.inference.tissues import tells_tissues, tissue_of
     from histocyte.model.history import known_by_standing
     from histocyte.pipeline import instances_on
     from histocyte.runs.labelled import check_labelled, say_notes, say_unpaired
@@ -121,6 +122,8 @@ def evaluate(
     say_notes(samples, told)
     if listed is not None:
         samples = named_samples(samples, listed, where=where)
+    if loaded.spec.tissues and any(s.tissue for s in samples) and not tells_tissues(loaded):
+        told.say(f"The model's head for tissues is not scored on {loaded.runtime.name}: --runtime torch runs it.")
     history = _history(loaded)
     known = history.know(samples, listener=told)
     chosen = samples if split == "all" else _unseen(samples, known, loaded, history, test=split == "test")
@@ -141,6 +144,8 @@ def evaluate(
             loaded.taxonomy.names,
             compared=compared,
             centres=True,
+            tissue=(lambda image, mpp: tissue_of(image, loaded, mpp=mpp)) if tells_tissues(loaded) else None,
+            tissues=loaded.spec.tissues,
             on_found=on_found,
         )
     if page is not None:

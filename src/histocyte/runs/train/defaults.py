@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from histocyte.core.errors import InputError
+from histocyte.core.taxonomies import plain_tissue
 from histocyte.core.taxonomy import Taxonomy
 from histocyte.datasets.augment.cellvit import cellvit_augmentation, cellvit_colour, flips
 from histocyte.datasets.augment.cisca import cisca_augmentation
@@ -39,7 +40,7 @@ from histocyte.recipes.options import make_spec
 from histocyte.recipes.plan import Crops, TrainingPlan
 from histocyte.recipes.plans import PLANS
 from histocyte.recipes.registry import RECIPES
-from histocyte.training.crops import CropSampler, plain_tissue
+from histocyte.training.crops import CropSampler
 from histocyte.training.feature_cache import crops_of_passes
 from histocyte.training.sampling import PANNUKE_CELLS, PANNUKE_TISSUES, cellvit_weights, replication_weights
 
