@@ -115,8 +115,8 @@ class ComparedClasses:
             )
         if self.found_alone:
             said.append(
-                f"Cells found as {' or '.join(self.found_alone)}, which {where} does not have, count as missed in the "
-                "scores of classes."
+                f"Cells found as {' or '.join(self.found_alone)}, which {where} does not have, count as of the wrong "
+                "class."
             )
         return said
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -10,11 +11,13 @@ import numpy as np
 import pytest
 
 from histocyte.core.cells import Cells
+from histocyte.core.compared import compared_classes
 from histocyte.core.errors import InputError
 from histocyte.core.instances import Instances, Labels
 from histocyte.core.labels import clean_instances, instance_statistics
 from histocyte.core.outlines import trace_outlines
-from histocyte.core.taxonomies import CONSEP
+from histocyte.core.taxonomies import CELLS, CONSEP, MONUSAC, PANNUKE
+from histocyte.core.taxonomy import Taxonomy
 from histocyte.datasets.sample import Sample
 from histocyte.evaluation.files.classes import ClassMap
 from histocyte.evaluation.files.pairs import class_names_of, pair_files, true_images
@@ -22,6 +25,7 @@ from histocyte.evaluation.files.score import score_file
 from histocyte.evaluation.image_scores import ImageInfo, score_image
 from histocyte.evaluation.protocol import evaluate, report_of
 from histocyte.formats.foreign.open import open_cells
+from histocyte.runs.scoring.score import score
 
 NAMES = CONSEP.names
 
@@ -96,6 +100,25 @@ def test_the_numbers_are_those_of_evaluate(tmp_path: Path, kind: str, shared: Pa
     assert report_of([row.scores for row in rows], NAMES).to_json() == expected
     assert not any(row.n_hidden for row in rows)
     assert expected["sources"]["consep"]["calibration"]
+
+
+@pytest.mark.parametrize("taxonomy", [CELLS, MONUSAC, PANNUKE], ids=lambda t: t.name)
+def test_files_of_another_list_are_scored_as_a_model_of_that_list_is(
+    truth: Path, tmp_path: Path, taxonomy: Taxonomy
+) -> None:
+    labels, rng = grid(), np.random.default_rng(1)
+    probabilities = rng.dirichlet(np.ones(len(taxonomy)), labels.max()).astype(np.float32)
+    replace(cells(labels, probabilities), taxonomy=taxonomy).write(tmp_path / "one.parquet", "parquet")
+    both = compared_classes(CONSEP, taxonomy)
+    sample = Sample(
+        "one", np.zeros((128, 128, 3), np.uint8), labels, both.true_types()[types_of(labels)], 0.25, "consep", "one"
+    )
+    found = Instances(labels, probabilities, np.ones(len(probabilities), np.float32))
+    expected = evaluate(lambda image, mpp: found, [sample], taxonomy.names, compared={"consep": both})
+    report = score(tmp_path / "one.parquet", truth)
+    assert report.class_names == both.names
+    assert json.dumps(report.to_json()["sources"]) == json.dumps(expected.to_json()["sources"])
+    assert "Classes of the truth are scored so" in report.notes[0]
 
 
 def test_duplicates_and_what_others_cover_are_false_finds(truth: Path, tmp_path: Path) -> None:

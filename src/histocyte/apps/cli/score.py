@@ -20,7 +20,10 @@ def score(
         str | None, typer.Option(help="X,Y of the truth's first pixel, if it is a crop of the image.")
     ] = None,
     classes: Annotated[
-        str | None, typer.Option(help="true=found,…: names or codes of the found classes; needed unless they agree.")
+        str | None,
+        typer.Option(
+            help="true=found,…: names or codes of found classes; needed unless they agree or lists are known."
+        ),
     ] = None,
     no_classes: Annotated[bool, typer.Option("--no-classes", help="Score detection and outlines alone.")] = False,
     csv: Annotated[Path | None, typer.Option(help="Write the scores of each image to this file.")] = None,

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from histocyte.core.compared import ComparedClasses
 from histocyte.core.errors import InputError
 from histocyte.formats.foreign.contents import CellFile
 
 __all__ = ["UNKNOWN", "ClassMap", "names_in"]
+
+_ROUNDING = 1e-2
+"""How far from 1 the probabilities of a cell may sum up to and be all there are."""
 
 UNKNOWN = "unknown"
 """Stands for no class in what users write."""
@@ -30,10 +34,26 @@ class ClassMap:
     Attributes:
         names: The K true classes; large and small letters are the same.
         pairs: Found class in small letters → true class (or `UNKNOWN`), before names that agree.
+        true_pairs: The same for the classes of the truth's own files, where these are of another list than `names`.
     """
 
     names: tuple[str, ...]
     pairs: dict[str, str]
+    true_pairs: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, compared: ComparedClasses) -> ClassMap:
+        """Of two known lists: each class goes into what it is compared as, and what is not compared into none."""
+        into: dict[str, dict[str, str]] = {}
+        for side, listed in (("truth", compared.truth), ("found", compared.found)):
+            into[side] = {name.lower(): UNKNOWN for name in listed.names}
+            into[side] |= {name.lower(): each.name for each in compared.classes for name in getattr(each, side)}
+        return cls(compared.names, into["found"], into["truth"])
+
+    @property
+    def of_truth(self) -> ClassMap:
+        """How classes of the truth's own files go into the names."""
+        return ClassMap(self.names, self.true_pairs)
 
     @classmethod
     def parse(cls, text: str | None, names: Sequence[str]) -> ClassMap:
@@ -52,6 +72,46 @@ class ClassMap:
                 )
             pairs[found.lower()] = known[true.lower()]
         return cls(tuple(names), pairs)
+
+    def called(self, cells: CellFile) -> NDArray[np.int64]:
+        """(N,) class that each found cell is called, from 1, 0 unknown: the most probable once classes are merged.
+
+        Raises:
+            InputError: The file has classes that go nowhere.
+        """
+        named = self.classes_of(cells)
+        if not self.true_pairs or cells.probabilities is None or not len(named):
+            return named
+        merged = self._merged(cells)
+        sure = np.abs(merged.sum(axis=1) - 1) < _ROUNDING
+        best = merged.argmax(axis=1) + 1
+        return np.where(sure, np.where(best > len(self.names), 0, best), named)
+
+    def with_others(
+        self, cells: CellFile, probabilities: NDArray[np.float32], classes: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        """(N, K + 1) probabilities with a last column for found classes that are none of the names.
+
+        Args:
+            cells: The found ones.
+            probabilities: (N, K) as `probabilities` gives them.
+            classes: (N,) what each is called.
+        """
+        others = np.where((classes == 0) & (cells.types > 0), np.float32(1), np.float32(0))
+        whole = np.concatenate([probabilities, others[:, None]], axis=1)
+        if cells.probabilities is None or not len(classes):
+            return whole
+        merged = self._merged(cells)
+        agree = merged.argmax(axis=1) == np.where(classes > 0, classes - 1, len(self.names))
+        return np.where((agree & (np.abs(merged.sum(axis=1) - 1) < _ROUNDING))[:, None], merged, whole)
+
+    def _merged(self, cells: CellFile) -> NDArray[np.float32]:
+        """(N, K + 1) probabilities of the classes, those of several that are one added up, and last of none of them."""
+        assert cells.probabilities is not None
+        merged = np.zeros((len(cells.probabilities), len(self.names) + 1), np.float32)
+        for code in range(1, cells.probabilities.shape[1] + 1):
+            merged[:, max(self._into(code, cells), 0) - 1] += cells.probabilities[:, code - 1]
+        return merged
 
     def classes_of(self, cells: CellFile) -> NDArray[np.int64]:
         """(N,) true class of each cell from 1, 0 unknown.
@@ -81,8 +141,8 @@ class ClassMap:
     def probabilities(self, cells: CellFile, classes: NDArray[np.int64]) -> NDArray[np.float32]:
         """(N, K) probabilities of the true classes, such that the most probable is the one the cell has.
 
-        The file's own where it has them all and each goes into a class of its own; else what the probability of the
-        cell's class leaves is shared evenly by the others. Rows of cells without class are 0.
+        The file's own where it has them all and each goes into a class of its own, or lists are merged; else what the
+        probability of the cell's class leaves is shared evenly by the others. Rows of cells without class are 0.
         """
         count = len(self.names)
         certain = np.eye(count + 1, dtype=np.float32)[classes][:, 1:]
@@ -96,9 +156,9 @@ class ClassMap:
         if cells.probabilities is None or not len(classes):
             return result
         into = [self._into(code, cells) for code in range(1, cells.probabilities.shape[1] + 1)]
-        if min(into) < 1 or len(set(into)) < len(into):
+        if not self.true_pairs and (min(into) < 1 or len(set(into)) < len(into)):
             return result
-        own = np.zeros_like(result)
-        own[:, np.array(into) - 1] = cells.probabilities
-        agree = (own.argmax(axis=1) == classes - 1) & (own >= 0).all(axis=1) & (np.abs(own.sum(axis=1) - 1) < 1e-2)
+        every = self._merged(cells)
+        own, whole = every[:, :count], np.abs(every.sum(axis=1) - 1) < _ROUNDING
+        agree = (own.argmax(axis=1) == classes - 1) & (every >= 0).all(axis=1) & whole
         return np.where(agree[:, None], own, result)

@@ -100,7 +100,7 @@ def score_file(
             f"'{found.path}' is at {found.mpp:g} µm/px, its truth '{image.path}' at {info.mpp:g}; they must agree."
         )
     shape = _shape(true, image, found, origin)
-    labels, n_true_hidden = _truth(true, image, shape, classes.names)
+    labels, n_true_hidden = _truth(true, image, shape, classes.of_truth)
     if found.shapes.size not in (None, shape) and origin is None:
         raise InputError(
             f"'{found.path}' is {_px(found.shapes.size)}, its truth '{image.path}' {_px(shape)}. "
@@ -116,16 +116,19 @@ def score_file(
             f"truth '{image.path}'; both must be of the same image at the same resolution. "
             "If the truth is a crop, say where it lies: --origin X,Y."
         )
-    of_found = classes.classes_of(found) if classes.names else np.zeros(len(found.shapes), np.int64)
-    probabilities = classes.probabilities(found, of_found)
+    of_found = classes.called(found) if classes.names else np.zeros(len(found.shapes), np.int64)
+    probabilities, has_class = classes.probabilities(found, of_found), of_found > 0
+    others = bool(classes.true_pairs)
+    if others:  # what is of a class that is not compared has a class, and the wrong one
+        probabilities, has_class = classes.with_others(found, probabilities, of_found), found.types > 0
     instances = _instances(drawn.labels, probabilities, found.scores)
-    scores = score_image(labels, instances, info, n_classes=len(classes.names))
+    scores = score_image(labels, instances, info, n_classes=len(classes.names), others=others)
     here = np.setdiff1d(np.arange(len(found.shapes)), drawn.outside, assume_unique=True)
-    unclassed = int((of_found[here] == 0).sum()) if classes.names else 0
+    unclassed = int((~has_class[here]).sum()) if classes.names else 0
     if scores.classes is not None and unclassed:
-        with_class = np.where(np.concatenate([[False], of_found > 0])[drawn.labels], drawn.labels, 0)
+        with_class = np.where(np.concatenate([[False], has_class])[drawn.labels], drawn.labels, 0)
         known = _instances(with_class, probabilities, found.scores)
-        only = score_image(labels, known, info, n_classes=len(classes.names)).classes
+        only = score_image(labels, known, info, n_classes=len(classes.names), others=others).classes
         scores = replace(scores, classes=only)
         instances = replace(instances, class_probabilities=np.zeros((len(instances), 0), np.float32))
     scores = _with_false_finds(scores, of_found[drawn.hidden])
@@ -154,7 +157,7 @@ def _shape(true: CellFile, image: TrueImage, found: CellFile, origin: tuple[int,
     return shape
 
 
-def _truth(true: CellFile, image: TrueImage, shape: tuple[int, int], names: tuple[str, ...]) -> tuple[Labels, int]:
+def _truth(true: CellFile, image: TrueImage, shape: tuple[int, int], classes: ClassMap) -> tuple[Labels, int]:
     """The true cells, and how many of them show nowhere."""
     drawn = true.shapes.draw(shape)
     if len(drawn.outside):
@@ -163,8 +166,8 @@ def _truth(true: CellFile, image: TrueImage, shape: tuple[int, int], names: tupl
             f"{_px(shape)}."
         )
     types = None
-    if names and (true.types.any() or not len(true.shapes)):
-        types = np.concatenate([[0], ClassMap(names, {}).classes_of(true)]).astype(np.uint8)
+    if classes.names and (true.types.any() or not len(true.shapes)):
+        types = np.concatenate([[0], classes.classes_of(true)]).astype(np.uint8)
     return Labels(drawn.labels, types), len(drawn.hidden)
 
 

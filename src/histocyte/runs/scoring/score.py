@@ -11,6 +11,7 @@ from histocyte.core.listener import SILENT, Listener, Stop, Stopped, never
 from histocyte.runs.arguments import PathLike
 
 if TYPE_CHECKING:
+    from histocyte.core.compared import ComparedClasses
     from histocyte.evaluation.files.pairs import TrueImage
     from histocyte.evaluation.files.score import FileScores
     from histocyte.runs.scoring.reports import FileReport
@@ -46,7 +47,8 @@ def score(
         truth: File of true cells, or a folder of them.
         mpp: Resolution of images of a set that is not known by name, µm/px.
         origin: (x, y) of the truth's first pixel, if it is a crop of the image.
-        classes: Found class → true class, or "true=found,…"; needed unless their names agree.
+        classes: Found class → true class, or "true=found,…"; needed unless their names agree or both are known lists
+            (`core.taxonomies`), which are read as each other.
         with_classes: Whether classes are scored beside detection and outlines.
         html: File to write a page with plots to.
         listener: Is told how it goes on; nobody where None.
@@ -86,8 +88,9 @@ def score(
             skipped.setdefault(image.card.name, []).append(image.name)
     scored = [(path, image) for path, image in pairs if image.card is None or image.card.separable]
     names = class_names_of([image for _, image in scored]) if with_classes else ()
+    both = _compared(names, [path for path, _ in scored]) if classes is None else None
     said = classes if classes is None or isinstance(classes, str) else ",".join(f"{t}={f}" for f, t in classes.items())
-    into = ClassMap.parse(said if with_classes else None, names)
+    into = ClassMap.parse(said if with_classes else None, names) if both is None else ClassMap.of(both)
     rows: list[FileScores] = []
     with (SILENT if listener is None else listener).task("scoring", len(scored), unit="images") as task:
         for path, image in scored:
@@ -100,8 +103,10 @@ def score(
                 raise Stopped(f"{len(rows)} of {len(scored)} files are scored")
     if rows and not any(row.has_classes for row in rows) and any(row.scores.n_found for row in rows):
         rows = [replace(row, scores=replace(row.scores, classes=None)) for row in rows]
-    report = report_of([row.scores for row in rows], names, skipped=skipped)
-    notes = _notes(rows)
+    sources = dict.fromkeys(row.scores.info.source for row in rows)
+    compared = {} if both is None else dict.fromkeys(sources, both)
+    report = report_of([row.scores for row in rows], names, compared=compared, skipped=skipped)
+    notes = (*([] if both is None else both.sentences("the truth")), *_notes(rows))
     if page is not None:
         from histocyte.evaluation.page.html import write_html
 
@@ -115,6 +120,24 @@ def score(
         known_images=_known(pairs, mpp),
         notes=notes,
     )
+
+
+def _compared(names: Sequence[str], files: Sequence[Path]) -> ComparedClasses | None:
+    """What is compared where the truth's list and the files' are both known and differ; None where names decide."""
+    from histocyte.core.compared import compared_classes
+    from histocyte.core.taxonomies import known_list
+    from histocyte.evaluation.files.classes import names_in
+    from histocyte.formats.foreign.open import open_cells
+
+    truth = known_list(names)
+    if truth is None:
+        return None
+    found: dict[str, str] = {}
+    for path in files:
+        for name in names_in(open_cells(path)):
+            found.setdefault(name.lower(), name)
+    known = known_list(list(found.values()))
+    return None if known is None or known is truth else compared_classes(truth, known)
 
 
 def _known(pairs: Sequence[tuple[Path, TrueImage]], mpp: float | None) -> dict[str, list[dict[str, str]]]:
