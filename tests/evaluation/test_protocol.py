@@ -425,7 +425,15 @@ def test_classes_of_another_list_are_merged_before_the_most_probable_is_taken():
     # other, inflammatory, epithelial, spindle on a truth of epithelial, lymphocyte, macrophage, neutrophil.
     both = compared_classes(MONUSAC, CONSEP)
     types = [0, *both.true_types()[[1, 2, 3, 4]]]  # epithelial, and three leukocytes that are inflammatory
-    found = found_as(LABELS, [[0.1, 0.2, 0.6, 0.1], [0.1, 0.6, 0.2, 0.1], [0.3, 0.4, 0.0, 0.3], [0.4, 0.0, 0.2, 0.4]])
+    labels = LABELS + 5 * squares((50, 50))  # and one where there is nothing
+    said = [
+        [0.1, 0.2, 0.6, 0.1],
+        [0.1, 0.6, 0.2, 0.1],
+        [0.3, 0.4, 0.0, 0.3],
+        [0.4, 0.0, 0.2, 0.4],
+        [0.5, 0.0, 0.0, 0.5],
+    ]
+    found = found_as(labels, said)
     report = evaluate(answers(found), [sample("0", LABELS, types)], CONSEP.names, compared={"set": both})
     assert report.class_names == ("inflammatory", "epithelial")
     leukocytes, epithelial = report.sources["set"].classes
