@@ -443,7 +443,7 @@ def test_a_study_has_the_classes_of_its_data_or_those_asked_for(tmp_path):
     assert own.budget.classes == tuple(own.settings["classes"]) == ("tumour", "rest")
     assert study_spec(CARDS["vit-s-22k"], "shallow", own.budget).classes.names == ("tumour", "rest")
     assert {int(t) for s in own.training for t in s.types[1:]} == {1, 2}
-    with pytest.raises(InputError, match="Say which a model is to tell apart"):
+    with pytest.raises(InputError, match="name alike in each classes.json"):
         EncoderStudy(tmp_path / "study", BUDGET, folders, **how)
     asked = EncoderStudy(tmp_path / "study", BUDGET, folders[1:], classes="cells", **how)
     assert asked.budget.classes == CELLS.names
