@@ -219,7 +219,7 @@ class Flow:
                 min_area_px=self.min_area_px,
                 max_area_px=self.max_area_px,
             )
-        return vote(labels, nucleus, maps["types"] if self.classes else None)
+        return vote(labels, nucleus, maps["types"] if self.classes else None, majority=self.compat)
 
     def _foreground(self, maps: Maps) -> tuple[NDArray[np.floating], NDArray[np.bool_]]:
         """(H, W) probability of lying in a nucleus, and where that is believed."""

@@ -56,8 +56,9 @@ class Hover:
     """Gaussian sigma over which that fall is averaged, at 0.25 µm/px: more hides the seams of small nuclei, less lets
     the network's noise cut large ones."""
     compat: bool = False
-    """Decode as HoVer-Net and CellViT do, for comparison and for models tuned with it: fewer touching and thin nuclei
-    come apart, and a nucleus depends on what else is in the field. The constants below are for this mode alone."""
+    """Write and decode as HoVer-Net and CellViT do, for comparison and for models tuned with it: fewer touching and
+    thin nuclei come apart, a nucleus depends on what else is in the field, its class is that of most of its pixels, and
+    its centre is rounded as in their code. The constants below are for this mode alone."""
     edge_threshold: Share = 0.4
     """Share of the field's range of gradients at which an edge begins, as published."""
     sobel_px: KernelPx = 21
@@ -129,7 +130,7 @@ class Hover:
         instances = labels.instances
         maps = {
             "nucleus": np.stack([instances == 0, instances > 0][-self.nucleus_channels :]).astype(np.float32),
-            "hover": hover_map(instances),
+            "hover": hover_map(instances, one_based=self.compat),
         }
         if self.classes:
             maps["types"] = types_map(labels, self.classes)
@@ -145,8 +146,8 @@ class Hover:
             maps: nucleus, hover and, with classes, types, as `maps` has them, float32 or float16.
 
         Returns:
-            Solid one-piece instances; class probabilities are the mean over a nucleus' pixels, its score is the mean
-            nucleus probability.
+            Solid one-piece instances; class probabilities are the mean over a nucleus' pixels (with `compat` the share
+            of its pixels that are most probably of the class), its score is the mean nucleus probability.
         """
         nucleus, hover = maps["nucleus"][-1], maps["hover"]
         if self.compat:
@@ -167,7 +168,7 @@ class Hover:
                 smoothing_px=self.smoothing_px,
                 min_area_px=self.min_area_px,
             )
-        return vote(labels, nucleus, maps["types"] if self.classes else None)
+        return vote(labels, nucleus, maps["types"] if self.classes else None, majority=self.compat)
 
     def loss_terms(self, raw: Tensor, target: Mapping[str, Tensor], separable: Tensor) -> dict[str, Tensor]:
         """Unweighted loss terms by name (see `hover_loss.hover_loss_terms`).

@@ -151,7 +151,7 @@ class Star:
             min_area_px=0 if self.compat else self.min_area_px,
             border_px=self.border_px if self.compat else 0,
         )
-        voted = vote(labels, nucleus, maps["types"] if self.classes else None)
+        voted = vote(labels, nucleus, maps["types"] if self.classes else None, majority=self.compat)
         return dataclasses.replace(voted, scores=np.clip(scores, 0.0, 1.0))
 
     def loss_terms(self, raw: Tensor, target: Mapping[str, Tensor], separable: Tensor) -> dict[str, Tensor]:
