@@ -7,13 +7,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint docs lock clean
+.PHONY: help install demo test test-core lint docs lock clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make install   the histocyte command in $(BIN) (no torch)"
 	@echo "make demo      segment the bundled slide into demo/ (no torch)"
 	@echo "make test      all tests, with torch"
+	@echo "make test-core the tests that need no torch, in two minutes, in an environment without it"
 	@echo "make lint      style, types and the floors of ARCHITECTURE.md"
 	@echo "make docs      the documentation as a site, in site/"
 	@echo "make lock      resolve pyproject.toml again; UPGRADE=--upgrade takes the newest versions"
@@ -26,6 +27,11 @@ demo: $(VENV)/core.stamp
 
 test: $(VENV)/torch.stamp
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS)
+
+# An environment of its own, so that nothing of torch is there whatever was made before.
+test-core:
+	$(MAKE) --no-print-directory VENV=$(VENV)-core $(VENV)-core/dev.stamp
+	OMP_NUM_THREADS=1 $(VENV)-core/bin/python -m pytest -q -n $(WORKERS) -m "not slow"
 
 lint: $(VENV)/torch.stamp
 	$(BIN)/ruff check
@@ -40,7 +46,7 @@ lock: $(VENV)/bootstrap.stamp
 	$(BIN)/python scripts/lock.py $(UPGRADE)
 
 clean:
-	rm -rf $(VENV) demo site .cache .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist
+	rm -rf $(VENV) $(VENV)-core demo site .cache .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis build dist
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # uv is quick but does not read pip's own settings; where it finds no registry, pip may know one.

@@ -16,6 +16,8 @@ from histocyte.testing.attack import Target, attack
 CASES = 8
 """Of a target with a share of one."""
 
+pytest.importorskip("torch", reason="trainings and checkpoints are attacked too")
+
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 
 

@@ -62,6 +62,7 @@ def test_its_recipe_is_listed_with_where_it_is_from(histocyte: Command) -> None:
     assert recipes["hover_unet"]["from"] == "histocyte"
 
 
+@pytest.mark.torch
 def test_its_parts_train_and_segment(histocyte: Command, data: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     answer = histocyte(

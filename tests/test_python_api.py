@@ -30,6 +30,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.torch
 def test_from_labelled_images_to_cells_and_scores(
     data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

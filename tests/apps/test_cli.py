@@ -58,7 +58,9 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("case", WRONG)
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=[pytest.mark.torch] * (WRONG[case][0][0] == "train")) for case in WRONG]
+)
 def test_wrong_input_ends_in_one_line_and_exit_2(case: str, image_file: Path, tmp_path: Path) -> None:
     arguments, says = WRONG[case]
     (tmp_path / "cpm15").mkdir()

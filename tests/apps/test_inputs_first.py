@@ -78,6 +78,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return dict(zip(ASKED, json.loads(ended.stdout), strict=False))
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("case", ASKED)
 def test_a_wrong_input_is_refused_before_torch_is_loaded(case: str, answers: dict[str, str]) -> None:
     assert ASKED[case][1] in answers[case]

@@ -26,6 +26,8 @@ from histocyte.testing.scenes import packed_ellipses
 
 from ..conftest import PerfectRuntime
 
+pytestmark = pytest.mark.torch
+
 SMALL = "lcnet_035"
 
 

@@ -37,6 +37,7 @@ def test_a_table_that_cannot_be_written_is_refused_first(command: object, tmp_pa
     assert "is a file and no folder" in str(result.exception)
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize(
     ("command", "arguments"),
     [
@@ -63,6 +64,7 @@ def test_a_run_that_cannot_be_written_is_refused_first(command: object, argument
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
+@pytest.mark.torch
 def test_seeds_of_a_study_are_whole_numbers_from_zero(tmp_path: Path) -> None:
     for seeds in ("-1", "0,99999999999999999999", "a"):
         with pytest.raises(InputError, match="seed"):

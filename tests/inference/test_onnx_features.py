@@ -21,6 +21,8 @@ from histocyte.model.zoo import DEFAULT_MODEL, ModelFiles, bundled_models
 from histocyte.runs.quantise.export import export_int8
 from histocyte.testing.synthetic import paint_tissue
 
+pytestmark = pytest.mark.torch
+
 PLAIN = bundled_models()[DEFAULT_MODEL].onnx
 
 

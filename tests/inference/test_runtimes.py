@@ -29,7 +29,7 @@ def by_openvino() -> Model:
     return load(runtime="openvino", workers=1)
 
 
-@pytest.mark.parametrize("runtime", ["torch", "onnxruntime"])
+@pytest.mark.parametrize("runtime", [pytest.param("torch", marks=pytest.mark.torch), "onnxruntime"])
 def test_runtimes_agree(runtime: RuntimeName, by_openvino: Model, image: np.ndarray) -> None:
     # The stated tolerance: maps within 0.02 (weights are stored as float16 beside the ONNX file's torch original), and
     # cells with a PQ above 0.99 between two runtimes.

@@ -18,6 +18,7 @@ SMALL = find_model("hover-small-consep").safetensors
 assert SMALL is not None
 
 
+@pytest.mark.torch
 def test_weights_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
     assert SMALL is not None
     weights = load_file(SMALL)
@@ -36,6 +37,7 @@ def test_a_web_page_in_its_place_is_called_one(tmp_path: Path) -> None:
             load(tmp_path / f"m.{suffix}", runtime="torch" if suffix == "safetensors" else "openvino")
 
 
+@pytest.mark.torch
 def test_a_file_that_was_cut_off_is_said_to_be(tmp_path: Path) -> None:
     assert SMALL is not None
     shutil.copy(SMALL, tmp_path / "m.safetensors")
@@ -46,6 +48,7 @@ def test_a_file_that_was_cut_off_is_said_to_be(tmp_path: Path) -> None:
             load_model(tmp_path / "m.safetensors")
 
 
+@pytest.mark.torch
 def test_a_spec_of_a_giant_is_refused_before_it_takes_memory(tmp_path: Path) -> None:
     assert SMALL is not None
     spec = read_spec(SMALL)
@@ -56,6 +59,7 @@ def test_a_spec_of_a_giant_is_refused_before_it_takes_memory(tmp_path: Path) -> 
         load_model(tmp_path / "m.safetensors")
 
 
+@pytest.mark.torch
 def test_a_part_that_cannot_be_built_is_told_with_the_file(tmp_path: Path) -> None:
     assert SMALL is not None
     spec = read_spec(SMALL)

@@ -76,6 +76,7 @@ def test_a_bundled_model_is_small_whole_and_honest_about_its_data(name: str) -> 
         assert all(image in card for image in names)
 
 
+@pytest.mark.torch
 def test_a_saved_model_can_be_read_by_whom_any_new_file_can(tmp_path: Path) -> None:
     source = find_model("hover-small-consep").safetensors
     assert source is not None

@@ -32,6 +32,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.torch
 def test_it_stops_after_an_image_and_refuses_in_the_command_lines_words(data: Path, tmp_path: Path) -> None:
     file, own = tmp_path / "c.safetensors", {"mpp": 0.25, "device": "cpu", "classes": ["tumour", "stroma"]}
     with pytest.raises(Stopped, match="cells of some images are still to be found"):

@@ -32,6 +32,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.torch
 def test_it_stops_after_any_image_and_the_same_call_goes_on(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -61,6 +62,7 @@ def test_it_stops_after_any_image_and_the_same_call_goes_on(
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.torch
 def test_wrong_arguments_are_refused_in_the_command_lines_words(data: Path, tmp_path: Path) -> None:
     for match, wrong in (
         ("--steps 0: it is a whole number of 1 or more", {"steps": 0}),

@@ -71,6 +71,7 @@ class Told(list[str]):
         return SILENT.task(name, total, unit=unit, done=done)
 
 
+@pytest.mark.torch
 def test_a_look_at_the_data_trains_nothing(tmp_path: Path) -> None:
     told, seen = Told(), list[DataCheck]()
     data = folder(tmp_path / "mine", mpp=1.0, swapped=True)
@@ -91,6 +92,7 @@ def test_a_look_at_the_data_trains_nothing(tmp_path: Path) -> None:
     assert sheet.shape[0] > 300
 
 
+@pytest.mark.torch
 def test_a_training_looks_at_its_data_before_its_first_step_and_not_when_it_goes_on(tmp_path: Path) -> None:
     seen: list[DataCheck] = []
     data = folder(tmp_path / "mine")
@@ -101,6 +103,7 @@ def test_a_training_looks_at_its_data_before_its_first_step_and_not_when_it_goes
     assert (tmp_path / "run" / "data_check.png").exists()
 
 
+@pytest.mark.torch
 def test_the_command_shows_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from histocyte.apps.cli.train import train as command
 
