@@ -306,7 +306,7 @@ class DistilRun:
         """What makes this run what it is: another way of teaching, other teachers or other images make another."""
         return {
             "teachers": [{"name": t.spec.name, "sha256": t.sha256, "views": t.views} for t in self.teachers],
-            "lessons": asdict(self.lessons),
+            "lessons": self.lessons.to_json(),
             "settings": self.settings.to_json(),
             "images": self.data.sha256(),
             "student": self.spec.with_changes(name="").model_dump(mode="json", exclude={"histocyte"}),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import dataclass, fields
+from typing import Any, Literal, get_args
 
 from histocyte.core.errors import InputError
 from histocyte.core.maps import Activation, decoded_maps
@@ -55,6 +55,12 @@ class Lessons:
     maps: tuple[Lesson, ...]
     labels: bool
     zoom: tuple[float, float]
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields in plain values, by which a run knows its own again; of kinds the names."""
+        plain = {f.name: getattr(self, f.name) for f in fields(self)}
+        maps = [{f.name: getattr(m, f.name) for f in fields(m)} | {"kind": m.kind.name} for m in self.maps]
+        return plain | {"maps": maps}
 
     def describe(self) -> str:
         """One line for people."""
