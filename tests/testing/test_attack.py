@@ -28,7 +28,8 @@ def warn(folder: Path) -> None:
 
 
 def hoard(folder: Path) -> None:
-    np.ones(40 << 20, np.uint8)
+    # Far above the limit of 20 MB: what others give back meanwhile is taken off the growth that is seen.
+    np.ones(600 << 20, np.uint8)
 
 
 def fail(folder: Path) -> None:
