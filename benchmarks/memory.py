@@ -31,12 +31,13 @@ from dataclasses import replace
 import numpy as np
 from histocyte.apps.cli.memory import return_freed_memory
 from histocyte.inference.load import load
+from histocyte.inference.runtime import Runtime
 from histocyte.results import Options, segment_to_folder
 slide, out, stand_in = sys.argv[1:4]
 return_freed_memory()  # as the command does
 model = load()
 if stand_in == "1":
-    class Threshold:
+    class Threshold(Runtime):
         # Dark is nucleus; the distances and classes are left at zero. Costs next to nothing and finds as many objects.
         name, device, parallel, multiple = "stand-in", "numpy", model.runtime.parallel, model.runtime.multiple
         def predict(self, images):

@@ -30,7 +30,7 @@ from histocyte.model.history import Standing
 from histocyte.pipeline import instances_on
 
 
-class Remembering:
+class Remembering(Runtime):
     """A runtime that predicts each tile once."""
 
     def __init__(self, runtime: Runtime) -> None:

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from histocyte.core.cells import Cells
 from histocyte.core.taxonomies import CONSEP
 from histocyte.core.taxonomy import Taxonomy
-from histocyte.inference.embed import FeatureInfo
 from histocyte.inference.load import Model
+from histocyte.inference.runtime import Runtime
+from histocyte.model.features import FeatureInfo
 from histocyte.model.spec import ModelSpec, Part
 from histocyte.representations.hover.scheme import Hover
 from histocyte.testing.perfect import PerfectModel
@@ -34,7 +35,7 @@ def shared() -> Path:
     return SHARED
 
 
-class PerfectRuntime:
+class PerfectRuntime(Runtime):
     """The perfect model as a runtime."""
 
     name, device, parallel, multiple = "perfect", "numpy", 2, 16
@@ -46,19 +47,17 @@ class PerfectRuntime:
         return self._model.predict(images)
 
 
-class ColourVectors:
+class ColourVectors(Runtime):
     """The perfect runtime, whose features are the colours of the pixels themselves."""
 
     features = FeatureInfo("colour", 3)
 
-    def __init__(self, inner: object) -> None:
+    def __init__(self, inner: Runtime) -> None:
+        self.name, self.device, self.parallel, self.multiple = inner.name, inner.device, inner.parallel, inner.multiple
         self._inner = inner
 
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._inner, name)
-
     def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return self._inner.predict(images)  # type: ignore[attr-defined]
+        return self._inner.predict(images)
 
     def predict_with_features(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float16]]:
         return self.predict(images), images.astype(np.float16)

@@ -12,12 +12,12 @@ from safetensors.numpy import save_file
 from fuzzing.inputs import MODEL, write_json
 from histocyte.core.errors import InputError
 from histocyte.core.taxonomies import CONSEP
-from histocyte.inference.classifier import ClassifierSpec, Head, load_classifier, save_classifier
+from histocyte.core.tiles import tile_spans
 from histocyte.inference.load import RuntimeName, load
-from histocyte.inference.onnx_features import features_in
-from histocyte.inference.predict import tile_spans
 from histocyte.model.build import build_representation
 from histocyte.model.checkpoint import read_spec
+from histocyte.model.classifier import ClassifierSpec, Head, load_classifier, save_classifier
+from histocyte.model.onnx.features import features_in
 from histocyte.model.onnx.metadata import check_numbers, read_onnx_spec
 from histocyte.model.spec import ModelSpec
 from histocyte.model.zoo import find_model

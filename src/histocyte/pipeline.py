@@ -4,7 +4,7 @@
     for block in plan.blocks():
         image     = slide.read(block.field)         slides
         maps      = predict_field(image)            inference.predict, by a Runtime
-        instances = representation.decode(maps)     representations (inference.classifier: other classes)
+        instances = representation.decode(maps)     representations (model.classifier: other classes)
         cells     = measure(instances)              inference.measure
         journal.append(cells)                       store.journal: on disk, survives a crash
     yield settle(journal)                           store.settle: each cell once, whatever the blocks
@@ -34,12 +34,13 @@ from histocyte.core.geometry import Box
 from histocyte.core.instances import Instances, relabel_sequential
 from histocyte.core.listener import SILENT, Listener, Stop, Stopped, never
 from histocyte.core.maps import split_maps
-from histocyte.inference.embed import FieldFeatures, feature_runtime
+from histocyte.inference.embed import FieldFeatures
 from histocyte.inference.load import Model, load
 from histocyte.inference.measure import measure
 from histocyte.inference.parallel import map_unordered
 from histocyte.inference.plan import Plan, Settings
 from histocyte.inference.predict import predict_field
+from histocyte.inference.runtime import features_of
 from histocyte.model.zoo import DEFAULT_MODEL
 from histocyte.slides.array_reader import open_array
 from histocyte.slides.open import open_slide
@@ -293,7 +294,7 @@ def _features_for(model: Model, *, wanted: bool) -> FieldFeatures | None:
         InputError: The model's runtime gives none.
     """
     needed = wanted or model.classifier is not None
-    return FieldFeatures(feature_runtime(model.runtime).features) if needed else None
+    return FieldFeatures(features_of(model.runtime)) if needed else None
 
 
 def _classified(instances: Instances, model: Model, vectors: NDArray[np.float32] | None) -> Instances:

@@ -23,13 +23,15 @@ from histocyte.apps.cli.distil import distil
 from histocyte.core.errors import HistocyteError, InputError, ModelError, UnknownNameError
 from histocyte.core.taxonomies import CONSEP
 from histocyte.core.taxonomy import Taxonomy
+from histocyte.core.tiles import tile_spans
 from histocyte.datasets.sample import Sample
 from histocyte.evaluation.image_json import read_report
-from histocyte.inference.embed import FeatureInfo, FieldFeatures
+from histocyte.inference.embed import FieldFeatures
 from histocyte.inference.load import Model, load
-from histocyte.inference.predict import tile_spans
+from histocyte.inference.runtime import Runtime
 from histocyte.model.build import build_segmenter, count_parameters
 from histocyte.model.checkpoint import read_spec, save_model
+from histocyte.model.features import FeatureInfo
 from histocyte.model.history import History, Known, Split, Standing
 from histocyte.model.spec import ModelSpec, Part
 from histocyte.recipes.hover_small import hover_small
@@ -415,7 +417,7 @@ def test_the_network_is_timed_on_a_tile_of_its_own_size(
 ) -> None:
     seen: list[tuple[int, ...]] = []
 
-    class Watched:
+    class Watched(Runtime):
         name, device, parallel, multiple = "watched", "here", 1, 16
 
         def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 from histocyte.apps.cli.main import app
 from histocyte.core.errors import InputError
 from histocyte.formats.geoparquet import read_cells
-from histocyte.inference.classifier import load_classifier, save_classifier
+from histocyte.model.classifier import load_classifier, save_classifier
 from histocyte.testing.synthetic import paint_tissue
 
 MODEL = "hover-unet-consep"

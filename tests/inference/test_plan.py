@@ -10,9 +10,9 @@ import shapely
 
 from histocyte.core.errors import ResolutionError
 from histocyte.core.geometry import Box
+from histocyte.core.tiles import tile_spans
 from histocyte.inference.load import Model
 from histocyte.inference.plan import MAX_FIELD_BYTES, MAX_FIELD_PX, Plan, Settings, fitting_block_px
-from histocyte.inference.predict import tile_spans
 from histocyte.slides.array_reader import open_array
 from histocyte.slides.region import Region
 

@@ -4,33 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from histocyte.core.geometry import Box
-from histocyte.inference.predict import predict_field, tile_spans
+from histocyte.inference.predict import predict_field
+from histocyte.inference.runtime import Runtime
 
 
-@given(length=st.integers(1, 700), tile=st.integers(3, 20), margin=st.integers(0, 20))
-def test_cores_partition_the_axis_and_lie_inside_their_tiles(length: int, tile: int, margin: int) -> None:
-    tile_px, margin_px = 16 * tile, 8 * margin
-    if tile_px - 2 * margin_px <= 0:
-        with pytest.raises(ValueError, match="impossible"):
-            tile_spans(length, tile_px=tile_px, margin_px=margin_px, multiple=16)
-        return
-    spans = tile_spans(length, tile_px=tile_px, margin_px=margin_px, multiple=16)
-    covered = np.zeros(length, int)
-    for span in spans:
-        covered[span.core_start : span.core_stop] += 1
-        assert span.start <= span.core_start < span.core_stop <= span.start + span.size
-        assert span.size % 16 == 0
-        assert span.start == 0 or span.core_start - span.start >= margin_px
-    assert (covered == 1).all()
-    assert spans[-1].start + spans[-1].size < length + 16
-
-
-class Echo:
+class Echo(Runtime):
     """Gives back the red channel, and remembers what it was shown."""
 
     name, device, parallel, multiple = "echo", "none", 1, 16

@@ -16,6 +16,7 @@ from histocyte.evaluation.protocol import evaluate
 from histocyte.inference.load import Model
 from histocyte.inference.tissues import tells_tissues, tissue_of
 from histocyte.inference.torch_runtime import TorchRuntime
+from histocyte.inference.views import ViewsRuntime
 from histocyte.model.build import build_representation, build_segmenter
 from histocyte.runs.train.defaults import first_spec
 
@@ -46,6 +47,16 @@ def test_the_likeliest_tissue_is_told_of_images_of_any_size_and_resolution(model
     bright_for_the_greater_part = np.full((64, 192, 3), 220, np.uint8)
     bright_for_the_greater_part[:, :64] = 30
     assert tissue_of(bright_for_the_greater_part, model, mpp=0.25) == "colon"
+
+
+def test_several_views_of_an_image_tell_its_tissue_by_their_mean(model: Model) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    seen = replace(model, runtime=ViewsRuntime(model.runtime, model.representation, views=4), views=4)
+    assert tells_tissues(seen)
+    turns = np.stack([np.rot90(image, k) for k in range(4)])
+    expected = model.runtime.tissue_probabilities(turns).mean(axis=0)
+    np.testing.assert_allclose(seen.runtime.tissue_probabilities(image[None])[0], expected, atol=1e-5)
+    assert tissue_of(np.full((64, 64, 3), 220, np.uint8), seen, mpp=0.25) == "colon"
 
 
 def test_without_a_head_or_a_runtime_that_runs_it_no_tissue_is_told(model: Model, perfect_model: Model) -> None:

@@ -11,14 +11,9 @@ from numpy.typing import NDArray
 from histocyte.core.errors import InputError
 from histocyte.core.instances import Labels
 from histocyte.core.maps import MapSpec
-from histocyte.inference.embed import FeatureInfo
-from histocyte.inference.views import (
-    LogitFeatureRuntime,
-    LogitRuntime,
-    ViewsFeatureRuntime,
-    logit_runtime,
-    views_runtime,
-)
+from histocyte.inference.runtime import Runtime
+from histocyte.inference.views import ViewsRuntime
+from histocyte.model.features import FeatureInfo
 from histocyte.representations.distance.scheme import Distance
 from histocyte.representations.hover.scheme import Hover
 from histocyte.representations.maps.kinds import MapKind
@@ -28,7 +23,7 @@ from histocyte.representations.star.scheme import Star
 from histocyte.testing.scenes import packed_ellipses
 
 
-class Reader:
+class Reader(Runtime):
     """Is told each pixel's nucleus by its grey, and writes that nucleus' maps as it sees it: turned."""
 
     name, device, parallel, multiple = "reader", "numpy", 1, 8
@@ -57,11 +52,11 @@ def test_a_network_that_is_right_from_every_side_is_right_on_average(
     assert 5 < instances.max() < 120
     image = np.repeat(instances.astype(np.uint8)[None, ..., None], 3, axis=3)
     reader = Reader(representation)
-    logits = LogitRuntime(reader, representation, views=views).predict(image)
+    logits = ViewsRuntime(reader, representation, views=views, logits=True).predict(image)
     assert np.abs(activated(logits, representation.maps) - reader.predict(image)).max() < 1e-3
 
 
-class Left:
+class Left(Runtime):
     """Takes the left half of what it sees for nuclei."""
 
     name, device, parallel, multiple = "left", "numpy", 1, 8
@@ -79,14 +74,10 @@ class Left:
 @pytest.mark.parametrize("views", [2, 4, 8])
 def test_maps_are_averaged_over_views(views: int) -> None:
     images = np.zeros((1, 8, 8, 3), np.uint8)
-    runtime = views_runtime(Left(), Hover(), views=views)
-    assert isinstance(runtime, ViewsFeatureRuntime)
+    runtime = ViewsRuntime(Left(), Hover(), views=views)
     expected = mean_of_halves(views)[None]
     for maps in (runtime.predict(images), runtime.predict_with_features(images)[0]):
         np.testing.assert_allclose(maps[:, 0], expected)
-    assert views_runtime(own := Left(), Hover(), views=1) is own
-    with pytest.raises(InputError, match="1, 2, 4, 8"):
-        views_runtime(Left(), Hover(), views=3)
 
 
 def mean_of_halves(views: int) -> NDArray[np.float32]:
@@ -100,12 +91,21 @@ def mean_of_halves(views: int) -> NDArray[np.float32]:
 def test_views_are_averaged_as_probabilities() -> None:
     images = np.zeros((1, 8, 8, 3), np.uint8)
     for views, share in ((2, 0.5), (4, 0.5), (8, 0.5)):
-        runtime = logit_runtime(Left(), Hover(), views=views)
-        assert isinstance(runtime, LogitFeatureRuntime)
+        runtime = ViewsRuntime(Left(), Hover(), views=views, logits=True)
         for logits in (runtime.predict(images), runtime.predict_with_features(images)[0]):
             assert activated(logits, Hover().maps)[0, 0].mean() == pytest.approx(share, abs=1e-3)
         assert runtime.predict_with_features(images)[1].shape == (1, 1, 1, 1)
-    assert logit_runtime(Left(), Hover()).predict(images)[0, 0, 0, 0] > 15
+    assert ViewsRuntime(Left(), Hover(), logits=True).predict(images)[0, 0, 0, 0] > 15
+
+
+def test_nothing_that_is_known_of_a_runtime_is_lost_behind_views() -> None:
+    class Known(Left):
+        channels, precision, tells_tissues = 3, "bf16", True
+
+    known = Known()
+    seen = ViewsRuntime(known, Hover(), views=2)
+    for name in Runtime.__annotations__:
+        assert getattr(seen, name) == getattr(known, name), name
 
 
 def test_maps_that_point_somewhere_unknown_are_seen_from_one_side_alone() -> None:
@@ -113,8 +113,9 @@ def test_maps_that_point_somewhere_unknown_are_seen_from_one_side_alone() -> Non
         maps = (MapSpec("arrows", 2),)
         kinds: ClassVar = {"arrows": MapKind("arrows")}
 
-    assert LogitRuntime(Left(), Foreign()).specs  # type: ignore[arg-type]
+    one_side = ViewsRuntime(Left(), Foreign())  # type: ignore[arg-type]
+    assert one_side.predict(np.zeros((1, 8, 8, 3), np.uint8)).shape == (1, 3, 8, 8)
     with pytest.raises(InputError, match="arrows"):
-        LogitRuntime(Left(), Foreign(), views=2)  # type: ignore[arg-type]
+        ViewsRuntime(Left(), Foreign(), views=2)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="1, 2, 4, 8 views"):
-        LogitRuntime(Left(), Hover(), views=3)
+        ViewsRuntime(Left(), Hover(), views=3)

@@ -12,11 +12,11 @@ import torch
 from histocyte.core.errors import InputError, UnknownNameError
 from histocyte.core.taxonomies import CONSEP
 from histocyte.core.taxonomy import Taxonomy
+from histocyte.core.tiles import tile_spans
 from histocyte.decoders.hover_branches import HoverBranches
 from histocyte.encoders.networks import hovernet as hovernet_encoder
 from histocyte.encoders.networks.hovernet import HoverNetEncoder, mirror
 from histocyte.encoders.protocol import EncoderInfo, Features
-from histocyte.inference.predict import tile_spans
 from histocyte.model.build import build_segmenter
 from histocyte.model.onnx.export import export_onnx
 from histocyte.model.segmenter import activate

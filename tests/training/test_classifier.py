@@ -7,7 +7,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from histocyte.inference.classifier import Head
+from histocyte.model.classifier import Head
 from histocyte.training.classifier import FittedHead, HeadOptions, fit_head
 
 torch.set_num_threads(1)

@@ -21,8 +21,8 @@ from histocyte.datasets.name_list import named_samples, read_name_list
 from histocyte.datasets.sample import Sample
 from histocyte.evaluation.image_json import image_to_json
 from histocyte.evaluation.image_scores import ImageInfo, score_image
-from histocyte.inference.classifier import ClassifierSpec, Head, load_classifier, save_classifier
 from histocyte.model.build import build_segmenter
+from histocyte.model.classifier import ClassifierSpec, Head, load_classifier, save_classifier
 from histocyte.model.spec import ModelSpec, Part
 from histocyte.recipes.plan import Crops
 from histocyte.runs.folder import RunFolder

@@ -10,58 +10,15 @@ network. As with the maps, a pixel counts in the tile in which it lies most cent
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 from scipy.sparse import csr_array
 
-from histocyte.core.errors import InputError
-from histocyte.inference.predict import Span
-from histocyte.inference.runtime import Runtime
+from histocyte.core.tiles import Span
+from histocyte.model.features import FeatureInfo
 
-__all__ = ["FeatureInfo", "FeatureRuntime", "FieldFeatures", "TileFeatures", "feature_runtime", "pool_plain"]
-
-
-@dataclass(frozen=True, slots=True)
-class FeatureInfo:
-    """What the vectors are.
-
-    Attributes:
-        name: For people and for files that depend on it, e.g. "timm_vit last tap".
-        width: D.
-        border_px: How far the features reach beyond the image on each side, input px.
-    """
-
-    name: str
-    width: Annotated[int, Field(ge=1)]
-    border_px: Annotated[int, Field(ge=0)] = 0
-
-
-@runtime_checkable
-class FeatureRuntime(Runtime, Protocol):
-    """A runtime that can also give the encoder's features."""
-
-    features: FeatureInfo
-
-    def predict_with_features(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float16]]:
-        """Maps (B, C, H, W) of images (B, H, W, 3), and features (B, h, w, D) of the same pass."""
-        ...
-
-
-def feature_runtime(runtime: Runtime) -> FeatureRuntime:
-    """The runtime, if it gives features.
-
-    Raises:
-        InputError: It does not.
-    """
-    if isinstance(runtime, FeatureRuntime):
-        return runtime
-    raise InputError(
-        f"The runtime '{runtime.name}' gives maps alone and no vectors of cells. Pass --runtime torch, which needs the "
-        "model's .safetensors file."
-    )
+__all__ = ["FieldFeatures", "TileFeatures", "pool_plain"]
 
 
 @dataclass(frozen=True, slots=True)

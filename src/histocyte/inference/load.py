@@ -18,14 +18,13 @@ from histocyte.core.maps import MapSpec, decoded_maps
 from histocyte.core.notebook import dot
 from histocyte.core.plain_text import plain
 from histocyte.core.taxonomy import Taxonomy
-from histocyte.inference.classifier import CellClassifier
 from histocyte.inference.cpus import available_cpus
-from histocyte.inference.embed import feature_runtime
-from histocyte.inference.onnx_features import features_in
-from histocyte.inference.runtime import DEFAULT_PRECISION, Precision, Runtime
-from histocyte.inference.views import views_runtime
+from histocyte.inference.runtime import DEFAULT_PRECISION, Precision, Runtime, features_of
+from histocyte.inference.views import ViewsRuntime
 from histocyte.model.build import build_representation
 from histocyte.model.checkpoint import read_spec
+from histocyte.model.classifier import CellClassifier
+from histocyte.model.onnx.features import features_in
 from histocyte.model.onnx.metadata import check_numbers, read_onnx_spec
 from histocyte.model.spec import ModelSpec
 from histocyte.model.zoo import DEFAULT_MODEL, ModelFiles, find_model
@@ -105,7 +104,7 @@ class Model:
         Raises:
             InputError: The runtime gives no vectors of cells, or the classifier is for another model.
         """
-        classifier.check_fits(self.spec.name, self.sha256, feature_runtime(self.runtime).features)
+        classifier.check_fits(self.spec.name, self.sha256, features_of(self.runtime))
         return replace(self, classifier=classifier)
 
     @property
@@ -166,7 +165,8 @@ def load(
         build_representation(spec.representation),
     )
     _check_fits(started, spec, representation, path)
-    return Model(spec, views_runtime(started, representation, views=views), representation, digest, views=views)
+    seen = started if views == 1 else ViewsRuntime(started, representation, views=views)
+    return Model(spec, seen, representation, digest, views=views)
 
 
 def _check_fits(runtime: Runtime, spec: ModelSpec, representation: Representation, path: Path) -> None:
@@ -175,7 +175,7 @@ def _check_fits(runtime: Runtime, spec: ModelSpec, representation: Representatio
     Raises:
         ModelError: It gives other channels, or takes images of other sides.
     """
-    channels, wanted = getattr(runtime, "channels", None), sum(m.channels for m in decoded_maps(representation.maps))
+    channels, wanted = runtime.channels, sum(m.channels for m in decoded_maps(representation.maps))
     fault = ""
     if channels not in (None, wanted):
         fault = f"its network gives {channels} channels, and its spec asks for {wanted}"

@@ -8,14 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from histocyte.core.errors import require
-from histocyte.inference.embed import FeatureInfo
-from histocyte.inference.onnx_features import features_in
-from histocyte.inference.runtime import as_maps, running
+from histocyte.inference.runtime import Runtime, as_maps, features_of, running
+from histocyte.model.onnx.features import features_in
 
 __all__ = ["OnnxRuntime"]
 
 
-class OnnxRuntime:
+class OnnxRuntime(Runtime):
     """An ONNX model file through onnxruntime's CPU provider.
 
     Args:
@@ -29,8 +28,6 @@ class OnnxRuntime:
 
     name = "onnxruntime"
     device = "CPU"
-    features: FeatureInfo
-    """What the second output is, where the file has one."""
 
     def __init__(self, path: Path, *, threads: int, multiple: int = 16) -> None:
         onnxruntime = require("onnxruntime", extra="export")
@@ -43,8 +40,7 @@ class OnnxRuntime:
             shape = self._session.get_outputs()[0].shape
         self.channels = shape[1] if len(shape) == 4 and isinstance(shape[1], int) else None
         """Of the maps, where the file says it."""
-        if (features := features_in(path)) is not None:
-            self.features = features
+        self.features = features_in(path)
 
     def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Maps (B, C, H, W) of images (B, H, W, 3)."""
@@ -55,8 +51,10 @@ class OnnxRuntime:
     def predict_with_features(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float16]]:
         """Maps (B, C, H, W) of images (B, H, W, 3), and features (B, h, w, D) of the same pass.
 
-        Only of files that give features (`histocyte models export --features`): of others, `features` is missing.
+        Raises:
+            InputError: The file gives maps alone: `histocyte models export --features` makes one that gives both.
         """
+        features_of(self)
         with running("ONNX Runtime", self._path):
             maps, features = self._session.run(["maps", "features"], {"images": images})
         found = as_maps(maps, images, channels=self.channels, path=self._path)

@@ -13,9 +13,8 @@ import openvino
 from numpy.typing import NDArray
 
 from histocyte.core.errors import InputError
-from histocyte.inference.embed import FeatureInfo
-from histocyte.inference.onnx_features import features_in
-from histocyte.inference.runtime import DEFAULT_PRECISION, Precision, as_maps, running
+from histocyte.inference.runtime import DEFAULT_PRECISION, Precision, Runtime, as_maps, features_of, running
+from histocyte.model.onnx.features import features_in
 
 __all__ = ["OpenVinoRuntime"]
 
@@ -49,7 +48,7 @@ def _core() -> openvino.Core:
     return core
 
 
-class OpenVinoRuntime:
+class OpenVinoRuntime(Runtime):
     """An ONNX model file on this machine's CPU.
 
     One stream of one thread for each worker: on CPUs, N single-threaded networks side by side beat one with N threads,
@@ -68,8 +67,6 @@ class OpenVinoRuntime:
     """
 
     name = "openvino"
-    features: FeatureInfo
-    """What the second output is, where the file has one."""
 
     def __init__(
         self, path: Path, *, threads: int, multiple: int = 16, precision: Precision = DEFAULT_PRECISION
@@ -99,8 +96,7 @@ class OpenVinoRuntime:
         """Of the maps, where the file says it."""
         self.device = f"CPU ({core.get_property('CPU', 'FULL_DEVICE_NAME').strip()}, {self.precision})"
         self._local = threading.local()
-        if (features := features_in(path)) is not None:
-            self.features = features
+        self.features = features_in(path)
 
     def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Maps (B, C, H, W) of images (B, H, W, 3)."""
@@ -109,8 +105,10 @@ class OpenVinoRuntime:
     def predict_with_features(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float16]]:
         """Maps (B, C, H, W) of images (B, H, W, 3), and features (B, h, w, D) of the same pass.
 
-        Only of files that give features (`histocyte models export --features`): of others, `features` is missing.
+        Raises:
+            InputError: The file gives maps alone: `histocyte models export --features` makes one that gives both.
         """
+        features_of(self)
         found = self._infer(images)
         maps = as_maps(found[0], images, channels=self.channels, path=self._path)
         return maps, np.asarray(found[1], np.float16)

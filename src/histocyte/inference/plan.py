@@ -15,9 +15,9 @@ from histocyte.core.blocks import Block, BlockGrid
 from histocyte.core.errors import ResolutionError
 from histocyte.core.geometry import Box
 from histocyte.core.version import __version__
-from histocyte.inference.embed import feature_runtime
 from histocyte.inference.load import Model
 from histocyte.inference.predict import MAP_DTYPE
+from histocyte.inference.runtime import features_of
 from histocyte.slides.protocol import SlideReader, working_size
 from histocyte.slides.region import Region
 
@@ -120,7 +120,7 @@ class Plan:
         check_resolution(slide.mpp, model.spec.mpp)
         settings = settings or Settings()
         if settings.embeddings or model.classifier is not None:
-            feature_runtime(model.runtime)
+            features_of(model.runtime)
         return cls(slide, model, region, settings.for_model(model), settings.embeddings)
 
     @property
@@ -161,7 +161,7 @@ class Plan:
             "model_sha256": self.model.sha256,
             "classifier": None if self.model.classifier is None else self.model.classifier.sha256,
             "runtime": self.model.runtime.name,
-            "precision": getattr(self.model.runtime, "precision", None),  # where there is a choice
+            "precision": self.model.runtime.precision,  # where there is a choice
             "region": None if self.region is None else hashlib.sha256(self.region.geometry.wkb).hexdigest(),
             "settings": asdict(self.layout),
             **({"embeddings": True} if self.embeddings else {}),

@@ -1,7 +1,7 @@
 """Maps of a whole field from a network that sees tiles.
 
-Tiles overlap by twice the margin, and each pixel is taken from the tile in which it lies most central: the
-border of a tile, where the network lacks context, counts only where the field itself ends.
+Each pixel is taken from the tile in which it lies most central (`core.tiles`): the border of a tile, where the network
+lacks context, counts only where the field itself ends.
 
 The maps of a field are the largest thing that a run holds, so they are kept in half precision: 11 bits, finer than any
 network's probabilities and distances are good for.
@@ -10,64 +10,18 @@ network's probabilities and distances are good for.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from histocyte.core.geometry import Box
+from histocyte.core.tiles import Span, tile_spans
+from histocyte.inference.embed import FieldFeatures
 from histocyte.inference.runtime import Runtime
 
-if TYPE_CHECKING:
-    from histocyte.inference.embed import FieldFeatures
-
-__all__ = ["MAP_DTYPE", "Span", "predict_field", "tile_spans"]
+__all__ = ["MAP_DTYPE", "predict_field"]
 
 MAP_DTYPE = np.float16
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """One tile along one axis: it reads [start, start + size) and gives [core_start, core_stop)."""
-
-    start: int
-    size: int
-    core_start: int
-    core_stop: int
-
-
-def tile_spans(length: int, *, tile_px: int, margin_px: int, multiple: int) -> list[Span]:
-    """Cover an axis of `length` px with tiles whose cores partition it.
-
-    Args:
-        length: Of the field.
-        tile_px: Size of a full tile; the last one is cut to what is left, rounded up to `multiple`.
-        margin_px: On each side of a core, except at the ends of the axis.
-        multiple: Tile sizes are multiples of this; `tile_px` and the core of a full tile must be.
-
-    Raises:
-        ValueError: A tile without a core, or of an impossible size.
-
-    >>> [(s.start, s.core_start, s.core_stop) for s in tile_spans(200, tile_px=128, margin_px=16, multiple=16)]
-    [(0, 0, 112), (96, 112, 200)]
-    """
-    step = tile_px - 2 * margin_px
-    if step <= 0 or tile_px % multiple or step % multiple:
-        raise ValueError(
-            f"Tiles of {tile_px} px with margins of {margin_px} px, in multiples of {multiple}, are impossible."
-        )
-    spans, start = [], 0
-    while True:
-        left = length - start
-        last = left <= tile_px
-        size = -(-left // multiple) * multiple if last else tile_px
-        core_start = 0 if start == 0 else start + margin_px
-        core_stop = length if last else start + tile_px - margin_px
-        spans.append(Span(start, size, core_start, core_stop))
-        if last:
-            return spans
-        start += step
 
 
 def predict_field(
@@ -117,9 +71,7 @@ def _predict(
 ) -> NDArray[np.float32]:
     if features is None:
         return runtime.predict(images)
-    from histocyte.inference.embed import feature_runtime
-
-    maps, values = feature_runtime(runtime).predict_with_features(images)
+    maps, values = runtime.predict_with_features(images)
     for (row, column), one in zip(group, values, strict=True):
         features.add(row, column, one)
     return maps

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from histocyte.core.errors import ModelError
+from histocyte.core.errors import InputError, ModelError
 from histocyte.files.foreign import foreign_parser
+from histocyte.model.features import FeatureInfo
 
-__all__ = ["DEFAULT_PRECISION", "Precision", "Runtime", "as_maps", "running"]
+__all__ = ["DEFAULT_PRECISION", "Precision", "Runtime", "as_maps", "features_of", "running"]
 
 Precision = Literal["auto", "f32", "bf16"]
 
@@ -22,7 +24,7 @@ DEFAULT_PRECISION: Precision = "f32"
 would take bfloat16 wherever there are such units, "auto" here."""
 
 
-class Runtime(Protocol):
+class Runtime(ABC):
     """A loaded network. Safe to call from several threads."""
 
     name: str
@@ -33,10 +35,52 @@ class Runtime(Protocol):
     """How many threads may usefully call `predict` at the same time."""
     multiple: int
     """Height and width of images must be multiples of this."""
+    channels: int | None = None
+    """Of the maps, C; None where that is not known before the first image."""
+    precision: str | None = None
+    """What it computes in, where there is a choice."""
+    features: FeatureInfo | None = None
+    """What `predict_with_features` gives beside the maps; None for a runtime that gives maps alone."""
+    tells_tissues: bool = False
+    """Whether it runs a head for tissues (`tissue_probabilities`)."""
 
+    @abstractmethod
     def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Maps (B, C, H, W), activated, of images (B, H, W, 3) RGB."""
-        ...
+
+    def predict_with_features(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float16]]:
+        """Maps (B, C, H, W) of images (B, H, W, 3), and features (B, h, w, D) of the same pass.
+
+        Raises:
+            InputError: The runtime gives maps alone.
+        """
+        raise _maps_alone(self)
+
+    def tissue_probabilities(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """(B, T) probabilities of the tissues that the model tells apart, of images (B, H, W, 3).
+
+        Raises:
+            InputError: The runtime runs no head for tissues.
+        """
+        raise InputError(f"The runtime '{self.name}' tells no tissues apart.")
+
+
+def features_of(runtime: Runtime) -> FeatureInfo:
+    """What the features are that a runtime gives.
+
+    Raises:
+        InputError: It gives none.
+    """
+    if runtime.features is None:
+        raise _maps_alone(runtime)
+    return runtime.features
+
+
+def _maps_alone(runtime: Runtime) -> InputError:
+    return InputError(
+        f"The runtime '{runtime.name}' gives maps alone and no vectors of cells. Pass --runtime torch, which needs the "
+        "model's .safetensors file."
+    )
 
 
 @contextmanager

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,22 +10,14 @@ from histocyte.core.geometry import Box
 from histocyte.inference.load import Model
 from histocyte.slides.array_reader import open_array
 
-__all__ = ["TissueRuntime", "tells_tissues", "tissue_of"]
+__all__ = ["tells_tissues", "tissue_of"]
 
 _WHITE = 255
 
 
-@runtime_checkable
-class TissueRuntime(Protocol):
-    """A runtime that runs a model's head for tissues too."""
-
-    def tissue_probabilities(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(B, T) of images (B, H, W, 3)."""
-
-
 def tells_tissues(model: Model) -> bool:
     """Whether a model has such a head and its runtime runs it: an ONNX file holds the maps alone."""
-    return bool(model.spec.tissues) and isinstance(model.runtime, TissueRuntime)
+    return bool(model.spec.tissues) and model.runtime.tells_tissues
 
 
 def tissue_of(image: NDArray[np.uint8], model: Model, *, mpp: float) -> str:
@@ -45,7 +35,7 @@ def tissue_of(image: NDArray[np.uint8], model: Model, *, mpp: float) -> str:
         InputError: It does not.
     """
     runtime = model.runtime
-    if not model.spec.tissues or not isinstance(runtime, TissueRuntime):
+    if not tells_tissues(model):
         raise InputError(f"The model '{model.spec.name}' on {runtime.name} tells no tissues apart.")
     with open_array(image, mpp=mpp) as slide:
         size = (max(1, round(n * mpp / model.spec.mpp)) for n in (image.shape[1], image.shape[0]))

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from histocyte.core.errors import InputError
-from histocyte.inference.embed import FeatureInfo
+from histocyte.inference.runtime import Runtime
 from histocyte.model.checkpoint import load_model
+from histocyte.model.features import FeatureInfo
 from histocyte.model.segmenter import Segmenter, activate
 
 __all__ = ["TorchRuntime", "free_gpu_memory", "pick_device"]
@@ -45,7 +46,7 @@ def free_gpu_memory(device: str) -> int | None:
     return int(torch.cuda.mem_get_info(device)[0]) if torch.device(device).type == "cuda" else None
 
 
-class TorchRuntime:
+class TorchRuntime(Runtime):
     """A segmenter on a device.
 
     On CUDA it computes in bfloat16 (float16 where the card has none), elsewhere in float32.
@@ -67,7 +68,8 @@ class TorchRuntime:
         self._network = network.eval().to(chosen, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._device = chosen
         self.multiple = int(network.encoder.info.multiple)  # type: ignore[union-attr, arg-type]
-        self.features = _feature_info(network)
+        self.features: FeatureInfo = _feature_info(network)
+        self.tells_tissues = network.tissue is not None
         on_cpu = chosen.type == "cpu"
         # A GPU takes one batch at a time; two callers keep it fed while the other one decodes.
         self.parallel = threads if on_cpu else 2

@@ -15,6 +15,7 @@ from histocyte.core.geometry import MPP_MAX, MPP_MIN
 from histocyte.core.plain_text import plain
 from histocyte.core.registry import check_options
 from histocyte.core.taxonomy import Taxonomy
+from histocyte.core.tiles import are_possible
 from histocyte.core.version import __version__
 from histocyte.model.history import History
 
@@ -152,9 +153,7 @@ class ModelSpec(BaseModel):
 
     @model_validator(mode="after")
     def _can_be_tiled(self) -> Self:
-        """As `inference.predict.tile_spans` wants it."""
-        core = self.tile_px - 2 * self.margin_px
-        if core <= 0 or self.tile_px % self.multiple or core % self.multiple:
+        if not are_possible(tile_px=self.tile_px, margin_px=self.margin_px, multiple=self.multiple):
             raise ValueError(
                 f"tiles of {self.tile_px} px with margins of {self.margin_px} px cannot be, in multiples of "
                 f"{self.multiple}"

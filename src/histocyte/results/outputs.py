@@ -25,9 +25,9 @@ from histocyte.formats.embeddings import EmbeddingsWriter
 from histocyte.formats.geojson.cells import GeoJsonWriter
 from histocyte.formats.geoparquet import GeoParquetWriter
 from histocyte.formats.manifest import RUN_FILE
-from histocyte.inference.embed import feature_runtime
 from histocyte.inference.load import Model
 from histocyte.inference.plan import Plan
+from histocyte.inference.runtime import features_of
 from histocyte.pipeline import settled
 from histocyte.results.overview.picture import draw_overview
 from histocyte.results.summary import Summary
@@ -82,7 +82,7 @@ def write_outputs(
         takers: list[Callable[[Cells], None]] = [summary.add, glance.add]
         takers += [stack.enter_context(writer).write for writer in _writers(outputs, plan)]
         if plan.embeddings:
-            width = feature_runtime(model.runtime).features.width
+            width = features_of(model.runtime).width
             vectors = stack.enter_context(EmbeddingsWriter(outputs["embeddings"], width))
         task = stack.enter_context(listener.task(f"{folder.name}, writing", None, unit="cells"))
         for part in settled(plan, journal):

@@ -1,4 +1,4 @@
-"""Fitting the small head that reads classes off the vectors of cells (applied by `inference.classifier`).
+"""Fitting the small head that reads classes off the vectors of cells (applied by `model.classifier`).
 
 Optimiser and head are those of CellViT++ (Hörst et al. 2026, doi 10.1016/j.cmpb.2025.109206): AdamW, at most 50
 epochs of batches of 256, a linear map or one hidden layer with ReLU and dropout, the epoch kept that does best on

@@ -72,9 +72,9 @@ def segment(
     from histocyte.apps.cli.stopping import ending_with_a_word
     from histocyte.core.errors import InputError
     from histocyte.files.writable import check_folder
-    from histocyte.inference.classifier import load_classifier
     from histocyte.inference.load import load
     from histocyte.inference.plan import Settings
+    from histocyte.model.classifier import load_classifier
     from histocyte.results import FORMATS, Options
     from histocyte.results.names import result_names
     from histocyte.slides.listing import find_slides

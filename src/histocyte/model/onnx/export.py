@@ -65,7 +65,7 @@ def export_onnx(
         spec: What the model is.
         segmenter: Its network.
         path: The file.
-        features: What the deepest features are (the fields of `inference.embed.FeatureInfo`), for a file that gives
+        features: What the deepest features are (the fields of `model.features.FeatureInfo`), for a file that gives
             them as its second output.
         full_precision: Store weights as float32: twice the file, and maps as PyTorch's to its last digits. For maps of
             lengths (rays, distances), which feel the rounding of weights most.

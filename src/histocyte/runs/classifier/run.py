@@ -12,9 +12,9 @@ from histocyte.core.listener import SILENT, Listener, Stop, Stopped, never
 from histocyte.core.taxonomy import Taxonomy
 from histocyte.core.version import __version__
 from histocyte.datasets.sample import Sample
-from histocyte.inference.classifier import ClassifierSpec, save_classifier
-from histocyte.inference.embed import feature_runtime
 from histocyte.inference.load import Model
+from histocyte.inference.runtime import features_of
+from histocyte.model.classifier import ClassifierSpec, save_classifier
 from histocyte.model.history import History
 from histocyte.pipeline import instances_with_vectors
 from histocyte.runs.classifier.cells import LabelledCells, collect_cells
@@ -45,8 +45,8 @@ def cells_of(
         InputError: The model gives no vectors.
         Stopped: Told to.
     """
-    runtime = feature_runtime(model.runtime)
-    facts = [1, __version__, model.sha256, runtime.features.name, runtime.device.split(" ")[0]]
+    runtime = model.runtime
+    facts = [1, __version__, model.sha256, features_of(runtime).name, runtime.device.split(" ")[0]]
     folder = None if cache is None else cache / hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
     with listener.task("finding cells", len(learn) + len(score), unit="images") as task:
 
@@ -91,7 +91,7 @@ def write_classifier(
     Raises:
         DiskError: It cannot be written.
     """
-    features = feature_runtime(model.runtime).features
+    features = features_of(model.runtime)
     spec = ClassifierSpec(
         taxonomy=taxonomy.to_json(),
         model=model.spec.name,

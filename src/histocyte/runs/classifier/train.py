@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from histocyte.core.errors import InputError
 from histocyte.datasets.sample import Sample
 from histocyte.datasets.splits import split_by_group
-from histocyte.inference.classifier import Head
+from histocyte.model.classifier import Head
 from histocyte.runs.classifier.cells import LabelledCells
 from histocyte.runs.classifier.scores import ClassifierScores, score_classifier
 

@@ -11,10 +11,12 @@ from histocyte.core.digest import file_sha256
 from histocyte.core.errors import InputError, ModelError
 from histocyte.core.geometry import Box
 from histocyte.core.maps import split_maps
-from histocyte.inference.embed import FieldFeatures, feature_runtime
+from histocyte.core.tiles import Span
+from histocyte.inference.embed import FieldFeatures
 from histocyte.inference.load import Model, load, spec_of
-from histocyte.inference.predict import Span, predict_field
-from histocyte.inference.views import logit_runtime
+from histocyte.inference.predict import predict_field
+from histocyte.inference.runtime import features_of
+from histocyte.inference.views import ViewsRuntime
 from histocyte.model.zoo import ModelFiles, find_model
 from histocyte.representations.maps.logits import activated
 from histocyte.slides.array_reader import open_array
@@ -66,14 +68,14 @@ def ask_of(model: Model, teacher: Teacher) -> Ask:
     Raises:
         InputError: It cannot be seen from several sides, or gives no features that lie on a grid.
     """
-    runtime = logit_runtime(model.runtime, model.representation, views=teacher.views)
+    runtime = ViewsRuntime(model.runtime, model.representation, views=teacher.views, logits=True)
     if teacher.features:
-        feature_runtime(runtime)
+        features_of(runtime)
 
     def ask(field: Field) -> Answer:
         with open_array(field.read(), mpp=field.mpp) as reader:
             pixels = reader.read(Box(0, 0, *working_size(reader, model.spec.mpp)), mpp=model.spec.mpp)
-        taken = FieldFeatures(feature_runtime(runtime).features) if teacher.features else None
+        taken = FieldFeatures(features_of(runtime)) if teacher.features else None
         logits = predict_field(
             pixels,
             runtime,

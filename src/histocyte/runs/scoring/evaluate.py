@@ -194,8 +194,8 @@ def _loaded(model: PathLike | Model, *, classifier: PathLike | None, **how: Any)
         InputError: Options that do not go together, or a classifier of another model.
     """
     from histocyte.core.errors import InputError
-    from histocyte.inference.classifier import load_classifier
     from histocyte.inference.load import Model, load
+    from histocyte.model.classifier import load_classifier
 
     other = None if classifier is None else load_classifier(Path(classifier))
     if isinstance(model, Model):

@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 from histocyte.core.geometry import Box
 from histocyte.core.labels import instance_statistics
 from histocyte.core.stain import HED_FROM_RGB, to_density
+from histocyte.core.tiles import tile_spans
 from histocyte.datasets.arrays import read_arrays, sample_sha256, write_arrays
 from histocyte.datasets.sample import Sample
 from histocyte.inference.embed import FieldFeatures
-from histocyte.inference.predict import predict_field, tile_spans
+from histocyte.inference.predict import predict_field
+from histocyte.inference.runtime import Runtime, features_of
 from histocyte.runs.studies.tokens.source import TokenSource
 from histocyte.slides.array_reader import open_array
 from histocyte.slides.protocol import working_size
@@ -125,25 +127,23 @@ def embed(
     )
 
 
-def _embed_one(source: TokenSource, runtime: object, sample: Sample) -> dict[str, NDArray[Any]]:
-    from histocyte.inference.embed import feature_runtime
+def _embed_one(source: TokenSource, runtime: Runtime, sample: Sample) -> dict[str, NDArray[Any]]:
     from histocyte.inference.encoder_runtime import CHANNELS
 
-    ready = feature_runtime(runtime)  # type: ignore[arg-type]
     with open_array(sample.image, mpp=sample.mpp) as slide:
         size = working_size(slide, source.mpp)
         pixels = slide.read(Box(0, 0, *size), mpp=source.mpp)
     labels = sample.instances
     if labels.shape != (size[1], size[0]):
         labels = np.asarray(cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST_EXACT), np.int32)
-    features = FieldFeatures(ready.features)
+    features = FieldFeatures(features_of(runtime))
     tile_px, margin_px = source.tile_px, source.margin_px
-    predict_field(pixels, ready, channels=CHANNELS, tile_px=tile_px, margin_px=margin_px, features=features)
+    predict_field(pixels, runtime, channels=CHANNELS, tile_px=tile_px, margin_px=margin_px, features=features)
     tokens = features.pool(labels)
     present = np.bincount(labels.ravel(), minlength=len(tokens) + 1)[1:] > 0
     _, centre = instance_statistics(labels)
-    layout = {"tile_px": tile_px, "margin_px": margin_px, "multiple": ready.multiple}
-    padded = [-(-side // ready.multiple) * ready.multiple for side in size]
+    layout = {"tile_px": tile_px, "margin_px": margin_px, "multiple": runtime.multiple}
+    padded = [-(-side // runtime.multiple) * runtime.multiple for side in size]
     tile_place = np.stack([_in_tile(centre[:, axis], padded[axis], **layout) for axis in (0, 1)], axis=1)
     types = np.zeros(len(tokens), np.uint8) if sample.types is None else sample.types[1 : len(tokens) + 1]
     return {

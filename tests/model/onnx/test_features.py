@@ -10,12 +10,13 @@ import pytest
 
 from histocyte.apps.cli.models_export import export
 from histocyte.core.errors import InputError, ModelError
-from histocyte.inference.embed import FeatureRuntime, FieldFeatures, feature_runtime
+from histocyte.inference.embed import FieldFeatures
 from histocyte.inference.load import load
-from histocyte.inference.onnx_features import features_in
 from histocyte.inference.onnx_runtime import OnnxRuntime
 from histocyte.inference.openvino_runtime import OpenVinoRuntime
 from histocyte.inference.predict import predict_field
+from histocyte.inference.runtime import features_of
+from histocyte.model.onnx.features import features_in
 from histocyte.model.onnx.metadata import FEATURES_KEY
 from histocyte.model.zoo import DEFAULT_MODEL, ModelFiles, bundled_models
 from histocyte.runs.quantise.export import export_int8
@@ -43,9 +44,8 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_features_are_those_of_torch(
     runtime: type[OpenVinoRuntime] | type[OnnxRuntime], file: Path, image: np.ndarray
 ) -> None:
-    by_torch = feature_runtime(load(runtime="torch", device="cpu", workers=1).runtime)
+    by_torch = load(runtime="torch", device="cpu", workers=1).runtime
     ours = runtime(file, threads=1)
-    assert isinstance(ours, FeatureRuntime)
     assert ours.features == by_torch.features
     expected, found = by_torch.predict_with_features(image[None]), ours.predict_with_features(image[None])
     assert found[1].shape == expected[1].shape
@@ -56,13 +56,13 @@ def test_features_are_those_of_torch(
 
 
 def test_cells_get_vectors_without_torch(file: Path, image: np.ndarray) -> None:
-    runtime = feature_runtime(OpenVinoRuntime(file, threads=1))
-    features = FieldFeatures(runtime.features)
+    runtime = OpenVinoRuntime(file, threads=1)
+    features = FieldFeatures(features_of(runtime))
     predict_field(image, runtime, channels=8, tile_px=128, margin_px=16, features=features)
     labels = np.zeros(image.shape[:2], np.int32)
     labels[20:40, 20:40], labels[100:120, 140:160] = 1, 2
     vectors = features.pool(labels)
-    assert vectors.shape == (2, runtime.features.width)
+    assert vectors.shape == (2, features_of(runtime).width)
     assert np.abs(vectors).sum(axis=1).min() > 0
 
 
@@ -71,7 +71,7 @@ def test_a_plain_file_gives_none() -> None:
     assert features_in(PLAIN) is None
     for runtime in (OpenVinoRuntime(PLAIN, threads=1), OnnxRuntime(PLAIN, threads=1)):
         with pytest.raises(InputError, match="no vectors"):
-            feature_runtime(runtime)
+            runtime.predict_with_features(np.zeros((1, 32, 32, 3), np.uint8))
     with pytest.raises(InputError, match="gives no features"):
         export_int8(ModelFiles("a", PLAIN, None), Path("never.onnx"), [], features=True)
 

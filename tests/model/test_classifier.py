@@ -19,7 +19,8 @@ from histocyte.core.instances import Labels
 from histocyte.core.taxonomies import CONSEP
 from histocyte.core.taxonomy import CellClass, Taxonomy
 from histocyte.formats.geoparquet import read_cells
-from histocyte.inference.classifier import (
+from histocyte.inference.load import Model
+from histocyte.model.classifier import (
     CLASSIFIER_KEY,
     CellClassifier,
     ClassifierSpec,
@@ -27,7 +28,6 @@ from histocyte.inference.classifier import (
     load_classifier,
     save_classifier,
 )
-from histocyte.inference.load import Model
 from histocyte.model.zoo import find_model
 from histocyte.pipeline import instances_on, instances_with_vectors, segment_image
 from histocyte.results import Options, segment_to_folder

@@ -8,7 +8,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from histocyte.core.errors import ModelError
-from histocyte.inference.embed import FeatureInfo
+from histocyte.model.features import FeatureInfo
 from histocyte.model.onnx.metadata import FEATURES_KEY, onnx_metadata
 
 __all__ = ["features_in"]

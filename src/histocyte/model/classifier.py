@@ -28,8 +28,8 @@ from histocyte.core.version import __version__
 from histocyte.files.atomic import write_atomically
 from histocyte.files.kind import but_is
 from histocyte.files.safetensors_header import safetensors_metadata
-from histocyte.inference.embed import FeatureInfo
 from histocyte.model.checkpoint import SPEC_KEY
+from histocyte.model.features import FeatureInfo
 from histocyte.model.history import History
 
 __all__ = ["CLASSIFIER_KEY", "CellClassifier", "ClassifierSpec", "Head", "load_classifier", "save_classifier"]
