@@ -51,6 +51,12 @@ SMALL: dict[str, Mapping[str, Any]] = {
     "hovernet": {},
     "lightweight_student": {},
     "lightweight_teacher": {"encoder": "vit_tiny_patch16_224", "patch_px": 16},
+    "pathsegdiff": {
+        "first_stage": {"name": "tiny"},
+        "denoiser": {"width": 32, "multiples": [1, 2, 2], "blocks": 1, "attention": [2, 4]},
+        "condition": {},
+        "taps": [1, 3, 5],
+    },
     "stardist": {"encoder": "mobilenetv2_100"},
 }
 """Options that make a recipe small enough to be exported in a minute; large encoders of the same kind export alike."""

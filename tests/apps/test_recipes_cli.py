@@ -98,6 +98,10 @@ def test_the_recipe_of_frozen_encoders_says_that_it_freezes_them() -> None:
     assert "all but the encoder, which stays as it is; otherwise by --adapt" in answer.stdout
     assert "--recipe frozen_encoder --encoder-weights vit-s-22k -o" in answer.stdout
     facts = {name: json.loads(CliRunner().invoke(app, ["show", name, "--json"]).stdout) for name in RECIPES}
-    assert {name for name, f in facts.items() if f["adapt"] != "full"} == {"frozen_encoder", "lightweight_teacher"}
+    assert {name for name, f in facts.items() if f["adapt"] != "full"} == {
+        "frozen_encoder",
+        "lightweight_teacher",
+        "pathsegdiff",
+    }
     assert "--encoder-weights h-optimus-0" in facts["lightweight_teacher"]["train"]
     assert "--encoder-weights" not in facts["cellvit"]["train"]

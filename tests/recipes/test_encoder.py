@@ -17,7 +17,10 @@ from histocyte.recipes.registry import RECIPES, way_to_adapt
 torch.set_num_threads(1)
 
 _VITS = ("cellvit", "cellvit_cppnet", "cellvit_stardist", "frozen_encoder", "lightweight_teacher")
-_TAKING = [name for name in RECIPES if "encoder" in inspect.signature(RECIPES[name]).parameters]
+_DIFFUSION = ("pathsegdiff",)
+_TAKING = [
+    name for name in RECIPES if "encoder" in inspect.signature(RECIPES[name]).parameters and name not in _DIFFUSION
+]
 _NONE = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 _HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 

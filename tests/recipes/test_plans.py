@@ -36,6 +36,8 @@ from histocyte.training.schedule import learning_rate_factor
 from histocyte.training.terms import TISSUE_TERM, term_names
 
 torch.set_num_threads(1)
+_OF_TISSUE = ("pathsegdiff",)
+"""Recipes whose maps are classes of tissue and nothing else."""
 EVERY = [(recipe, name) for recipe, plans in PLANS.items() for name in plans]
 
 
@@ -262,8 +264,14 @@ def test_rays_that_are_measured_again_learn_from_both_measurements() -> None:
     assert losses_of(plan, first_spec("stardist")) == plan.losses
 
 
-@pytest.mark.parametrize("recipe", list(RECIPES))
+@pytest.mark.parametrize("recipe", [name for name in RECIPES if name not in _OF_TISSUE])
 def test_every_recipe_makes_a_model_of_outlines_where_there_are_no_classes(recipe: str) -> None:
     spec = first_spec(recipe, taxonomy=NO_CLASSES)
     representation = build_representation(spec.representation)
     assert not any(each.name == "types" for each in representation.maps)
+
+
+@pytest.mark.parametrize("recipe", _OF_TISSUE)
+def test_a_recipe_for_tissue_needs_classes(recipe: str) -> None:
+    with pytest.raises(InputError, match="at least one class"):
+        first_spec(recipe, taxonomy=NO_CLASSES)

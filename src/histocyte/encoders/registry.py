@@ -11,6 +11,7 @@ __all__ = ["ENCODERS"]
 ENCODERS: Registry[Any] = Registry(
     "encoder",
     {
+        "diffusion": "histocyte.encoders.networks.diffusion.encoder:DiffusionEncoder",
         "hovernet": "histocyte.encoders.networks.hovernet:HoverNetEncoder",
         "plain": "histocyte.encoders.networks.plain:PlainEncoder",
         "sam": "histocyte.encoders.networks.sam:SamEncoder",

@@ -97,9 +97,11 @@ def find_base(spec: ModelSpec, path: Path) -> Path:
     """
     named = spec.encoder_weights
     assert named is not None
+    from histocyte.encoders.weights.hub import is_pipeline
+
     tried = []
     for candidate in _candidates(named, path):
-        if candidate.is_file():
+        if candidate.is_file() or is_pipeline(candidate):
             return candidate
         tried.append(str(candidate))
     cached = _in_cache(named.source)

@@ -246,6 +246,26 @@ _cellpose = TrainingPlan(
         "the loss of classes is ours: the method has none",
     ),
 )
+_pathsegdiff = TrainingPlan(
+    source="Danisetty et al. 2025, PathSegDiff (arXiv 2504.06950)",
+    optimiser="adamw",
+    learning_rate=1e-3,
+    weight_decay=1e-4,
+    schedule={"name": "cosine"},
+    batch=16,
+    epochs=100,
+    keep="best",
+    adapt="frozen",
+    losses={"types_ce": 1.0, "types_dice": 1.0},
+    augmentation="histocyte",
+    readings=(
+        "of the training only is public that the diffusion model stays frozen and a light head learns: optimiser, "
+        "rate, length, losses and augmentation are ours",
+        "step 50 and blocks 4, 7 and 10 of the way up: neither is stated (--option timestep=100 --option taps=4,7,10)",
+        "the region's embedding is zeros, as in a tenth of the diffusion model's own training",
+        "the noise is drawn afresh in training, and always the same when a model is used",
+    ),
+)
 
 PLANS: Mapping[str, Mapping[str, TrainingPlan]] = {
     "cellvit": {"published": _cellvit, "as-run": _cellvit_as_run},
@@ -275,6 +295,7 @@ PLANS: Mapping[str, Mapping[str, TrainingPlan]] = {
         )
     },
     "cellpose": {"published": _cellpose},
+    "pathsegdiff": {"published": _pathsegdiff},
 }
 """Recipe → name → plan; `OURS` is there for every recipe and is none of these."""
 

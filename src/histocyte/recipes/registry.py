@@ -22,6 +22,7 @@ RECIPES: Registry[ModelSpec] = Registry(
         "cellpose": "histocyte.recipes.cellpose:cellpose",
         "lightweight_teacher": "histocyte.recipes.lightweight_teacher:lightweight_teacher",
         "lightweight_student": "histocyte.recipes.lightweight_student:lightweight_student",
+        "pathsegdiff": "histocyte.recipes.pathsegdiff:pathsegdiff",
         "stardist": "histocyte.recipes.stardist:stardist",
     },
     group="histocyte.recipes",

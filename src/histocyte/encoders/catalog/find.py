@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from histocyte.core.errors import MissingExtraError, UnknownNameError
 from histocyte.core.installation import how_to_add
 from histocyte.encoders.catalog.card import EncoderCard
+from histocyte.encoders.catalog.diffusion import DIFFUSION
 from histocyte.encoders.catalog.pathology import PATHOLOGY
 from histocyte.encoders.catalog.photographs import PHOTOGRAPHS
 
 __all__ = ["CARDS", "find_card"]
 
-CARDS: Mapping[str, EncoderCard] = {card.name: card for card in (*PATHOLOGY, *PHOTOGRAPHS)}
+CARDS: Mapping[str, EncoderCard] = {card.name: card for card in (*PATHOLOGY, *DIFFUSION, *PHOTOGRAPHS)}
 """By name, in the order in which they are listed."""
 
 

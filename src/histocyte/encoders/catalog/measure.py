@@ -16,12 +16,18 @@ from torch.utils._pytree import tree_leaves
 from histocyte.core.errors import UnknownNameError
 from histocyte.core.registry import check_options
 from histocyte.encoders.catalog.card import EncoderFacts
+from histocyte.encoders.networks.diffusion.encoder import DiffusionEncoder
 from histocyte.encoders.networks.sam import SamEncoder
 from histocyte.encoders.networks.timm import TimmPyramid, TimmViT
 
 __all__ = ["activations_mb", "build_empty", "facts_of"]
 
-_PARTS: Mapping[str, type[nn.Module]] = {"timm_pyramid": TimmPyramid, "timm_vit": TimmViT, "sam": SamEncoder}
+_PARTS: Mapping[str, type[nn.Module]] = {
+    "diffusion": DiffusionEncoder,
+    "timm_pyramid": TimmPyramid,
+    "timm_vit": TimmViT,
+    "sam": SamEncoder,
+}
 """Those of `encoders.registry.ENCODERS` whose pre-trained weights have a card."""
 
 
@@ -42,12 +48,12 @@ def build_empty(part: str, options: Mapping[str, Any]) -> nn.Module:
 def facts_of(encoder: nn.Module, *, side_px: int = 1024) -> EncoderFacts:
     """Facts of an encoder on the meta device, or any."""
     info: Any = encoder.info
-    body: Any = encoder.body
     parameters = sum(p.numel() for p in encoder.parameters())
     shared = (parameters, info.widths, info.strides)
-    if isinstance(encoder, TimmPyramid):
+    if isinstance(encoder, TimmPyramid | DiffusionEncoder):
         return EncoderFacts(*shared, activations_mb=activations_mb(encoder, side_px))
     assert isinstance(encoder, TimmViT | SamEncoder)
+    body: Any = encoder.body
     return EncoderFacts(
         *shared,
         taps=encoder.taps,

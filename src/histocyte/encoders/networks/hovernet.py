@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from histocyte.core.errors import InputError
-from histocyte.encoders.networks.timm import check_sides
+from histocyte.encoders.networks.sides import in_whole_steps
 from histocyte.encoders.protocol import EncoderInfo, Features
 
 __all__ = ["HoverNetEncoder", "mirror"]
@@ -61,10 +61,7 @@ class HoverNetEncoder(nn.Module):
         Raises:
             InputError: Height or width is no multiple of 8.
         """
-        if torch.compiler.is_exporting():
-            image = _in_whole_steps(image)
-        else:
-            check_sides(image, self.info.multiple)
+        image = in_whole_steps(image, self.info.multiple)
         return Features(tuple(self.pyramid(mirror(image, self.mirror_px) if self.mirror_px else image)))
 
     def pyramid(self, image: Tensor) -> list[Tensor]:
@@ -141,10 +138,3 @@ class _Unit(nn.Module):
         x = F.relu(self.norm2(self.conv2(F.pad(x, self.pad))))
         out: Tensor = self.conv3(x)
         return out
-
-
-def _in_whole_steps(image: Tensor) -> Tensor:
-    """The same image, in a way that tells torch, for which sides are symbols while it exports, that 8 divides them."""
-    batch, channels, height, width = image.shape
-    rows, columns = height // 8, width // 8
-    return image.reshape(batch, channels, rows, 8, columns, 8).reshape(batch, channels, 8 * rows, 8 * columns)

@@ -6,12 +6,11 @@ convolution, as CISCA has it (Vadori et al., arXiv 2409.04175).
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from histocyte.core.errors import InputError
-from histocyte.encoders.networks.timm import check_sides
+from histocyte.encoders.networks.sides import in_whole_steps
 from histocyte.encoders.protocol import EncoderInfo, Features
 
 __all__ = ["PlainEncoder"]
@@ -48,9 +47,7 @@ class PlainEncoder(nn.Module):
         Raises:
             InputError: Height or width is no multiple of the coarsest stride.
         """
-        check_sides(image, self.info.multiple)
-        if torch.compiler.is_exporting():
-            image = _in_whole_steps(image, self.info.multiple)
+        image = in_whole_steps(image, self.info.multiple)
         maps: list[Tensor] = []
         for stage in self.stages:
             maps.append(stage(F.max_pool2d(maps[-1], 2) if maps else image))
@@ -67,12 +64,3 @@ def _stage(inputs: int, outputs: int, convolutions: int) -> nn.Sequential:
             nn.ReLU(inplace=True),
         ]
     return nn.Sequential(*layers)
-
-
-def _in_whole_steps(image: Tensor, step: int) -> Tensor:
-    """The same image, in a way that tells torch, for which sides are symbols while it exports, what divides them."""
-    batch, channels, height, width = image.shape
-    rows, columns = height // step, width // step
-    return image.reshape(batch, channels, rows, step, columns, step).reshape(
-        batch, channels, step * rows, step * columns
-    )

@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from histocyte.core.errors import InputError
-from histocyte.encoders.networks.timm import check_sides, create_timm, even_taps
+from histocyte.encoders.networks.sides import check_sides
+from histocyte.encoders.networks.timm import create_timm, even_taps
 from histocyte.encoders.protocol import EncoderInfo, Features
 
 __all__ = ["SamEncoder"]

@@ -10,11 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from histocyte.core.errors import InputError, UnknownNameError
+from histocyte.encoders.networks.sides import check_sides
 from histocyte.encoders.networks.timm_import import import_timm
 from histocyte.encoders.networks.timm_options import timm_options
 from histocyte.encoders.protocol import EncoderInfo, Features
 
-__all__ = ["TimmPyramid", "TimmViT", "check_sides", "create_timm", "even_taps"]
+__all__ = ["TimmPyramid", "TimmViT", "create_timm", "even_taps"]
 
 
 _MOST_BLOCKS = 64
@@ -56,22 +57,6 @@ def _joined_cells(body: nn.Module) -> int:
     """
     blocks = (module for module in body.modules() if type(module).__name__ == "MobileVitV2Block")
     return max((int(side) for block in blocks for side in block.patch_size), default=1)  # type: ignore[union-attr]
-
-
-def check_sides(image: Tensor, multiple: int) -> None:
-    """Refuse an image (B, C, H, W) whose sides are no multiples.
-
-    Raises:
-        InputError: They are none; says the next that are.
-    """
-    height, width = image.shape[-2:]
-    # While a graph is exported sides are symbols, and asking would tie the graph to the example's.
-    if torch.compiler.is_exporting() or (height % multiple == 0 and width % multiple == 0):
-        return
-    raise InputError(
-        f"An image of {height} × {width} px does not fit an encoder with steps of {multiple} px; make both sides a "
-        f"multiple of {multiple}, e.g. {-(-height // multiple) * multiple} × {-(-width // multiple) * multiple}."
-    )
 
 
 def even_taps(name: str, depth: int, taps: Sequence[int] | None) -> tuple[int, ...]:

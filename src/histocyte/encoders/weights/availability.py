@@ -10,7 +10,7 @@ from histocyte.core.errors import HistocyteError, InputError, MissingExtraError
 from histocyte.core.installation import how_to_add
 from histocyte.encoders.catalog.card import EncoderCard
 from histocyte.encoders.networks.timm_import import import_timm
-from histocyte.encoders.weights.hub import cached, hub_files, refusal, shards, weights_in
+from histocyte.encoders.weights.hub import cached, hub_files, is_pipeline, refusal, shards, weights_in
 
 __all__ = ["Availability", "Step", "check"]
 
@@ -64,7 +64,8 @@ def check(card: EncoderCard, weights: str | Path | None = None) -> Availability:
     except HistocyteError as error:
         return Availability(False, None, (Step("weights here", False, str(error)),))
     if path is not None:
-        size = sum(p.stat().st_size for p in shards(path))
+        files = [p for p in path.rglob("*") if p.is_file()] if path.is_dir() else shards(path)
+        size = sum(p.stat().st_size for p in files)
         here = Step("weights here", True, f"{path} ({size / _MB:,.0f} MB)")
         fit = _fit(card, path)
         return Availability(fit.ok is not False, path, (here, fit))
@@ -81,6 +82,8 @@ def _local(card: EncoderCard, weights: str | Path | None) -> Path | None:
     path = Path(weights)
     if not path.exists():
         raise InputError(f"There is no weights file or folder '{path}'.")
+    if path.is_dir() and is_pipeline(path):
+        return path
     path = weights_in(path) if path.is_dir() else path
     lacking = [p.name for p in shards(path) if not p.is_file()]
     if lacking:

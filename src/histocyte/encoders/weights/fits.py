@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from histocyte.encoders.catalog.measure import build_empty
+from histocyte.encoders.weights.diffusion import diffusion_state
 from histocyte.encoders.weights.files import read_tensors
 from histocyte.encoders.weights.load import encoder_weights
 
@@ -20,4 +21,7 @@ def names_fit(part: str, options: Mapping[str, Any], path: Path) -> int:
         ModelError: Missing, left over or of another shape; lists them.
         MissingExtraError: timm is not installed.
     """
-    return len(encoder_weights(build_empty(part, options), read_tensors(path), where=str(path)))
+    encoder = build_empty(part, options)
+    if part == "diffusion":
+        return len(diffusion_state(encoder, path))
+    return len(encoder_weights(encoder, read_tensors(path), where=str(path)))

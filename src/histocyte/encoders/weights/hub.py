@@ -15,7 +15,16 @@ from histocyte.core.errors import InputError, ModelError, reason_of
 from histocyte.encoders.catalog.card import EncoderCard
 from histocyte.files.kind import but_is
 
-__all__ = ["WEIGHTS_FILES", "cached", "download", "find_weights", "hub_files", "read_json", "split_revision"]
+__all__ = [
+    "WEIGHTS_FILES",
+    "cached",
+    "download",
+    "find_weights",
+    "hub_files",
+    "is_pipeline",
+    "read_json",
+    "split_revision",
+]
 
 WEIGHTS_FILES = (
     "model.safetensors",
@@ -39,7 +48,8 @@ def find_weights(where: str | Path, *, revision: str = "main") -> Path:
         revision: Of a repository on the hub, where `where` names none.
 
     Returns:
-        A weights file, or the index.json of a sharded one with its shards beside it.
+        A weights file, or the index.json of a sharded one with its shards beside it; of a diffusion model in
+        diffusers' layout the folder itself.
 
     Raises:
         InputError: There is none, or the hub does not give it; says what to do.
@@ -49,7 +59,7 @@ def find_weights(where: str | Path, *, revision: str = "main") -> Path:
     if path.is_file():
         return path
     if path.is_dir():
-        return weights_in(path)
+        return path if is_pipeline(path) else weights_in(path)
     from histocyte.encoders.catalog.find import CARDS, find_card
 
     text, named = split_revision(str(where))
@@ -61,6 +71,11 @@ def find_weights(where: str | Path, *, revision: str = "main") -> Path:
         f"There is no weights file or folder '{where}'. From the hub they come by a card's name "
         "(histocyte encoders list) or as 'hub:owner/name'."
     )
+
+
+def is_pipeline(folder: Path) -> bool:
+    """Whether a folder is a diffusion model in diffusers' layout, its networks in folders of their own."""
+    return (folder / "unet").is_dir()
 
 
 def split_revision(name: str) -> tuple[str, str | None]:

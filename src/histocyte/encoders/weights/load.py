@@ -10,13 +10,14 @@ from typing import Any
 from torch import Tensor, nn
 
 from histocyte.core.errors import ModelError
+from histocyte.encoders.weights.diffusion import diffusion_state
 from histocyte.encoders.weights.files import read_tensors
 from histocyte.encoders.weights.finite import check_finite
 from histocyte.encoders.weights.hub import find_weights
 from histocyte.encoders.weights.names import ANCHORS, timm_names, without_prefix
 from histocyte.encoders.weights.positions import fit_positions
 
-__all__ = ["encoder_weights", "load_encoder_weights"]
+__all__ = ["check_names", "encoder_weights", "load_encoder_weights"]
 
 _NOT_OURS = re.compile(r"^(head|head_dist|fc|classifier|pre_logits|fc_norm|pooler|mask_token)(\.|$)")
 """What a file has for training or classifying, and no encoder reads."""
@@ -41,6 +42,9 @@ def load_encoder_weights(encoder: nn.Module, where: str | Path) -> None:
         InputError: No such file, or the hub does not give it.
         ModelError: No plain weights, or names and shapes that do not fit; lists them.
     """
+    if hasattr(encoder, "denoiser"):  # of several networks, which files name in ways of their own
+        encoder.load_state_dict(diffusion_state(encoder, where))
+        return
     path = find_weights(where)
     body = encoder.body
     assert isinstance(body, nn.Module)
@@ -67,7 +71,7 @@ def encoder_weights(encoder: nn.Module, tensors: Mapping[str, Tensor], *, where:
     found = {flat.get(k, k): v for k, v in (named if pyramid else timm_names(named)).items()}
     if not pyramid:
         found = fit_positions(found, body)
-    _check(found, wanted, [k for k in found if k not in state and not _may_be_left(k, state, encoder)], where)
+    check_names(found, wanted, [k for k in found if k not in state and not _may_be_left(k, state, encoder)], where)
     taken = {k: v for k, v in found.items() if k in state and found[k].shape == state[k].shape}
     check_finite({k: v for k, v in taken.items() if k in wanted}, where=where)
     return taken
@@ -91,7 +95,12 @@ def _may_be_left(name: str, state: Mapping[str, Tensor], encoder: nn.Module) -> 
     return name.split(".")[0] not in modules and (stage == name or stage not in modules)
 
 
-def _check(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], left_over: list[str], where: str) -> None:
+def check_names(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor], left_over: list[str], where: str) -> None:
+    """Refuse a file that does not hold exactly what an encoder wants.
+
+    Raises:
+        ModelError: Missing, left over or of another shape; lists them.
+    """
     shapes = [
         f"{k} {tuple(found[k].shape)} for {tuple(v.shape)}"
         for k, v in wanted.items()
