@@ -14,7 +14,7 @@ help:
 	@echo "make install   the histocyte command in $(BIN) (no torch)"
 	@echo "make demo      segment the bundled slide into demo/ (no torch)"
 	@echo "make test      all tests, with torch"
-	@echo "make test-core the tests that need no torch, in two minutes, in an environment without it"
+	@echo "make test-core the demo and the tests that need no torch, in an environment without it"
 	@echo "make lint      style, types and the floors of ARCHITECTURE.md"
 	@echo "make docs      the documentation as a site, in site/"
 	@echo "make lock      resolve pyproject.toml again; UPGRADE=--upgrade takes the newest versions"
@@ -30,8 +30,7 @@ test: $(VENV)/torch.stamp
 
 # An environment of its own, so that nothing of torch is there whatever was made before.
 test-core:
-	$(MAKE) --no-print-directory VENV=$(VENV)-core $(VENV)-core/dev.stamp
-	OMP_NUM_THREADS=1 $(VENV)-core/bin/python -m pytest -q -n $(WORKERS) -m "not slow"
+	$(PYTHON) scripts/core_tests.py --environment $(VENV)-core --workers $(WORKERS)
 
 lint: $(VENV)/torch.stamp
 	$(BIN)/ruff check

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import struct
 from collections.abc import Collection, Iterator, Mapping
@@ -143,7 +144,7 @@ def largest_image(file: tifffile.TiffFile) -> tifffile.TiffPageSeries:
     if not images:
         there = "; ".join(f"{s.axes} {'×'.join(map(str, s.shape))}" for s in file.series[:3])
         raise RefusedError(f"a TIFF without a grey or RGB image (it holds {there})")
-    return max(images, key=lambda s: s.sizes["height"] * s.sizes["width"])
+    return max(images, key=lambda s: math.prod(_size(s)))
 
 
 def _axes(series: tifffile.TiffPageSeries) -> tuple[str, int]:
@@ -192,7 +193,10 @@ def _named(series: tifffile.TiffPageSeries) -> str:
 
 
 def _size(series: tifffile.TiffPageSeries) -> tuple[int, int]:
-    return int(series.sizes.get("width", 0)), int(series.sizes.get("height", 0))
+    """Width and height, px."""
+    # By the axes' letters: what the keys of `series.sizes` are depends on tifffile's version.
+    lengths = dict(zip(series.axes, series.shape, strict=True))
+    return int(lengths.get("X", 0)), int(lengths.get("Y", 0))
 
 
 def keyframe_of(page: tifffile.TiffPage | tifffile.TiffFrame | None) -> tifffile.TiffPage:
@@ -226,7 +230,7 @@ def stated_mpp(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> floa
 def stated_bits(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> int | None:
     """How many of 16 bits are used, by SignificantBits of OME or MaxSampleValue; None where neither says fewer."""
     for pixels in _ome_pixels(file):
-        if (pixels.get("SizeX"), pixels.get("SizeY")) == (series.sizes["width"], series.sizes["height"]):
+        if (pixels.get("SizeX"), pixels.get("SizeY")) == _size(series):
             match pixels.get("SignificantBits"):
                 case int(bits) if 8 <= bits < 16:
                     return used_bits((1 << bits) - 1)
@@ -255,7 +259,7 @@ def _rational(page: tifffile.TiffPage, name: str) -> float | None:
 def _ome_mpp(file: tifffile.TiffFile, series: tifffile.TiffPageSeries) -> float | tuple[float, float] | None:
     """PhysicalSize of the first image of the same width and height, as the first of the largest is read."""
     for pixels in _ome_pixels(file):
-        if (pixels.get("SizeX"), pixels.get("SizeY")) == (series.sizes["width"], series.sizes["height"]):
+        if (pixels.get("SizeX"), pixels.get("SizeY")) == _size(series):
             across, down = (_ome_size(pixels, axis) for axis in "XY")
             if across is not None:
                 return across if down is None else (across, down)

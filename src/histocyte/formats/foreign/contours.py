@@ -77,7 +77,7 @@ def contours_of(contours: Sequence[object], path: Path) -> Contours:
     for i, contour in enumerate(contours, 1):
         try:
             points = np.asarray(contour, np.float64)
-        except (TypeError, ValueError, OverflowError):
+        except (TypeError, ValueError, OverflowError, KeyError):
             points = np.empty(0)
         if points.ndim != 2 or points.shape[1:] != (2,) or not len(points):
             raise InputError(

@@ -264,7 +264,7 @@ def _number(value: object) -> float | None:
         return value
     try:
         number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError):
+    except (TypeError, ValueError, OverflowError, KeyError):
         return None
     return number if number == number else None
 

@@ -183,7 +183,7 @@ def _checked(
 ) -> list[Any]:
     try:
         return read(feature)
-    except (TypeError, AttributeError) as error:
+    except (TypeError, AttributeError, KeyError) as error:
         raise InputError(
             f"'{objects.path}': the geometry of {objects.number(i)} cannot be read. Export it anew."
         ) from error
@@ -203,7 +203,7 @@ def _arrays(
         xy = np.array(list(chain.from_iterable(rings)), np.float64)
         sizes = np.fromiter(map(len, rings), np.int64, len(rings))
         whole = xy.ndim == 2 and xy.shape[1] >= 2 and sizes.min() >= least
-    except (TypeError, ValueError, OverflowError):
+    except (TypeError, ValueError, OverflowError, KeyError):
         whole = False
     if not whole:  # some ring is broken, or some have two and some three coordinates
         parts = [_ring(ring, least) for ring in rings]
@@ -231,10 +231,10 @@ def _arrays(
 def _ring(ring: Any, least: int) -> NDArray[np.float64] | None:
     try:
         points = np.array(ring, np.float64)
-    except (TypeError, ValueError, OverflowError):
+    except (TypeError, ValueError, OverflowError, KeyError):
         try:
             points = np.array([point[:2] for point in ring], np.float64)
-        except (TypeError, ValueError, OverflowError):
+        except (TypeError, ValueError, OverflowError, KeyError):
             return None
     if points.ndim != 2 or points.shape[1] < 2 or len(points) < least:
         return None
