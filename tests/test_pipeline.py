@@ -83,7 +83,8 @@ def test_tiles_and_batches_change_nothing(
     uncut: Cells,
     perfect_model: Model,  # type: ignore[no-untyped-def]
 ) -> None:
-    settings = Settings(block_px=200, tile_px=tile_px, margin_px=margin_px, batch=batch)
+    settings = Settings(block_px=200, batch=batch)
+    perfect_model = perfect_model.with_tiles(tile_px=tile_px, margin_px=margin_px)
     same(uncut, segment_image(scene_image, perfect_model, mpp=0.25, settings=settings))
 
 

@@ -157,6 +157,8 @@ def test_a_second_student_does_not_ask_again(
     assert "all there" in " ".join(capfd.readouterr().err.split())
     with pytest.raises(AssertionError, match="asked again"):
         run(world, tmp_path / "third", teacher_views=2, cache=done.parent / "answers")
+    with pytest.raises(AssertionError, match="asked again"):
+        run(world, tmp_path / "fourth", teacher_tile=128, cache=done.parent / "answers")
 
 
 def test_a_student_of_another_scheme_learns_from_labels(world: Path, tmp_path: Path) -> None:
@@ -235,6 +237,7 @@ def test_what_cannot_be_done_is_refused_at_once(world: Path, tmp_path: Path) -> 
         ("--plan-option zoom=1,1", {"student": "cellpose", "plan": "published"}),
         ("--plan-option sampling=area", {"student": "cellvit", "plan": "published", "encoder": "vit_tiny_patch16_224"}),
         ("1, 2, 4, 8 views", {"teacher_views": 3}),
+        ("--tile 101: tiles of 'small-hover' are multiples", {"teacher_tile": 101}),
         ("--cache-limit", {"cache_limit": 1e-6}),
     ):
         with pytest.raises(HistocyteError, match=match):

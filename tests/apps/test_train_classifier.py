@@ -132,6 +132,8 @@ def test_the_file_of_another_model_is_refused(trained: tuple[Path, Result], data
         (["--classes", "one"], "No list of classes called 'one'"),
         (["--classes", "a,a"], "a name of its own"),
         (["-o", "."], "is a folder"),
+        (["--tile", "100"], "--tile 100: tiles of 'hover-unet-consep'"),
+        (["--margin", "-16"], "--margin -16: margins of 'hover-unet-consep' in tiles of 768 px"),
     ],
 )
 def test_wrong_input_is_refused(data: Path, more: list[str], says: str) -> None:

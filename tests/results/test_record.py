@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import shutil
@@ -194,6 +195,23 @@ def test_what_another_process_finished_meanwhile_is_kept(
     monkeypatch.setattr(module.Journal, "open", open_late)
     assert segment_to_folder(picture, out, perfect_model, OPTIONS).already_done
     assert not (folder / ".journal").exists()
+
+
+def test_other_tiles_are_another_run_with_the_same_cells(
+    out: Path, picture: Path, perfect_model: Model, tmp_path: Path
+) -> None:
+    tiles = replace(OPTIONS, tile_px=96, margin_px=8)
+    with pytest.raises(InputError, match="made with another tile_px, margin_px"):
+        segment_to_folder(picture, out, perfect_model, tiles)
+    usual = segment_to_folder(picture, out, perfect_model, OPTIONS)
+    other = segment_to_folder(picture, tmp_path / "other", perfect_model, tiles)
+    written = json.loads(Path(other.outputs["run"]).read_text())["signature"]["settings"]
+    assert (written["tile_px"], written["margin_px"]) == (96, 8)
+    ours, theirs = (Path(record.outputs["geojson"]).read_bytes() for record in (usual, other))
+    assert gzip.decompress(ours) == gzip.decompress(theirs)
+    with pytest.raises(InputError, match=r"^--tile 100: .* multiples of 16 px up to 16384, e\.g\. 96 or 112\.$"):
+        segment_to_folder(picture, tmp_path / "never", perfect_model, replace(OPTIONS, tile_px=100))
+    assert not (tmp_path / "never").exists()
 
 
 def test_a_record_shows_itself_and_is_plain_values_for_programs(

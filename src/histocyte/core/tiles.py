@@ -5,9 +5,14 @@ Tiles overlap by twice the margin, and each pixel is taken from the tile in whic
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
-__all__ = ["Span", "are_possible", "tile_spans"]
+from histocyte.core.errors import InputError
+
+__all__ = ["LARGEST_TILE_PX", "Span", "are_possible", "check_tiles", "tile_spans"]
+
+LARGEST_TILE_PX = 2**14
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +33,42 @@ def are_possible(*, tile_px: int, margin_px: int, multiple: int) -> bool:
     """
     step = tile_px - 2 * margin_px
     return margin_px >= 0 and step > 0 and tile_px % multiple == 0 and step % multiple == 0
+
+
+def check_tiles(network: str, *, tile_px: int, margin_px: int, multiple: int) -> None:
+    """See that a network can be given such tiles.
+
+    Args:
+        network: What messages call it.
+        tile_px: Side of a tile, px at the network's resolution.
+        margin_px: Its margin.
+        multiple: What the sides of its images are multiples of.
+
+    Raises:
+        InputError: It cannot.
+
+    >>> check_tiles("'mine'", tile_px=1000, margin_px=64, multiple=64)
+    Traceback (most recent call last):
+    histocyte.core.errors.InputError: --tile 1000: tiles of 'mine' are multiples of 64 px up to 16384, e.g. 960 or 1024.
+    """
+    if tile_px % multiple or not 0 < tile_px <= LARGEST_TILE_PX:
+        near = _nearest(tile_px, multiple, LARGEST_TILE_PX, least=multiple)
+        raise InputError(
+            f"--tile {tile_px}: tiles of {network} are multiples of {multiple} px up to {LARGEST_TILE_PX}, e.g. {near}."
+        )
+    step = multiple // math.gcd(multiple, 2)
+    most = (tile_px - multiple) // 2 // step * step
+    if margin_px % step or not 0 <= margin_px <= most:
+        raise InputError(
+            f"--margin {margin_px}: margins of {network} in tiles of {tile_px} px are multiples of {step} px from 0 to "
+            f"{most}, e.g. {_nearest(margin_px, step, most)}."
+        )
+
+
+def _nearest(value: int, step: int, most: int, *, least: int = 0) -> str:
+    """The multiples of a step on either side of a value, within limits."""
+    sides = {min(max(each, least), most) for each in (value // step * step, -(-value // step) * step)}
+    return " or ".join(map(str, sorted(sides)))
 
 
 def tile_spans(length: int, *, tile_px: int, margin_px: int, multiple: int) -> list[Span]:

@@ -107,6 +107,18 @@ class Model:
         classifier.check_fits(self.spec.name, self.sha256, features_of(self.runtime))
         return replace(self, classifier=classifier)
 
+    def with_tiles(self, *, tile_px: int | None = None, margin_px: int | None = None) -> Model:
+        """The same model, given other tiles of an image; what is None stays.
+
+        Args:
+            tile_px: Side of a tile, px at the model's resolution.
+            margin_px: Border of a tile whose maps do not count where a neighbouring tile has better.
+
+        Raises:
+            InputError: Its network cannot be given such tiles; says which it can.
+        """
+        return replace(self, spec=self.spec.with_tiles(tile_px=tile_px, margin_px=margin_px))
+
     @property
     def channels(self) -> int:
         """Channels of all maps that the runtime gives."""
@@ -127,6 +139,8 @@ def load(
     precision: Precision | None = None,
     features: bool = False,
     views: int = 1,
+    tile_px: int | None = None,
+    margin_px: int | None = None,
 ) -> Model:
     """Load a bundled model by name or a model file by path.
 
@@ -139,10 +153,15 @@ def load(
             CPUs with units for it; "auto" takes it where there are such units.
         features: Vectors of cells are wanted: "auto" takes a runtime that gives them.
         views: Average the maps over 2, 4 or 8 flips and turns of each image: as many times slower, a little better.
+        tile_px: Side of the squares that the network is given of an image, px at its resolution; the model's own where
+            None.
+        margin_px: Border of a tile whose maps do not count where a neighbouring tile has better; the model's own where
+            None.
 
     Raises:
         UnknownNameError: No such model, runtime or precision.
-        InputError: No such file, or a runtime, device, precision or number of views that is not here.
+        InputError: No such file, a runtime, device, precision or number of views that is not here, or tiles that the
+            network cannot be given.
         ModelError: A file that cannot be used by the runtime.
         MissingExtraError: A runtime that is not installed.
     """
@@ -159,7 +178,7 @@ def load(
     spec = read_onnx_spec(path) if path.suffix == ".onnx" else read_spec(path)
     if path.suffix == ".onnx":
         check_numbers(path)
-    digest = file_sha256(path)
+    spec, digest = spec.with_tiles(tile_px=tile_px, margin_px=margin_px), file_sha256(path)
     started, representation = (
         _start(name, path, device, threads, spec.multiple, precision),
         build_representation(spec.representation),

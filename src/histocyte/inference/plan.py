@@ -36,14 +36,12 @@ SCRATCH_BYTES = 26
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How the slide is cut; none of it changes the cells, but for a network whose context is wider than the margin.
+    """How the slide is cut into blocks; none of it changes the cells. How blocks are cut into tiles, a model says.
 
     Attributes:
         block_px: Side of a block's core, working px; as large as is good for the model where None.
         halo_px: What is decoded around it. A nucleus up to twice this wide is seen whole.
         band_px: Reach of the settlement along block borders.
-        tile_px: Side of the network's tiles; the model's own where None.
-        margin_px: Margin of a tile; the model's own where None.
         batch: Tiles predicted together.
         embeddings: Give each cell a vector too (`inference.embed`).
     """
@@ -51,15 +49,12 @@ class Settings:
     block_px: int | None = None
     halo_px: int = 64
     band_px: int = 12
-    tile_px: int | None = None
-    margin_px: int | None = None
     batch: int = 1
     embeddings: bool = False
 
     def for_model(self, model: Model) -> Layout:
         """The same with nothing left open; the same for every run of a model, whatever the machine."""
-        tile_px = self.tile_px or model.spec.tile_px
-        margin_px = model.spec.margin_px if self.margin_px is None else self.margin_px
+        tile_px, margin_px = model.spec.tile_px, model.spec.margin_px
         block_px = self.block_px or fitting_block_px(model.channels, tile_px, margin_px, self.halo_px)
         return Layout(block_px, self.halo_px, self.band_px, tile_px, margin_px, self.batch)
 

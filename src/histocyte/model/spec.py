@@ -15,7 +15,7 @@ from histocyte.core.geometry import MPP_MAX, MPP_MIN
 from histocyte.core.plain_text import plain
 from histocyte.core.registry import check_options
 from histocyte.core.taxonomy import Taxonomy
-from histocyte.core.tiles import are_possible
+from histocyte.core.tiles import LARGEST_TILE_PX, are_possible, check_tiles
 from histocyte.core.version import __version__
 from histocyte.model.history import History
 
@@ -24,7 +24,7 @@ __all__ = ["EncoderWeights", "ModelSpec", "Part", "Quantised"]
 
 _Number = Annotated[float, Field(allow_inf_nan=False)]
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-_Side = Annotated[int, Field(ge=1, le=2**14)]
+_Side = Annotated[int, Field(ge=1, le=LARGEST_TILE_PX)]
 """Of squares that a network is given, px."""
 
 
@@ -184,6 +184,19 @@ class ModelSpec(BaseModel):
             return cls.model_validate_json(text)
         except (ValueError, TypeError, RecursionError) as error:  # also of text that is no Unicode, or no text at all
             raise ModelError(f"'{where}' holds no valid histocyte model spec: {reason_of(error)}.") from error
+
+    def with_tiles(self, *, tile_px: int | None = None, margin_px: int | None = None) -> ModelSpec:
+        """The same with other tiles at inference; what is None stays.
+
+        Raises:
+            InputError: The network cannot be given such tiles; says which it can.
+        """
+        if tile_px is None and margin_px is None:
+            return self
+        tile = self.tile_px if tile_px is None else tile_px
+        margin = self.margin_px if margin_px is None else margin_px
+        check_tiles(f"'{self.name}'", tile_px=tile, margin_px=margin, multiple=self.multiple)
+        return self.with_changes(tile_px=tile, margin_px=margin)
 
     def with_changes(self, **changes: object) -> ModelSpec:
         """A copy with some fields replaced, checked again.

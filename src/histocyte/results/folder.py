@@ -45,7 +45,9 @@ class Options:
         force: Replace a finished result, also one made with other parameters or changed since. An unfinished run goes
             on all the same.
         workers: Blocks under way at a time.
-        settings: How the slide is cut.
+        settings: How the slide is cut into blocks.
+        tile_px: Side of the network's tiles, px at the model's resolution; as the model was loaded where None.
+        margin_px: Border of a tile whose maps do not count where a neighbouring tile has better; as loaded where None.
     """
 
     mpp: float | None = None
@@ -54,6 +56,8 @@ class Options:
     force: bool = False
     workers: int | None = None
     settings: Settings = field(default_factory=Settings)
+    tile_px: int | None = None
+    margin_px: int | None = None
 
 
 def segment_to_folder(
@@ -95,6 +99,7 @@ def segment_to_folder(
     """
     options, listener, stop = options or Options(), listener or SILENT, stop or never
     model = model if isinstance(model, Model) else load(model)
+    model = model.with_tiles(tile_px=options.tile_px, margin_px=options.margin_px)
     began = time.monotonic()
     with open_slide(slide, mpp=options.mpp) as reader:
         check_resolution(reader.mpp, model.spec.mpp)

@@ -99,8 +99,17 @@ def _record(folder: Path) -> RunRecord | None:
 
 
 def _other(record: RunRecord, key: Mapping[str, object]) -> list[str]:
-    """What the record's signature has other than this one."""
-    return [name for name, value in key.items() if record.signature.get(name) != value]
+    """What the record's signature has other than this one; of settings, each by itself."""
+
+    def different(there: Mapping[str, object], here: Mapping[str, object]) -> list[str]:
+        return [name for name, value in here.items() if there.get(name) != value]
+
+    there, here = record.signature.get("settings"), key.get("settings")
+    found = different(record.signature, key)
+    if "settings" in found and isinstance(there, Mapping) and isinstance(here, Mapping):
+        place = found.index("settings")
+        found[place : place + 1] = different(there, here)
+    return found
 
 
 def _files(folder: Path, record: RunRecord) -> dict[str, int]:

@@ -76,6 +76,15 @@ def test_a_model_is_scored_by_name_or_loaded_and_the_report_says_of_what(
     assert capfd.readouterr() == ("", "")
     with pytest.raises(HistocyteError, match="A loaded model runs as it was loaded"):
         hc.evaluate(loaded, data, mpp=0.25, views=4)
+    with pytest.raises(HistocyteError, match="views and tiles to load"):
+        hc.evaluate(loaded, data, mpp=0.25, tile_px=64)
+    with pytest.raises(HistocyteError, match="--margin 48: margins of .* in tiles of 96 px"):
+        hc.evaluate(MODEL, data, mpp=0.25, tile_px=96, margin_px=48)
+    other = hc.evaluate(MODEL, data, mpp=0.25, device="cpu", tile_px=64, margin_px=16)
+    for of, tiles in ((report, (768, 32)), (other, (64, 16))):
+        assert (of.to_json()["tile_px"], of.to_json()["margin_px"]) == tiles
+    scores = [of.sources[data.name].scores["bpq"].value for of in (report, other)]
+    assert scores[0] != scores[1]  # the network sees less of the 96 px
     with pytest.raises(Stopped):
         hc.evaluate(loaded, data, mpp=0.25, stop=lambda: True)
 

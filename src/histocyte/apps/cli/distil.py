@@ -77,6 +77,14 @@ def distil(
     teacher_views: Annotated[
         int, typer.Option(help="Sides the teacher sees each image from: 1, 2, 4 or 8; its maps are averaged.")
     ] = _USUAL["teacher_views"],
+    teacher_tile: Annotated[
+        int | None,
+        typer.Option(metavar="PX", help="Side of the squares that teachers are given of an image; a teacher's own."),
+    ] = None,
+    teacher_margin: Annotated[
+        int | None,
+        typer.Option(metavar="PX", help="Border of a square that does not count where a neighbouring one has better."),
+    ] = None,
     cache: Annotated[
         Path | None, typer.Option(help="Folder for what the teachers say; several runs may share it. OUT/teachers.")
     ] = None,
@@ -189,6 +197,8 @@ def distil(
                 features=cast(Any, features),
                 feature_weight=feature_weight,
                 teacher_views=teacher_views,
+                teacher_tile_px=teacher_tile,
+                teacher_margin_px=teacher_margin,
                 cache=cache,
                 cache_limit_gb=cache_limit,
                 plan=plan,

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from histocyte.apps.cli.tiles import Margin, Tile
 from histocyte.runs.arguments import defaults_of
 from histocyte.runs.scoring.evaluate import evaluate as score_model
 
@@ -52,6 +53,8 @@ def evaluate(
         int,
         typer.Option(help="Average over this many flips and turns of each tile: 1, 2, 4 or 8. As many times slower."),
     ] = _USUAL["views"],
+    tile: Tile = None,
+    margin: Margin = None,
     classifier: Annotated[
         Path | None,
         typer.Option(help="Classes of this file (`histocyte train classifier`) in place of the model's; needs torch."),
@@ -91,6 +94,8 @@ def evaluate(
         device=device,
         precision=precision_name(precision),
         views=views,
+        tile_px=tile,
+        margin_px=margin,
         classifier=classifier,
         classes=classes,
         html=html,

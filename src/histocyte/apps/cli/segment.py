@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from histocyte.apps.cli.tiles import Margin, Tile
 from histocyte.core.geometry import area_text
 from histocyte.core.listener import Stop, never
 from histocyte.files.names import shown
@@ -39,6 +40,8 @@ def segment(
         int,
         typer.Option(help="Average over this many flips and turns of each tile: 1, 2, 4 or 8. As many times slower."),
     ] = 1,
+    tile: Tile = None,
+    margin: Margin = None,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Blocks at a time; as many as processors where not given.")
     ] = None,
@@ -100,6 +103,8 @@ def segment(
             precision=precision_name(precision),
             features=embeddings,
             views=views,
+            tile_px=tile,
+            margin_px=margin,
         )
         loaded = loaded if classes is None else loaded.classified_by(classes)
         options = Options(mpp, roi, chosen, force, workers, Settings(embeddings=embeddings))

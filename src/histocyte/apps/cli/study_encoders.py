@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from histocyte.apps.cli.tiles import Margin, Tile
+
 __all__ = ["encoders"]
 
 
@@ -35,6 +37,8 @@ def encoders(
         ),
     ] = None,
     mpp: Annotated[float, typer.Option(help="µm/px at which encoders see the images.")] = 0.25,
+    tile: Tile = None,
+    margin: Margin = None,
     decoder: Annotated[
         str, typer.Option(help="full (as published, for a GPU) or small (for a CPU); the same for all.")
     ] = "full",
@@ -95,12 +99,15 @@ def encoders(
     from histocyte.runs.studies.encoders.plan import Budget, parse_encoders, parse_normalisations, plan_runs
     from histocyte.runs.studies.encoders.study import EncoderStudy
 
+    usual = Budget()
     budget = Budget(
         steps=steps,
         batch=batch,
         crops=crops,
         crop_px=crop_px or 256,
         mpp=mpp,
+        tile_px=usual.tile_px if tile is None else tile,
+        margin_px=usual.margin_px if margin is None else margin,
         decoder=decoder,
         held_out=held_out,
         split_seed=split_seed,

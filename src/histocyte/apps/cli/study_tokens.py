@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from histocyte.apps.cli.tiles import Margin, Tile
+
 __all__ = ["tokens"]
 
 
@@ -25,7 +27,8 @@ def tokens(
     normalise: Annotated[
         str | None, typer.Option(help="Of an encoder: MEAN/STD its weights expect, e.g. 0.5/0.5.")
     ] = None,
-    tile: Annotated[int | None, typer.Option(min=32, help="Side of a tile, px; the model's own by default.")] = None,
+    tile: Tile = None,
+    margin: Margin = None,
     mpp: Annotated[float | None, typer.Option(help="µm/px of images of a set that is not known by name.")] = None,
     classes: Annotated[
         str | None,
@@ -73,7 +76,7 @@ def tokens(
     from histocyte.runs.studies.tokens.source import find_source
     from histocyte.runs.studies.tokens.study import run_token_study
 
-    source = find_source(model, tap=tap, tile_px=tile, normalise=_normalisation(normalise))
+    source = find_source(model, tap=tap, tile_px=tile, margin_px=margin, normalise=_normalisation(normalise))
     listener = people()
     taxonomy = classes_to_learn(data, classes=classes, mpp=mpp) or NO_CLASSES
     samples = load_to_learn(data, taxonomy, mpp=mpp, listener=listener)

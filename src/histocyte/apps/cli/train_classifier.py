@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from histocyte.apps.cli.tiles import Margin, Tile
 from histocyte.runs.arguments import defaults_of
 from histocyte.runs.classifier.classifier import LIMITS, teach_classifier
 
@@ -49,6 +50,8 @@ def classifier(
     cache: Annotated[
         Path | None, typer.Option(help="Folder to keep found cells in; the next classifier takes seconds.")
     ] = None,
+    tile: Tile = None,
+    margin: Margin = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = _USUAL["device"],
     threads: Annotated[
         int | None,
@@ -82,6 +85,8 @@ def classifier(
             seed=seed,
             mpp=mpp,
             cache=cache,
+            tile_px=tile,
+            margin_px=margin,
             device=device,
             threads=threads,
             listener=people(),

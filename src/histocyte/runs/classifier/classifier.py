@@ -67,6 +67,8 @@ def teach_classifier(
     seed: int = 0,
     mpp: float | None = None,
     cache: PathLike | None = None,
+    tile_px: int | None = None,
+    margin_px: int | None = None,
     device: str = "auto",
     threads: int | None = None,
     listener: Listener | None = None,
@@ -89,6 +91,8 @@ def teach_classifier(
         seed: Of split, draw, first weights and intervals.
         mpp: Resolution of images of a set that is not known by name, µm/px.
         cache: Folder to keep found cells in.
+        tile_px: Side of the squares that the model is given of an image, as for `load`.
+        margin_px: Their margin, as for `load`.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         threads: Images at a time on a CPU; as many as processors where None.
         listener: Is told how it goes on; nobody where None.
@@ -132,7 +136,7 @@ def teach_classifier(
     usable = [s for s in samples if s.separable and s.types is not None and (s.types > 0).any()]
     if not usable:
         raise InputError(f"None of these {len(samples)} images has cells with a class; NAME.npz needs an array 'type'.")
-    loaded = load(str(model), runtime="torch", device=device, workers=threads)
+    loaded = load(str(model), runtime="torch", device=device, workers=threads, tile_px=tile_px, margin_px=margin_px)
     spec = loaded.spec
     parts = spec.history.split(usable, fraction=validation, seed=seed, listener=told)
     score, learn = [*parts.validation, *parts.left_out], parts.training
@@ -156,6 +160,8 @@ def teach_classifier(
         )
     facts = {
         **trained.facts,
+        "tile_px": spec.tile_px,
+        "margin_px": spec.margin_px,
         "seconds": round(time.perf_counter() - began, 1),
         "images_the_model_was_trained_on": len(learn) - len(spec.history.unseen(learn)),
     }

@@ -46,7 +46,8 @@ def cells_of(
         Stopped: Told to.
     """
     runtime = model.runtime
-    facts = [1, __version__, model.sha256, features_of(runtime).name, runtime.device.split(" ")[0]]
+    tiles = [model.spec.tile_px, model.spec.margin_px]
+    facts = [2, __version__, model.sha256, features_of(runtime).name, runtime.device.split(" ")[0], tiles]
     folder = None if cache is None else cache / hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
     with listener.task("finding cells", len(learn) + len(score), unit="images") as task:
 

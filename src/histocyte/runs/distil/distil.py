@@ -91,6 +91,8 @@ def distil(
     features: Literal["none", "cosine", "mse"] = "none",
     feature_weight: float = 1.0,
     teacher_views: int = 1,
+    teacher_tile_px: int | None = None,
+    teacher_margin_px: int | None = None,
     cache: PathLike | None = None,
     cache_limit_gb: float = 50.0,
     plan: str = "ours",
@@ -142,6 +144,9 @@ def distil(
         features: Also learn the teacher's deepest features: "none", "cosine" or "mse".
         feature_weight: Weight of that.
         teacher_views: Sides that a teacher sees each image from: 1, 2, 4 or 8.
+        teacher_tile_px: Side of the squares that teachers are given of an image, px at a teacher's resolution; a
+            teacher's own where None.
+        teacher_margin_px: Their margin; a teacher's own where None.
         cache: Folder for what the teachers say; several runs may share it. Within the run's where None.
         cache_limit_gb: GB that this may take.
         plan: How the student is trained, by name: "ours", or "published" where its recipe has that: optimiser,
@@ -213,7 +218,10 @@ def distil(
     how.check()
     wanted = [features != "none", *[False] * (len(models) - 1)]  # the first teacher's features alone
     with threads_as_before():
-        sources = [Source(each, views=teacher_views, features=f) for each, f in zip(models, wanted, strict=True)]
+        sources = [
+            Source(each, views=teacher_views, features=f, tile_px=teacher_tile_px, margin_px=teacher_margin_px)
+            for each, f in zip(models, wanted, strict=True)
+        ]
         spec = with_fitting_sides(student_spec(student, sources[0].teacher.spec, encoder, options or {}, name))
         specs = [source.teacher.spec for source in sources]
         read = DistilData.read(

@@ -305,7 +305,7 @@ class DistilRun:
     def _identity(self) -> dict[str, object]:
         """What makes this run what it is: another way of teaching, other teachers or other images make another."""
         return {
-            "teachers": [{"name": t.spec.name, "sha256": t.sha256, "views": t.views} for t in self.teachers],
+            "teachers": [source.to_json() for source in self.sources],
             "lessons": self.lessons.to_json(),
             "settings": self.settings.to_json(),
             "images": self.data.sha256(),
@@ -332,7 +332,7 @@ class DistilRun:
                 "steps": steps,
                 "seed": self.settings.seed,
                 "adapt": self.adapt,
-                "distilled_from": [{"name": t.spec.name, "sha256": t.sha256, "views": t.views} for t in self.teachers],
+                "distilled_from": [source.to_json() for source in self.sources],
                 "learnt_from": self.lessons.describe(),
                 "loss": asdict(self.settings.options),
                 "plan": self.settings.plan,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,13 +35,24 @@ class Source:
         name: Of a bundled model, or a path.
         views: Sides it sees each image from.
         features: Whether it is asked for features.
+        tile_px: Side of the squares that it is given of an image; its own where None.
+        margin_px: Their margin; its own where None.
 
     Raises:
         UnknownNameError: No such model.
+        InputError: Tiles that it cannot be given.
         ModelError: Features are asked for, and only the ONNX file is there.
     """
 
-    def __init__(self, name: str, *, views: int = 1, features: bool = False) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        views: int = 1,
+        features: bool = False,
+        tile_px: int | None = None,
+        margin_px: int | None = None,
+    ) -> None:
         self.files: ModelFiles = find_model(name)
         if features and self.files.safetensors is None:
             raise ModelError(
@@ -48,7 +60,17 @@ class Source:
                 "Leave out --features, or pass the .safetensors file."
             )
         self.name = name
-        self.teacher = Teacher(spec_of(self.files), file_sha256(self.path), views=views, features=features)
+        own = spec_of(self.files)
+        spec = own.with_tiles(tile_px=tile_px, margin_px=margin_px)
+        self.teacher = Teacher(spec, file_sha256(self.path), views=views, features=features)
+        self._tiles = (spec.tile_px, spec.margin_px)
+        self._own_tiles = (own.tile_px, own.margin_px)
+
+    def to_json(self) -> dict[str, Any]:
+        """Who it is and how it is asked; of tiles, only others than its own."""
+        teacher = self.teacher
+        named = {"name": teacher.spec.name, "sha256": teacher.sha256, "views": teacher.views}
+        return named if self._tiles == self._own_tiles else {**named, "tiles": list(self._tiles)}
 
     @property
     def path(self) -> Path:
@@ -57,9 +79,9 @@ class Source:
 
     def load(self, device: str) -> Model:
         """Make it ready."""
-        if self.files.safetensors is not None:
-            return load(self.name, runtime="torch", device=device)
-        return load(self.name, device="cpu")
+        torch_runs_it = self.files.safetensors is not None
+        model = load(self.name, runtime="torch", device=device) if torch_runs_it else load(self.name, device="cpu")
+        return model.with_tiles(tile_px=self._tiles[0], margin_px=self._tiles[1])
 
 
 def ask_of(model: Model, teacher: Teacher) -> Ask:

@@ -36,6 +36,8 @@ def evaluate(
     device: str = "auto",
     precision: Precision | None = None,
     views: int = 1,
+    tile_px: int | None = None,
+    margin_px: int | None = None,
     classifier: PathLike | None = None,
     classes: str | Sequence[str] | None = None,
     html: PathLike | None = None,
@@ -59,6 +61,8 @@ def evaluate(
         device: As for `load`.
         precision: As for `load`.
         views: As for `load`.
+        tile_px: As for `load`.
+        margin_px: As for `load`.
         classifier: File of a classifier (`histocyte train classifier`) whose classes take the place of the model's.
         classes: The data's classes 1, 2, … or a list known by name, in place of what the folders say.
         html: File to write a page with plots and the worst tiles to.
@@ -109,6 +113,8 @@ def evaluate(
         device=device,
         precision=precision,
         views=views,
+        tile_px=tile_px,
+        margin_px=margin_px,
     )
     samples, compared = load_to_compare(folders, loaded.taxonomy, names=names, mpp=mpp)
     if loaded.classifier is not None:
@@ -155,6 +161,8 @@ def evaluate(
         "model_sha256": loaded.sha256,
         "runtime": loaded.runtime.name,
         "views": loaded.views,
+        "tile_px": loaded.spec.tile_px,
+        "margin_px": loaded.spec.margin_px,
         "split": split,
     }
     if loaded.classifier is not None:
@@ -199,8 +207,11 @@ def _loaded(model: PathLike | Model, *, classifier: PathLike | None, **how: Any)
 
     other = None if classifier is None else load_classifier(Path(classifier))
     if isinstance(model, Model):
-        if how != {"runtime": "auto", "device": "auto", "precision": None, "views": 1}:
-            raise InputError("A loaded model runs as it was loaded: pass runtime, device, precision and views to load.")
+        tiles = {"tile_px": None, "margin_px": None}
+        if how != {"runtime": "auto", "device": "auto", "precision": None, "views": 1, **tiles}:
+            raise InputError(
+                "A loaded model runs as it was loaded: pass runtime, device, precision, views and tiles to load."
+            )
         loaded = model
     else:
         if other is not None and how["runtime"] == "auto":
@@ -213,6 +224,7 @@ def _write_page(report: Any, page: Path, model: Model, seen: str, gallery: Any) 
     from histocyte.evaluation.page.html import write_html
 
     shown = {"Model": model.spec.name, "SHA-256": model.sha256, "Runtime": model.runtime.name, "Images": seen}
+    shown["Tiles"] = f"{model.spec.tile_px} px, margin {model.spec.margin_px} px"
     if model.views > 1:
         shown["Views of each tile"] = str(model.views)
     if model.classifier is not None:

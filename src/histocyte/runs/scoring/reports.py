@@ -18,7 +18,7 @@ class ModelReport(Report):
 
     Attributes:
         title: Name of the model, and of its classifier where it has one.
-        facts: Model, its SHA-256, runtime, views and split, as `to_json` has them.
+        facts: Model, its SHA-256, runtime, views, tiles and split, as `to_json` has them.
         left_out: How many images were not scored since the model has learnt from them.
         left_out_note: The same as a sentence; empty where there are none.
         known_images: Names of the images that the model had to do with, by what that was.

@@ -151,6 +151,15 @@ def test_a_folder_takes_more_runs_but_no_other_settings(tmp_path: Path) -> None:
         check_folder(tmp_path, settings_of(replace(BUDGET, steps=4), [sample(0)], [sample(1)]), first)
     with pytest.raises(InputError, match=r"\(data_sha256\)"):
         check_folder(tmp_path, settings_of(BUDGET, [sample(2)], [sample(1)]), first)
+    with pytest.raises(InputError, match="tile_px 512 there, 256 now"):
+        check_folder(tmp_path, settings_of(replace(BUDGET, tile_px=256), [sample(0)], [sample(1)]), first)
+    with pytest.raises(InputError, match="--tile 100: tiles of encoders of stride 32 are multiples of 32 px"):
+        replace(BUDGET, tile_px=100).check()
+    earlier = {key: value for key, value in settings.items() if key not in ("tile_px", "margin_px")}
+    (tmp_path / "earlier").mkdir()
+    check_folder(tmp_path / "earlier", earlier, first)
+    check_folder(tmp_path / "earlier", settings, first)
+    assert study_spec(CARDS["vit-s-22k"], "shallow", replace(BUDGET, tile_px=256, margin_px=64)).tile_px == 256
 
 
 # --- the table
@@ -450,5 +459,8 @@ def test_a_study_has_the_classes_of_its_data_or_those_asked_for(tmp_path):
     asked.order, asked.taps, asked.seeds = [], ["shallow"], [0]
     ready = Ready("uni", "a token", 1500, gated=True, page="", argument="uni")
     assert "--classes cells" in asked.command(ready)
+    assert "--tile" not in asked.command(ready)
+    asked.budget = replace(asked.budget, tile_px=256)
+    assert "--tile 256" in asked.command(ready)
     with pytest.raises(InputError, match="none of them can be read as one of"):
         EncoderStudy(tmp_path / "study", BUDGET, folders[:1], classes="pannuke", **how)

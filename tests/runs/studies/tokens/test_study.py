@@ -280,6 +280,22 @@ def test_sources_that_are_not_there_are_refused(tmp_path):
         find_source(f"vit-ti-22k={tmp_path / 'none.safetensors'}")
     with pytest.raises(InputError, match="encoder alone"):
         find_source("hover-unet-consep", tap=3)
+    with pytest.raises(InputError, match="--tile 100: tiles of 'hover-unet-consep'"):
+        find_source("hover-unet-consep", tile_px=100)
+
+
+def test_a_source_is_shown_the_tiles_asked_for():
+    usual = find_source("hover-unet-consep")
+    for asked, given in (
+        ({}, (768, 32)),
+        ({"tile_px": 256}, (256, 32)),
+        ({"tile_px": 128}, (128, 16)),  # as suits the tile
+        ({"tile_px": 256, "margin_px": 64}, (256, 64)),
+        ({"margin_px": 0}, (768, 0)),
+    ):
+        source = find_source("hover-unet-consep", **asked)
+        assert (source.tile_px, source.margin_px) == given
+        assert (tokens_key(source) == tokens_key(usual)) == (not asked)
 
 
 def test_the_study_ends_in_its_files_whole_and_escaped(source, tmp_path):

@@ -27,7 +27,6 @@ __all__ = ["crops_per_second", "predictor", "starting_network", "study_sampler",
 
 _CONTROL_SEED = 0
 """Of a control's random weights: the same whatever the decoder's seed, so that its features are made once."""
-_TILE_PX, _MARGIN_PX = 512, 32
 
 
 def study_spec(card: EncoderCard, taps: str, budget: Budget) -> ModelSpec:
@@ -56,8 +55,8 @@ def study_spec(card: EncoderCard, taps: str, budget: Budget) -> ModelSpec:
         encoder={"name": spec.encoder.name, "options": options},
         decoder={"name": "unet", "options": {"widths": widths, "depths": [sizes.convolutions] * doublings}},
         heads={"name": "residual", "options": {"features": sizes.features, "widths": dict(sizes.head_widths)}},
-        tile_px=_TILE_PX,
-        margin_px=_MARGIN_PX,
+        tile_px=budget.tile_px,
+        margin_px=budget.margin_px,
         multiple=max(16, 2**doublings),
     )
 

@@ -18,6 +18,7 @@ import numpy as np
 from histocyte.core.errors import InputError, UnknownNameError
 from histocyte.core.geometry import check_mpp
 from histocyte.core.listener import SILENT, Listener
+from histocyte.core.tiles import check_tiles
 from histocyte.datasets.cards import DATASETS
 from histocyte.datasets.sample import Sample
 from histocyte.encoders.catalog.card import EncoderCard
@@ -37,6 +38,8 @@ __all__ = [
     "split",
 ]
 
+STRIDE_PX = 32
+"""The coarsest of encoders: the sides of crops and tiles are multiples of it."""
 TAPS = ("shallow", "deep", "mixed")
 RANDOM = "random"
 
@@ -108,6 +111,8 @@ class Budget:
         crops: Whose features are kept and drawn from, at least.
         crop_px: Side of a crop.
         mpp: Resolution at which everything is seen, µm/px.
+        tile_px: Side of the squares that networks are given of a held-out image.
+        margin_px: Their margin.
         decoder: One of `DECODERS`.
         learning_rate: Of the decoder.
         held_out: Share of the patients or slides of each data set that is held out.
@@ -120,6 +125,8 @@ class Budget:
     crops: int = 512
     crop_px: int = 256
     mpp: float = 0.25
+    tile_px: int = 512
+    margin_px: int = 32
     decoder: str = "full"
     learning_rate: float = 1e-3
     held_out: float = 0.2
@@ -131,13 +138,15 @@ class Budget:
 
         Raises:
             UnknownNameError: No such decoder.
-            InputError: A crop that no encoder takes, or an impossible resolution.
+            InputError: A crop or tiles that not every encoder takes, or an impossible resolution.
         """
         check_mpp(self.mpp, what="the encoders")
         if self.decoder not in DECODERS:
             raise UnknownNameError("decoder", self.decoder, DECODERS)
-        if self.crop_px % 32:
+        if self.crop_px % STRIDE_PX:
             raise InputError(f"Crops of {self.crop_px} px do not fit encoders of stride 32; take a multiple of 32.")
+        tiles = {"tile_px": self.tile_px, "margin_px": self.margin_px}
+        check_tiles(f"encoders of stride {STRIDE_PX}", **tiles, multiple=STRIDE_PX)
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,8 @@ from histocyte.training.state import load_moving, load_weights
 __all__ = ["Failure", "Outcome", "check_folder", "run_study", "study_order"]
 
 _SETTINGS = "settings.json"
+_SETTINGS_BEFORE = {"tile_px": 512, "margin_px": 32}
+"""Of studies of earlier versions, which do not say it."""
 _SEED_STRIDE = 10**6
 """Passes over the crops between two seeds' orders of them; no run takes as many."""
 
@@ -87,7 +89,7 @@ def study_order(
         there = _order(stored.get("order"))
         if not isinstance(stored.get("settings"), dict) or there is None:
             raise InputError(f"'{folder / _SETTINGS}' is damaged: it names no settings or no runs. Use another folder.")
-        here.refuse_another(stored["settings"], settings)
+        here.refuse_another({**_SETTINGS_BEFORE, **stored["settings"]}, settings)
         order = there
     order = list(dict.fromkeys([*order, *((run.choice.label, run.taps) for run in runs)]))
     labels = list(dict.fromkeys(label for label, _ in order))

@@ -144,6 +144,9 @@ class EncoderStudy:
         for name in ("steps", "batch", "crops", "crop_px", "mpp", "decoder", "held_out", "split_seed"):
             if getattr(budget, name) != getattr(usual, name):
                 words += [f"--{name.replace('_', '-')}", str(getattr(budget, name))]
+        for name in ("tile", "margin"):
+            if getattr(budget, f"{name}_px") != getattr(usual, f"{name}_px"):
+                words += [f"--{name}", str(getattr(budget, f"{name}_px"))]
         if self.classes is not None:
             words += ["--classes", self.classes if isinstance(self.classes, str) else f"{','.join(self.classes)},"]
         if self.seeds != [0]:

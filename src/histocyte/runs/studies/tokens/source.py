@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from histocyte.core.errors import InputError, ModelError, UnknownNameError, require
+from histocyte.core.tiles import check_tiles
 from histocyte.model.history import History
 from histocyte.model.spec import ModelSpec, Part
 
@@ -55,7 +56,12 @@ class TokenSource:
 
 
 def find_source(
-    text: str, *, tap: int | None = None, tile_px: int | None = None, normalise: tuple[float, float] | None = None
+    text: str,
+    *,
+    tap: int | None = None,
+    tile_px: int | None = None,
+    margin_px: int | None = None,
+    normalise: tuple[float, float] | None = None,
 ) -> TokenSource:
     """A bundled model's name, a model file, ENCODER=WEIGHTS_FILE, or the name of an encoder whose weights can be had.
 
@@ -64,10 +70,12 @@ def find_source(
         tap: Block of a vision transformer, or level of a pyramid, that is read, from 1; of an encoder alone. The last
             where None.
         tile_px: Side of a tile; the model's own, or about what the encoder was trained at, where None.
+        margin_px: Its margin; the model's own, or as suits the tile, where None.
         normalise: Mean and std that the weights expect; of an encoder alone, where they are not its card's.
 
     Raises:
-        InputError: No such model, encoder or file; a tap or normalisation for a model, which has its own.
+        InputError: No such model, encoder or file; a tap or normalisation for a model, which has its own; tiles that
+            the encoder cannot be given.
         ModelError: Weights that do not fit.
         MissingExtraError: torch or timm is not installed.
     """
@@ -81,15 +89,25 @@ def find_source(
         source = source_or_none
     else:
         source = _alone(name, None, tap, normalise)
-    if tile_px is not None:
-        source = replace(source, tile_px=tile_px, margin_px=min(source.margin_px, tile_px // 8))
+    return _with_tiles(source, tile_px, margin_px)
+
+
+def _with_tiles(source: TokenSource, tile_px: int | None, margin_px: int | None) -> TokenSource:
+    """The source with the tiles asked for; those that are not fit its encoder's steps.
+
+    Raises:
+        InputError: It cannot be given them.
+    """
     multiple = max(1, int(source.encoder.info.multiple))
-    step = source.tile_px - 2 * source.margin_px
-    if source.tile_px % multiple or step % multiple:
-        tile = max(multiple, source.tile_px // multiple * multiple)
-        margin = source.margin_px // multiple * multiple
-        source = replace(source, tile_px=tile, margin_px=margin)
-    return source
+    tile, margin = source.tile_px if tile_px is None else tile_px, source.margin_px if margin_px is None else margin_px
+    if tile_px is None:
+        tile = max(multiple, tile // multiple * multiple)
+    if margin_px is None and tile_px is not None:
+        margin = min(margin, tile // 8)
+    if margin_px is None and 2 * margin % multiple:
+        margin = margin // multiple * multiple
+    check_tiles(f"'{source.name}'", tile_px=tile, margin_px=margin, multiple=multiple)
+    return replace(source, tile_px=tile, margin_px=margin)
 
 
 def _of_model(text: str) -> TokenSource | None:
