@@ -30,15 +30,15 @@ from numpy.typing import NDArray
 from histocyte.core.blocks import Block
 from histocyte.core.cells import Cells
 from histocyte.core.errors import ResolutionError
-from histocyte.core.geometry import Box
 from histocyte.core.instances import Instances, relabel_sequential
 from histocyte.core.listener import SILENT, Listener, Stop, Stopped, never
 from histocyte.core.maps import split_maps
 from histocyte.inference.embed import FieldFeatures
+from histocyte.inference.image import predict_image
 from histocyte.inference.load import Model, load
 from histocyte.inference.measure import measure
 from histocyte.inference.parallel import map_unordered
-from histocyte.inference.plan import Plan, Settings
+from histocyte.inference.plan import Plan, Settings, check_resolution
 from histocyte.inference.predict import predict_field
 from histocyte.inference.runtime import features_of
 from histocyte.model.zoo import DEFAULT_MODEL
@@ -157,7 +157,8 @@ def segment_block(plan: Plan, block: Block) -> StoredBlock:
     clock = [time.perf_counter()]
     image = plan.slide.read(block.field, mpp=mpp)
     clock.append(time.perf_counter())
-    features = _features_for(model, wanted=plan.embeddings)
+    kept = plan.embeddings or model.classifier is not None
+    features = FieldFeatures(features_of(model.runtime)) if kept else None
     maps = predict_field(
         image,
         model.runtime,
@@ -170,12 +171,12 @@ def segment_block(plan: Plan, block: Block) -> StoredBlock:
     )
     clock.append(time.perf_counter())
     del image  # what is no longer needed goes before the next step takes its share
-    instances = model.representation.decode(split_maps(maps, model.maps))
+    instances, vectors = _instances(maps, features, model)
     del maps
-    vectors = None if features is None else features.pool(instances.labels)
     cells, in_band = measure(
-        _classified(instances, model, vectors),
-        *(block, plan.grid),
+        instances,
+        block,
+        plan.grid,
         mpp=mpp,
         slide_mpp=plan.slide.mpp,
         taxonomy=model.taxonomy,
@@ -271,7 +272,7 @@ def instances_on(image: NDArray[np.uint8], model: Model, *, mpp: float) -> Insta
         model: Loaded model.
         mpp: Resolution of the image, µm/px.
     """
-    return _whole_image(image, model, mpp, _features_for(model, wanted=False))[0]
+    return _on_image(image, model, mpp, vectors=False)[0]
 
 
 def instances_with_vectors(
@@ -282,53 +283,48 @@ def instances_with_vectors(
     Raises:
         InputError: The model's runtime gives no vectors.
     """
-    found, vectors = _whole_image(image, model, mpp, _features_for(model, wanted=True))
+    found, vectors = _on_image(image, model, mpp, vectors=True)
     assert vectors is not None
     return found, vectors
 
 
-def _features_for(model: Model, *, wanted: bool) -> FieldFeatures | None:
-    """What takes a field's features, where vectors of its cells are wanted or needed to classify them.
-
-    Raises:
-        InputError: The model's runtime gives none.
-    """
-    needed = wanted or model.classifier is not None
-    return FieldFeatures(features_of(model.runtime)) if needed else None
-
-
-def _classified(instances: Instances, model: Model, vectors: NDArray[np.float32] | None) -> Instances:
-    """The instances with the classes of the model's classifier, if it has one."""
-    if model.classifier is None:
-        return instances
-    assert vectors is not None
-    return replace(instances, class_probabilities=model.classifier.probabilities(vectors))
-
-
-def _whole_image(
-    image: NDArray[np.uint8], model: Model, mpp: float, features: FieldFeatures | None
+def _instances(
+    maps: NDArray[np.float16], features: FieldFeatures | None, model: Model
 ) -> tuple[Instances, NDArray[np.float32] | None]:
-    with open_array(image, mpp=mpp) as slide:
-        plan = Plan.of(slide, model)
-        pixels = slide.read(Box(0, 0, *plan.grid.size), mpp=model.spec.mpp)
-    maps = predict_field(
-        pixels,
-        model.runtime,
-        channels=model.channels,
-        tile_px=plan.layout.tile_px,
-        margin_px=plan.layout.margin_px,
-        features=features,
-    )
+    """From the maps (C, H, W) of a field to its instances, with the classes of the model's classifier if it has one.
+
+    Returns:
+        The instances, and the (N, D) vector of each where there are features.
+    """
     found = model.representation.decode(split_maps(maps, model.maps))
     vectors = None if features is None else features.pool(found.labels)
-    found = _classified(found, model, vectors)
+    if model.classifier is not None:
+        assert vectors is not None
+        found = replace(found, class_probabilities=model.classifier.probabilities(vectors))
+    return found, vectors
+
+
+def _on_image(
+    image: NDArray[np.uint8], model: Model, mpp: float, *, vectors: bool
+) -> tuple[Instances, NDArray[np.float32] | None]:
+    """Instances in the image's own pixels, and their vectors where wanted or needed to classify them."""
+    check_resolution(mpp, model.spec.mpp)
+    seen = predict_image(
+        image,
+        model.runtime,
+        model.spec,
+        mpp=mpp,
+        channels=model.channels,
+        features=vectors or model.classifier is not None,
+    )
+    found, own_vectors = _instances(seen.maps, seen.features, model)
+    if image.shape == seen.pixels.shape:
+        return found, own_vectors
     height, width = image.shape[:2]
-    if (width, height) == plan.grid.size:
-        return found, vectors
     resized = cv2.resize(found.labels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
     labels, kept = relabel_sequential(np.asarray(resized, np.int32))
     rows = kept[1:] - 1
-    kept_vectors = None if vectors is None else vectors[rows]
+    kept_vectors = None if own_vectors is None else own_vectors[rows]
     return Instances(labels, found.class_probabilities[rows], found.scores[rows]), kept_vectors
 
 

@@ -34,6 +34,7 @@ from histocyte.model.checkpoint import read_spec, save_model
 from histocyte.model.features import FeatureInfo
 from histocyte.model.history import History, Known, Split, Standing
 from histocyte.model.spec import ModelSpec, Part
+from histocyte.pipeline import instances_on
 from histocyte.recipes.hover_small import hover_small
 from histocyte.recipes.hover_unet import hover_unet
 from histocyte.representations.maps.logits import activated
@@ -386,6 +387,7 @@ def test_a_teacher_is_asked_as_the_pipeline_asks(perfect_model: Model) -> None:
     assert answer.logits.dtype == np.float16
     assert answer.logits.shape == (8, *labels.instances.shape)
     assert np.array_equal(activated(answer.logits, perfect_model.maps)[0] > 0.5, labels.instances > 0)
+    np.testing.assert_array_equal(answer.instances.labels, instances_on(truth.image, perfect_model, mpp=0.25).labels)
     assert len(answer.instances) == len(np.unique(labels.instances)) - 1
     assert answer.features is None
     with pytest.raises(InputError, match="no vectors"):

@@ -6,9 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from histocyte.core.errors import InputError
-from histocyte.core.geometry import Box
 from histocyte.inference.load import Model
-from histocyte.slides.array_reader import open_array
+from histocyte.slides.array_reader import resampled
 
 __all__ = ["tells_tissues", "tissue_of"]
 
@@ -37,9 +36,7 @@ def tissue_of(image: NDArray[np.uint8], model: Model, *, mpp: float) -> str:
     runtime = model.runtime
     if not tells_tissues(model):
         raise InputError(f"The model '{model.spec.name}' on {runtime.name} tells no tissues apart.")
-    with open_array(image, mpp=mpp) as slide:
-        size = (max(1, round(n * mpp / model.spec.mpp)) for n in (image.shape[1], image.shape[0]))
-        pixels = slide.read(Box(0, 0, *size), mpp=model.spec.mpp)
+    pixels = resampled(image, mpp=mpp, to_mpp=model.spec.mpp)
     side, step = model.spec.tile_px, model.spec.multiple
     told = []
     for top in range(0, pixels.shape[0], side):

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from histocyte.core.errors import InputError
 from histocyte.core.geometry import Box
 from histocyte.slides.fingerprint import fingerprint_bytes
-from histocyte.slides.protocol import StoredLevel
+from histocyte.slides.protocol import StoredLevel, working_size
 from histocyte.slides.reader import PyramidReader
 
-__all__ = ["ArrayBackend", "open_array"]
+__all__ = ["ArrayBackend", "open_array", "resampled"]
 
 
 class ArrayBackend:
@@ -52,3 +52,19 @@ def open_array(pixels: NDArray[np.uint8], *, mpp: float, name: str = "image") ->
             f"{pixels.shape}."
         )
     return PyramidReader(partial(ArrayBackend, pixels), name=name, mpp=mpp)
+
+
+def resampled(pixels: NDArray[np.uint8], *, mpp: float, to_mpp: float) -> NDArray[np.uint8]:
+    """RGB pixels (H, W, 3) at another resolution, each side 1 px or more, as a slide is read at it.
+
+    Args:
+        pixels: (H, W, 3) uint8.
+        mpp: Their resolution, µm/px.
+        to_mpp: The one wanted, µm/px.
+
+    Raises:
+        InputError: The array has another shape or type, or no pixels.
+        ResolutionError: The resolution is impossible.
+    """
+    with open_array(pixels, mpp=mpp) as reader:
+        return reader.read(Box(0, 0, *working_size(reader, to_mpp)), mpp=to_mpp)

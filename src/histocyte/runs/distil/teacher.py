@@ -10,18 +10,15 @@ from numpy.typing import NDArray
 
 from histocyte.core.digest import file_sha256
 from histocyte.core.errors import InputError, ModelError
-from histocyte.core.geometry import Box
 from histocyte.core.maps import split_maps
 from histocyte.core.tiles import Span
 from histocyte.inference.embed import FieldFeatures
+from histocyte.inference.image import predict_image
 from histocyte.inference.load import Model, load, spec_of
-from histocyte.inference.predict import predict_field
 from histocyte.inference.runtime import features_of
 from histocyte.inference.views import ViewsRuntime
 from histocyte.model.zoo import ModelFiles, find_model
 from histocyte.representations.maps.logits import activated
-from histocyte.slides.array_reader import open_array
-from histocyte.slides.protocol import working_size
 from histocyte.training.distil.cache import Answer, Ask, Teacher
 from histocyte.training.distil.fields import Field
 
@@ -95,22 +92,14 @@ def ask_of(model: Model, teacher: Teacher) -> Ask:
         features_of(runtime)
 
     def ask(field: Field) -> Answer:
-        with open_array(field.read(), mpp=field.mpp) as reader:
-            pixels = reader.read(Box(0, 0, *working_size(reader, model.spec.mpp)), mpp=model.spec.mpp)
-        taken = FieldFeatures(features_of(runtime)) if teacher.features else None
-        logits = predict_field(
-            pixels,
-            runtime,
-            channels=model.channels,
-            tile_px=model.spec.tile_px,
-            margin_px=model.spec.margin_px,
-            features=taken,
+        seen = predict_image(
+            field.read(), runtime, model.spec, mpp=field.mpp, channels=model.channels, features=teacher.features
         )
-        found = model.representation.decode(split_maps(activated(logits, model.maps), model.maps))
-        features = (
-            None if taken is None else features_grid(taken, (len(pixels), pixels.shape[1]), teacher.feature_shape[1])
-        )
-        return Answer(logits, found, features)
+        found = model.representation.decode(split_maps(activated(seen.maps, model.maps), model.maps))
+        if seen.features is None:
+            return Answer(seen.maps, found)
+        height, width = seen.pixels.shape[:2]
+        return Answer(seen.maps, found, features_grid(seen.features, (height, width), teacher.feature_shape[1]))
 
     return ask
 

@@ -13,18 +13,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from histocyte.core.geometry import Box
 from histocyte.core.labels import instance_statistics
 from histocyte.core.stain import HED_FROM_RGB, to_density
 from histocyte.core.tiles import tile_spans
 from histocyte.datasets.arrays import read_arrays, sample_sha256, write_arrays
 from histocyte.datasets.sample import Sample
-from histocyte.inference.embed import FieldFeatures
-from histocyte.inference.predict import predict_field
-from histocyte.inference.runtime import Runtime, features_of
+from histocyte.inference.image import predict_image
+from histocyte.inference.runtime import Runtime
 from histocyte.runs.studies.tokens.source import TokenSource
-from histocyte.slides.array_reader import open_array
-from histocyte.slides.protocol import working_size
 
 __all__ = ["TokenTable", "colour_of", "embed", "tokens_key"]
 
@@ -130,19 +126,15 @@ def embed(
 def _embed_one(source: TokenSource, runtime: Runtime, sample: Sample) -> dict[str, NDArray[Any]]:
     from histocyte.inference.encoder_runtime import CHANNELS
 
-    with open_array(sample.image, mpp=sample.mpp) as slide:
-        size = working_size(slide, source.mpp)
-        pixels = slide.read(Box(0, 0, *size), mpp=source.mpp)
-    labels = sample.instances
+    seen = predict_image(sample.image, runtime, source, mpp=sample.mpp, channels=CHANNELS, features=True)
+    assert seen.features is not None
+    size, labels = (seen.pixels.shape[1], seen.pixels.shape[0]), sample.instances
     if labels.shape != (size[1], size[0]):
         labels = np.asarray(cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST_EXACT), np.int32)
-    features = FieldFeatures(features_of(runtime))
-    tile_px, margin_px = source.tile_px, source.margin_px
-    predict_field(pixels, runtime, channels=CHANNELS, tile_px=tile_px, margin_px=margin_px, features=features)
-    tokens = features.pool(labels)
+    tokens = seen.features.pool(labels)
     present = np.bincount(labels.ravel(), minlength=len(tokens) + 1)[1:] > 0
     _, centre = instance_statistics(labels)
-    layout = {"tile_px": tile_px, "margin_px": margin_px, "multiple": runtime.multiple}
+    layout = {"tile_px": source.tile_px, "margin_px": source.margin_px, "multiple": runtime.multiple}
     padded = [-(-side // runtime.multiple) * runtime.multiple for side in size]
     tile_place = np.stack([_in_tile(centre[:, axis], padded[axis], **layout) for axis in (0, 1)], axis=1)
     types = np.zeros(len(tokens), np.uint8) if sample.types is None else sample.types[1 : len(tokens) + 1]
@@ -151,7 +143,7 @@ def _embed_one(source: TokenSource, runtime: Runtime, sample: Sample) -> dict[st
         "types": types[present],
         "place": (centre / size)[present],
         "tile_place": tile_place[present],
-        "colour": colour_of(pixels, labels)[present],
+        "colour": colour_of(seen.pixels, labels)[present],
     }
 
 
