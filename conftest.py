@@ -20,6 +20,7 @@ NEED_TORCH = (
     "histocyte.runs.distil.student",
     "histocyte.runs.distil.teacher",
     "histocyte.runs.studies.encoders.",
+    "histocyte.runs.train.batch",
     "histocyte.runs.train.options",
     "histocyte.runs.train.data",
     "histocyte.runs.train.result",

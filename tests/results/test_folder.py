@@ -30,7 +30,7 @@ from histocyte.inference.load import Model
 from histocyte.model.history import History, Standing
 from histocyte.pipeline import Settings
 from histocyte.results import Options, segment_to_folder
-from histocyte.results.history import known_to_its_model
+from histocyte.runs.scoring.known import known_to_its_model
 from histocyte.testing.perfect import paint_truth
 from histocyte.testing.scenes import packed_ellipses
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["gradient_error"]
+__all__ = ["diagonal_gradient_error", "gradient_error"]
 
 
 def _kernels(size: int, *, transposed: bool, like: Tensor) -> Tensor:
@@ -36,3 +36,20 @@ def gradient_error(
     difference = F.conv2d(predicted - target, kernels, padding=size // 2, groups=2)
     focus = focus.expand_as(difference)
     return (focus * difference**2).sum() / (focus.sum() + 1e-8)
+
+
+def diagonal_gradient_error(predicted: Tensor, target: Tensor, weight: Tensor, *, size: int = 5) -> Tensor:
+    """Mean squared difference of the gradients of two diagonal distances, each along its own diagonal.
+
+    Args:
+        predicted: (B, 2, H, W) distance from the top left and from the bottom left.
+        target: (B, 2, H, W).
+        weight: (B, 1, H, W) of each pixel.
+        size: Side of the derivative kernels (Vadori et al., CISCA, arXiv 2409.04175).
+    """
+    reach = torch.arange(-(size // 2), size // 2 + 1, dtype=predicted.dtype, device=predicted.device)
+    square = (reach**2 + reach[:, None] ** 2).clamp(min=1)
+    first = (reach + reach[:, None]) / square
+    kernels = torch.stack([first, torch.rot90(first)])[:, None]
+    difference = F.conv2d(predicted - target, kernels, padding=size // 2, groups=2)
+    return (weight * difference**2).mean() / weight.mean().clamp(min=1e-8)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["binary_cross_entropy", "cross_entropy", "mean_squared_error"]
+__all__ = ["binary_cross_entropy", "cross_entropy", "mean_squared_error", "weighted_absolute_error", "widen"]
 
 
 def binary_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
@@ -34,3 +35,16 @@ def mean_squared_error(predicted: Tensor, target: Tensor, mask: Tensor | None = 
     if mask is None:
         return squared.mean()
     return (squared * mask).sum() / (mask.sum() * predicted.shape[1]).clamp(min=1.0)
+
+
+def weighted_absolute_error(predicted: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """Mean of |difference| under weights (B, 1, H, W), over all channels of (B, C, H, W); 0 without any weight."""
+    total = (weight * (predicted - target).abs()).mean()
+    return total / weight.mean().clamp(min=1e-8)
+
+
+def widen(mask: Tensor, radius_px: int) -> Tensor:
+    """(B, 1, H, W) a mask of 0 and 1, dilated by a disc."""
+    reach = torch.arange(-radius_px, radius_px + 1, device=mask.device)
+    disc = (reach[:, None] ** 2 + reach**2 <= radius_px**2).to(mask.dtype)
+    return (F.conv2d(mask, disc[None, None], padding=radius_px) > 0.5).to(mask.dtype)

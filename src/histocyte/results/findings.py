@@ -11,15 +11,19 @@ from typing import Any
 import numpy as np
 
 from histocyte.core.geometry import Box, area_text
-from histocyte.inference.choice import nearest_in_resolution
-from histocyte.inference.load import Model
+from histocyte.inference.load import Model, spec_of
+from histocyte.model.spec import ModelSpec
+from histocyte.model.zoo import DEFAULT_MODEL, bundled_models
 from histocyte.slides.protocol import SlideReader
 
-__all__ = ["findings", "known_to_model", "peak_memory_mb", "seconds_by_stage"]
+__all__ = ["findings", "known_to_model", "nearest_in_resolution", "peak_memory_mb", "seconds_by_stage"]
 
 USUAL_NUCLEUS_UM2 = (12.0, 150.0)
 """A median nucleus outside this speaks for a wrongly stated resolution: a lymphocyte has about 30 µm²."""
 
+
+_CLEARLY = 1.5
+"""Resolutions nearer to each other than by this factor are as good as the same."""
 
 LARGEST_IMAGE_PX = 4096
 """Models learn from images of up to such a side; larger ones are slides, and not looked up."""
@@ -75,6 +79,27 @@ def findings(
             f"is {reader.mpp:g} µm/px right? (--mpp)"
         )
     return notes
+
+
+def nearest_in_resolution(mpp: float, spec: ModelSpec) -> ModelSpec | None:
+    """The bundled model of the same classes that works at a slide's resolution, where the one in use does not.
+
+    Args:
+        mpp: Of the slide, µm/px.
+        spec: Of the model in use.
+
+    Returns:
+        The nearest in resolution, the default model of several; None where the model in use is as near.
+    """
+
+    def away(other: ModelSpec) -> float:
+        return abs(math.log(other.mpp / mpp))
+
+    # Of several at one resolution the default is meant for everybody, the others for a reason of their own.
+    bundled = sorted(bundled_models().items(), key=lambda item: item[0] != DEFAULT_MODEL)
+    others = [spec_of(files) for _, files in bundled]
+    nearest = min((o for o in others if o.classes.names == spec.classes.names), key=away, default=None)
+    return nearest if nearest is not None and away(spec) - away(nearest) > math.log(_CLEARLY) else None
 
 
 def seconds_by_stage(stats: Iterable[Mapping[str, Any]]) -> dict[str, float]:

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from histocyte.core.instances import Labels
-from histocyte.losses.tversky import pixel_tversky, tversky
-from histocyte.losses.weighted import diagonal_gradient_error, weighted_absolute_error, widen
+from histocyte.losses.gradient import diagonal_gradient_error
+from histocyte.losses.pixel import weighted_absolute_error, widen
+from histocyte.losses.region import pixel_tversky, tversky
 from histocyte.representations.distance.loss import distance_loss_terms
 from histocyte.representations.distance.scheme import Distance
 

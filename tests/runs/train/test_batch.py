@@ -9,9 +9,8 @@ import pytest
 
 from histocyte.model.spec import ModelSpec
 from histocyte.runs.train import batch as training_batch
-from histocyte.runs.train.batch import batch_of_run, suitable_batch
+from histocyte.runs.train.batch import batch_of_run, demand_of, suitable_batch
 from histocyte.runs.train.defaults import first_spec
-from histocyte.training.demand import demand_of
 
 CPU = "cpu"
 
@@ -24,7 +23,7 @@ def spec() -> ModelSpec:
 @pytest.mark.parametrize(("cores", "batch"), [(1, 4), (2, 4), (3, 4), (4, 8), (7, 8), (8, 16), (64, 16)])
 def test_few_cores_have_small_batches(spec: ModelSpec, cores: int, batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training_batch, "available_cpus", lambda: cores)
-    monkeypatch.setattr(training_batch, "free_memory", lambda: 10**12)
+    monkeypatch.setattr(training_batch, "_free_memory", lambda: 10**12)
     found, why = suitable_batch(spec, 256, CPU)
     assert found == batch
     assert why == (
@@ -38,12 +37,12 @@ def test_a_batch_fits_the_memory_that_is_free(spec: ModelSpec, monkeypatch: pyte
     monkeypatch.setattr(training_batch, "available_cpus", lambda: 16)
     demand = demand_of(spec, 256)
     for batch, crops in ((16, 17), (8, 9), (2, 2)):
-        monkeypatch.setattr(training_batch, "free_memory", lambda crops=crops: demand.of(crops) / 0.7)
+        monkeypatch.setattr(training_batch, "_free_memory", lambda crops=crops: demand.of(crops) / 0.7)
         assert suitable_batch(spec, 256, CPU)[0] == batch
-    monkeypatch.setattr(training_batch, "free_memory", lambda: 0)
+    monkeypatch.setattr(training_batch, "_free_memory", lambda: 0)
     assert suitable_batch(spec, 256, CPU)[0] == 1
     assert suitable_batch(spec, 256, CPU, processes=3)[0] == 3, "each process draws a crop at least"
-    monkeypatch.setattr(training_batch, "free_memory", lambda: None)
+    monkeypatch.setattr(training_batch, "_free_memory", lambda: None)
     assert suitable_batch(spec, 256, CPU) == (16, "")
 
 

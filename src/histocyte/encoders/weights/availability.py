@@ -95,14 +95,30 @@ def _fit(card: EncoderCard, path: Path) -> Step:
     """Whether names and shapes are those of the encoder; only PyTorch can tell."""
     try:
         import_timm()
-        from histocyte.encoders.weights.fits import names_fit
-
-        count = names_fit(card.part, card.options, path)
+        count = _names_that_fit(card, path)
     except MissingExtraError:
         return Step("fit", None, f"not looked at: that needs {how_to_add('torch')}")
     except HistocyteError as error:
         return Step("fit", False, str(error))
     return Step("fit", True, f"{count} tensors, all of them this encoder's")
+
+
+def _names_that_fit(card: EncoderCard, path: Path) -> int:
+    """The number of tensors that the encoder takes from a file, which is not built in memory for it.
+
+    Raises:
+        ModelError: Missing, left over or of another shape; lists them.
+        MissingExtraError: timm is not installed.
+    """
+    from histocyte.encoders.catalog.measure import build_empty
+    from histocyte.encoders.weights.diffusion import diffusion_state
+    from histocyte.encoders.weights.files import read_tensors
+    from histocyte.encoders.weights.load import encoder_weights
+
+    encoder = build_empty(card.part, card.options)
+    if card.part == "diffusion":
+        return len(diffusion_state(encoder, path))
+    return len(encoder_weights(encoder, read_tensors(path), where=str(path)))
 
 
 def _on_hub(card: EncoderCard) -> tuple[Step, ...]:

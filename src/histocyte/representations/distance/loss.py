@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from histocyte.losses.pixel import cross_entropy
-from histocyte.losses.region import dice
-from histocyte.losses.tversky import pixel_tversky, tversky
-from histocyte.losses.weighted import diagonal_gradient_error, weighted_absolute_error, widen
+from histocyte.losses.gradient import diagonal_gradient_error
+from histocyte.losses.pixel import cross_entropy, weighted_absolute_error, widen
+from histocyte.losses.region import dice, pixel_tversky, tversky
 from histocyte.representations.distance.targets import BACKGROUND, BODY, CONTOUR
 from histocyte.representations.maps.loss import known_classes
 

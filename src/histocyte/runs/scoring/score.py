@@ -142,7 +142,7 @@ def _compared(names: Sequence[str], files: Sequence[Path]) -> ComparedClasses | 
 
 def _known(pairs: Sequence[tuple[Path, TrueImage]], mpp: float | None) -> dict[str, list[dict[str, str]]]:
     """The images that the model had to do with, by what that was, as far as results say."""
-    from histocyte.results.history import known_to_its_model
+    from histocyte.runs.scoring.known import known_to_its_model
 
     found: dict[str, list[dict[str, str]]] = {"learnt": [], "held_out": [], "left_out": []}
     for path, image in pairs:

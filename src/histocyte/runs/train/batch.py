@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+from torch import Tensor
+
 from histocyte.inference.cpus import available_cpus
-from histocyte.inference.memory import free_memory
+from histocyte.inference.torch_runtime import free_gpu_memory
+from histocyte.model.build import build_segmenter
 from histocyte.model.spec import ModelSpec
 
-__all__ = ["batch_of_run", "suitable_batch"]
+__all__ = ["Demand", "batch_of_run", "demand_of", "suitable_batch"]
 
 _USUAL = 16
 _FEWEST = 4
@@ -17,6 +23,13 @@ _FEWEST = 4
 _CROPS_PER_CORE = 2
 _SHARE = 0.7
 """Of the free memory; the images are there too."""
+_FLOAT_BYTES = 4
+_COPIES = 5
+"""Of the weights: themselves, their average, gradients, and Adam's two moments."""
+_BESIDE = 2.0
+"""What a step takes for each byte that it keeps for the way back: gradients, and what kernels work in. Measured with
+`hover_unet` on a CPU: 1.75."""
+_CGROUP = Path("/sys/fs/cgroup")
 
 
 def batch_of_run(folder: Path) -> int | None:
@@ -43,11 +56,8 @@ def suitable_batch(
         frozen: Whether its encoder stays as it is.
         processes: That share a batch, and each machine's memory, at worst.
     """
-    from histocyte.inference.torch_runtime import free_gpu_memory
-    from histocyte.training.demand import demand_of
-
     demand = demand_of(spec, crop_px, frozen=frozen)
-    free = free_memory() if device == "cpu" else free_gpu_memory(device)
+    free = _free_memory() if device == "cpu" else free_gpu_memory(device)
     batch, why = _USUAL, ""
     cores = available_cpus()
     if device == "cpu" and _CROPS_PER_CORE * cores < batch:
@@ -60,3 +70,77 @@ def suitable_batch(
     if not why:
         return batch, ""
     return batch, f"Batches of {batch} {'crop' if batch == 1 else 'crops'} {why}; the usual are --batch {_USUAL}."
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """Memory of a step, bytes in single precision.
+
+    Attributes:
+        weights: Whatever the batch.
+        crop: For each crop of the batch.
+    """
+
+    weights: int
+    crop: int
+
+    def of(self, batch: int) -> int:
+        """For a batch of so many crops."""
+        return self.weights + batch * self.crop
+
+
+def demand_of(spec: ModelSpec, crop_px: int, *, frozen: bool = False) -> Demand:
+    """What training a network takes.
+
+    Args:
+        spec: Of the network.
+        crop_px: Side of a crop.
+        frozen: Whether its encoder stays as it is.
+    """
+    with torch.device("meta"):
+        model = build_segmenter(spec).train()
+    for parameter in model.encoder.parameters():
+        parameter.requires_grad_(not frozen)
+    own = {tensor.untyped_storage()._cdata for tensor in (*model.parameters(), *model.buffers())}
+    kept: dict[int, int] = {}
+
+    def see(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in own:
+            kept[storage._cdata] = storage.nbytes()
+        return tensor
+
+    crops = 2  # a batch norm wants more than one value of a channel
+    with torch.autograd.graph.saved_tensors_hooks(see, lambda tensor: tensor):
+        maps = model(torch.empty(crops, 3, crop_px, crop_px, device="meta"))
+    learnt = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    every = sum(p.numel() for p in model.parameters())
+    weights = _FLOAT_BYTES * (every + (_COPIES - 1) * learnt)
+    return Demand(weights, round(_BESIDE * (sum(kept.values()) + maps.nbytes) / crops))
+
+
+def _free_memory() -> int | None:
+    """Bytes: the least of what the system and the control group have left; None where neither says."""
+    known = [value for value in (_of_the_system(), _of_the_group()) if value is not None]
+    return min(known) if known else None
+
+
+def _of_the_system() -> int | None:
+    try:
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except (OSError, ValueError, IndexError):
+        pass
+    try:  # without Linux' count, all there is
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
+        return None
+
+
+def _of_the_group() -> int | None:
+    try:
+        most = (_CGROUP / "memory.max").read_text(encoding="ascii").strip()
+        return None if most == "max" else max(0, int(most) - int((_CGROUP / "memory.current").read_text()))
+    except (OSError, ValueError):
+        return None
