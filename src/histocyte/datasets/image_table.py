@@ -71,9 +71,10 @@ class ImageTable:
         diameters = _column(path, rows, name, _DIAMETER, "diameters") if _DIAMETER in wanted else {}
         mpps = _column(path, rows, name, _MPP, "resolutions") if _MPP in wanted else {}
         return cls(
-            *(tissues, groups),
-            {image: _positive(path, image, text) for image, text in diameters.items() if text},
-            {image: possible_resolution(t, where=f"'{path}' of {image!r}") for image, t in mpps.items() if t},
+            tissues=tissues,
+            groups=groups,
+            diameters_px={image: _positive(path, image, text) for image, text in diameters.items() if text},
+            mpps={image: possible_resolution(t, where=f"'{path}' of {image!r}") for image, t in mpps.items() if t},
         )
 
     def diameter_px(self, name: str) -> float | None:

@@ -156,11 +156,14 @@ def summarise_classes(
         *(score.estimate_each(weights) for score in scores.values()),
         strict=True,
     )
-    return tuple(ClassSummary(name, int(truth), int(found), *each) for name, truth, found, *each in columns)
+    return tuple(
+        ClassSummary(name, int(truth), int(found), **dict(zip(scores, each, strict=True)))
+        for name, truth, found, *each in columns
+    )
 
 
 def class_scores(parts: Sequence[ClassScores]) -> dict[str, Score]:
-    """The scores of K classes, by the fields of `ClassSummary` and in their order."""
+    """The scores of K classes, by the fields of `ClassSummary`."""
     panoptic, detection = _panoptic_table(parts), _detection_table(parts)
     pq_by_image = np.array([p.pq for p in parts])
     everywhere = np.ones(pq_by_image.shape, np.bool_)

@@ -308,8 +308,8 @@ class _ClassesOfBoth:
             return report.truth_of.get((source, name), (name,))
 
         names = tuple(n for n in one if n in other and true(first, n) == true(second, n))
-        places = (tuple(map(one.index, names)), tuple(map(other.index, names)))
-        return cls(names, *places, same=names == one == other)
+        first_places, second_places = tuple(map(one.index, names)), tuple(map(other.index, names))
+        return cls(names, first=first_places, second=second_places, same=names == one == other)
 
 
 def _comparable_classes(

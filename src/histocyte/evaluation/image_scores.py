@@ -186,27 +186,38 @@ def score_image(
         if info.told == "some centres":
             found = _near_centres(truth, found, detection_radius_px(info.mpp), mode)
         overlap = overlap_of(truth.instances, found.labels)
-        points, radius_px = (centroids(truth.instances)[1], centroids(found.labels)[1]), detection_radius_px(info.mpp)
-        match = match_centroids(*points, radius_px=radius_px, mode=mode)
-        most_pairs = match_centroids(*points, radius_px=radius_px, mode="max_cardinality")
+        true_xy, found_xy = centroids(truth.instances)[1], centroids(found.labels)[1]
+        radius_px = detection_radius_px(info.mpp)
+        match = match_centroids(true_xy, found_xy, radius_px=radius_px, mode=mode)
+        most_pairs = match_centroids(true_xy, found_xy, radius_px=radius_px, mode="max_cardinality")
         classes = _class_scores(truth, found, overlap, match, n_classes, others=others)
     except InputError as error:
         raise InputError(f"Image '{info.name}' of {info.source}: {error}") from error
     if info.told == "outlines":
-        outlines = count_matches(overlap), aji_of(overlap), aji_plus_of(overlap), dice_of(overlap)
-        ensemble = dice_ensemble_of(overlap)
+        panoptic, aji, aji_plus = count_matches(overlap), aji_of(overlap), aji_plus_of(overlap)
+        dice, dice_ensemble = dice_of(overlap), dice_ensemble_of(overlap)
     else:
         n_truth, n_found = overlap.shape
-        ensemble = float("nan")
-        outlines = PanopticCounts(0, n_found, n_truth, 0.0), ensemble, ensemble, ensemble
-    return ImageScores(info, outlines[0], match.counts(), most_pairs.counts(), *outlines[1:], ensemble, classes)
+        panoptic = PanopticCounts(0, n_found, n_truth, 0.0)
+        aji = aji_plus = dice = dice_ensemble = float("nan")
+    return ImageScores(
+        info,
+        panoptic=panoptic,
+        detection=match.counts(),
+        most_pairs=most_pairs.counts(),
+        aji=aji,
+        aji_plus=aji_plus,
+        dice=dice,
+        dice_ensemble=dice_ensemble,
+        classes=classes,
+    )
 
 
 def _near_centres(truth: Labels, found: Instances, radius_px: float, mode: MatchMode) -> Instances:
     """What was found at true centres; of what lies elsewhere nobody said whether it is a nucleus."""
-    points = centroids(truth.instances)[1], centroids(found.labels)[1]
+    true_xy, found_xy = centroids(truth.instances)[1], centroids(found.labels)[1]
     ids = np.unique(found.labels)
-    matched = ids[ids > 0][match_centroids(*points, radius_px=radius_px, mode=mode).found]
+    matched = ids[ids > 0][match_centroids(true_xy, found_xy, radius_px=radius_px, mode=mode).found]
     kept = np.zeros(int(found.labels.max(initial=0)) + 1, np.bool_)
     kept[matched] = True
     labels, old = relabel_sequential(np.where(kept[found.labels], found.labels, 0).astype(np.int32))

@@ -120,7 +120,14 @@ def segment_to_folder(
             named = [] if options.roi is None else drawn_regions(tissue.region, reader.mpp)
             earlier = earlier_record(folder, key)
             record = write_outputs(
-                *(folder, plan, journal, tissue.region, named, options.formats), listener=listener, stop=stop
+                folder,
+                plan,
+                journal,
+                region=tissue.region,
+                named=named,
+                formats=options.formats,
+                listener=listener,
+                stop=stop,
             )
             stats = [journal.read(i).stats for i in sorted(journal.done())]
             record["known_to_model"] = known_to_model(reader, model)

@@ -58,10 +58,10 @@ def write_outputs(
     folder: Path,
     plan: Plan,
     journal: Journal,
+    *,
     region: Region,
     named: list[tuple[str, BaseGeometry, float]],
     formats: tuple[str, ...],
-    *,
     listener: Listener = SILENT,
     stop: Stop = never,
 ) -> dict[str, Any]:

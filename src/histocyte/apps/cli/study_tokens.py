@@ -85,7 +85,9 @@ def tokens(
     with ending_with_a_word(), Stopping(once_asked=True) as stopping, in_turn(listener) as step:
         try:
             study = run_token_study(
-                *(source, samples, out),
+                source,
+                samples,
+                out,
                 class_names=taxonomy.names,
                 device=device,
                 seed=seed,

@@ -82,8 +82,9 @@ def true_images(truth: Path) -> list[TrueImage]:
         if path.parent not in pictures:
             pictures[path.parent] = pictures_in(path.parent)
         picture = next((each for each in pictures[path.parent].get(name, ()) if each != path), None)
-        told = table.group(name), table.tissue(name)
-        images.append(TrueImage(name, path, picture, card, folder, *told, alone=not truth.is_dir()))
+        group, tissue = table.group(name), table.tissue(name)
+        alone = not truth.is_dir()
+        images.append(TrueImage(name, path, picture, card, folder, group=group, tissue=tissue, alone=alone))
     return images
 
 

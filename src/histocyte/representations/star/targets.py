@@ -211,7 +211,8 @@ def ray_distances(labels: NDArray[np.int32], *, published: bool = False) -> NDAr
     """
     framed = np.pad(split_pieces(labels), 1)
     length = math.isqrt(2 * max(framed.shape) ** 2) + 2
-    return np.asarray(_march(framed, *(_published_steps if published else _steps)(length)), np.float32)
+    rows, columns, reach = (_published_steps if published else _steps)(length)
+    return np.asarray(_march(framed, rows, columns, reach), np.float32)
 
 
 def ray_distances_plain(labels: NDArray[np.int32], *, published: bool = False) -> NDArray[np.float32]:

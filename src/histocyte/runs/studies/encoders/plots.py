@@ -105,7 +105,8 @@ def _cost_figure(table: Table) -> Any:
         panel.grid(alpha=0.3)
         for row in _best(table):
             text = panel.annotate(
-                *(_plain(row.label.split(" (")[0]), (_place(row, key), row.scores["bpq"][ALL].value)),
+                _plain(row.label.split(" (")[0]),
+                xy=(_place(row, key), row.scores["bpq"][ALL].value),
                 xytext=(5, 3),
                 textcoords="offset points",
                 fontsize=7,

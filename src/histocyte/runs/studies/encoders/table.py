@@ -241,9 +241,14 @@ def table_of(
     return Table(
         tuple(
             Row(
-                *(*key, facts[key], len(seeds), _scores(seeds, held_out, weights), _range(seeds, held_out)),
-                difference(key, first),
-                difference(key, (f"{facts[key]['name']} (random)", key[1])),
+                label=key[0],
+                taps=key[1],
+                facts=facts[key],
+                seeds=len(seeds),
+                scores=_scores(seeds, held_out, weights),
+                seed_range=_range(seeds, held_out),
+                against_reference=difference(key, first),
+                against_random=difference(key, (f"{facts[key]['name']} (random)", key[1])),
             )
             for key, seeds in runs.items()
         ),
