@@ -21,7 +21,7 @@ from torch import nn
 
 from histocyte.apps.cli.distil import distil
 from histocyte.core.errors import HistocyteError, InputError, ModelError, UnknownNameError
-from histocyte.core.taxonomies import CONSEP
+from histocyte.core.taxonomies import CELLS, CONSEP
 from histocyte.core.taxonomy import Taxonomy
 from histocyte.core.tiles import tile_spans
 from histocyte.datasets.sample import Sample
@@ -98,7 +98,8 @@ def run(world: Path, out: Path, teacher: str = "hover", **options: object) -> di
         **{"crop_px": 32, "validation": 0.5, "validate_every": 1, "device": "cpu", "threads": 1, "cost": False},
         **options,
     }
-    distil([str(world / f"{teacher}.safetensors")], [world / "consep"], out, **given)
+    data = given.pop("data", [world / "consep"])
+    distil([str(world / f"{teacher}.safetensors")], data, out, **given)
     card: dict[str, Any] = json.loads((out / "card.json").read_text())
     return card
 
@@ -250,6 +251,37 @@ def test_what_cannot_be_done_is_refused_at_once(world: Path, tmp_path: Path) -> 
     assert not (tmp_path / "no" / "log.csv").exists()
 
 
+def test_a_student_tells_the_classes_asked_for_apart(world: Path, tmp_path: Path) -> None:
+    card = run(world, tmp_path / "cells", classes="cells")
+    spec = read_spec(tmp_path / "cells" / "model.safetensors")
+    assert spec.classes.names == CELLS.names
+    assert dict(spec.representation.options)["classes"] == len(CELLS)
+    assert "inflammatory as lymphocyte or macrophage or neutrophil" in " ".join(card["notes"])
+    log = (tmp_path / "cells" / "log.csv").read_text().splitlines()
+    values = dict(zip(log[0].split(","), log[1].split(","), strict=True))
+    assert float(values["distil_types"]) > 0
+    report = read_report(tmp_path / "cells" / "teacher-1.json")
+    merged = {name: report.truth_of.get(("consep", name)) for name in report.names_of("consep")}
+    assert merged["inflammatory"] == ("lymphocyte", "macrophage", "neutrophil")
+    assert merged["epithelial"] in (None, ("epithelial",))
+    assert [part["sources"]["consep"]["n_images"] for part in card["comparisons"]] == [2]
+
+
+def test_classes_of_the_data_are_taught_by_labels_where_the_teacher_has_none(world: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    shutil.copytree(world / "consep", folder)
+    (folder / "classes.json").write_text('["large", "small", "odd", "rest"]')
+    with pytest.raises(InputError, match="says anything of the classes a, b"):
+        run(world, tmp_path / "no", data=[folder], mpp=0.25, classes="a,b")
+    card = run(world, tmp_path / "run", data=[folder], mpp=0.25, classes="data")
+    assert read_spec(tmp_path / "run" / "model.safetensors").classes.names == ("large", "small", "odd", "rest")
+    assert "Labels alone teach large, small, odd, rest" in " ".join(card["notes"])
+    assert card["comparisons"], "outlines are compared all the same"
+    (folder / "classes.json").unlink()
+    with pytest.raises(InputError, match="none of the labelled folders has classes"):
+        run(world, tmp_path / "no", data=[folder], mpp=0.25, classes="data")
+
+
 def test_several_processes_are_refused(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(InputError, match="in one process"):
@@ -333,7 +365,7 @@ def test_own_classes_that_are_others_teach_outlines_too(world: Path, tmp_path: P
         [tmp_path / "mine"], taxonomy=CONSEP, teachers=[small("hover")], fraction=0.5, seed=0, mpp=0.25
     )
     assert all(sample.types is None for sample in data.training)
-    assert "The classes of mine are others than the teacher's: its labels teach outlines." in data.notes
+    assert any("The classes of mine are others than the student's: its labels teach outlines" in n for n in data.notes)
 
 
 def test_what_cannot_begin_is_refused_before_the_teachers_are_asked(

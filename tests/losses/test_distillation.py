@@ -8,6 +8,7 @@ import torch
 
 from histocyte.losses.distillation import (
     feature_distance,
+    merged_divergence,
     softened_binary_divergence,
     softened_divergence,
     weighted_squared_error,
@@ -89,3 +90,40 @@ def test_features_are_compared_on_the_coarser_grid() -> None:
     assert float(feature_distance(5 * finer, teacher, way="cosine")) == pytest.approx(0, abs=1e-5)
     assert float(feature_distance(-finer, teacher, way="cosine")) == pytest.approx(2, abs=1e-5)
     assert float(feature_distance(0 * finer, 7 * teacher, way="mse")) == pytest.approx(1, abs=1e-5)
+
+
+def test_two_lists_of_one_class_each_are_as_if_they_were_one() -> None:
+    generator = torch.manual_seed(0)
+    student, teacher = (torch.randn(2, 4, 5, 6, generator=generator) for _ in range(2))
+    order = [0, 3, 1, 2]  # the student's classes stand in another order
+    groups = [((1,), (3,)), ((2,), (1,)), ((3,), (2,))]
+    merged = merged_divergence(student, teacher, groups, temperature=1)
+    torch.testing.assert_close(merged, softened_divergence(student[:, order], teacher, temperature=1))
+
+
+def test_what_one_list_alone_says_is_left_as_it_is() -> None:
+    """The teacher's 1 and 2 are the student's 2, its 3 is the student's 1 or 4; its 4 and the student's 3 are alone."""
+    generator = torch.manual_seed(1)
+    teacher = 2 * torch.randn(1, 5, 3, 3, generator=generator)
+    student = torch.randn(1, 5, 3, 3, generator=generator).requires_grad_()
+    groups = [((1, 2), (2,)), ((3,), (1, 4))]
+    before = student.detach().softmax(1)
+    for temperature in (1.0, 3.0):
+        one = merged_divergence(student, teacher, groups, temperature=temperature, squared=False)
+        squared = merged_divergence(student, teacher, groups, temperature=temperature)
+        torch.testing.assert_close(squared, one * temperature**2)
+    optimiser = torch.optim.Adam([student], lr=0.05)
+    for _ in range(600):
+        optimiser.zero_grad()
+        loss = merged_divergence(student, teacher, groups, temperature=2)
+        loss.backward()
+        optimiser.step()
+    assert float(loss.detach()) < 1e-5
+    mine, theirs = student.detach().softmax(1), teacher.softmax(1)
+    torch.testing.assert_close(mine[:, 0], theirs[:, 0], atol=0.01, rtol=0)
+    share = theirs[:, 1:3].sum(1) / theirs[:, 1:4].sum(1)
+    torch.testing.assert_close(mine[:, 2] / mine[:, [1, 2, 4]].sum(1), share, atol=0.01, rtol=0)
+    torch.testing.assert_close(mine[:, 1] / mine[:, 4], before[:, 1] / before[:, 4], atol=0.2, rtol=0.2)
+    single = merged_divergence(student, teacher, [((1,), (2,))], temperature=2)
+    yes_or_no = [z[:, 1:].logsumexp(1, keepdim=True) - z[:, :1] for z in (student, teacher)]
+    torch.testing.assert_close(single, softened_binary_divergence(*yes_or_no, temperature=2))

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from histocyte.core.errors import DiskError, InputError
 from histocyte.core.instances import Instances, Labels
 from histocyte.core.maps import decoded_maps
-from histocyte.core.taxonomies import CONSEP
+from histocyte.core.taxonomies import CELLS, CONSEP
 from histocyte.datasets.augment.steps import Augmentation, noise
 from histocyte.datasets.sample import Sample
 from histocyte.datasets.unlabelled import list_unlabelled
@@ -173,7 +173,40 @@ def test_what_can_be_learnt_from_maps() -> None:
     assert not both.labels
     assert lessons_of(spec("flow", foreground="types"), [flow]).labels is False
     strange = hover.with_changes(taxonomy={"name": "x", "classes": [{"name": n, "colour": [0, 0, 0]} for n in "abcd"]})
-    assert "types" not in [lesson.name for lesson in lessons_of(hover, [strange]).maps]
+    apart = lessons_of(hover, [strange])
+    assert (apart.maps[-1].name, apart.maps[-1].groups, apart.labels) == ("types", (), False)
+
+
+def test_teachers_of_other_classes_teach_what_both_lists_say() -> None:
+    coarse, fine = spec("hover"), spec("hover", classes=len(CELLS)).with_changes(taxonomy=CELLS.to_json())
+    up = lessons_of(coarse, [fine]).maps[-1]
+    assert dict(map(reversed, up.groups)) == {(3,): (1,), (2,): (2, 3, 4), (4,): (5,), (1,): (6,)}
+    down = lessons_of(fine, [coarse]).maps[-1]
+    assert {tuple(reversed(group)) for group in down.groups} == set(up.groups)
+    assert lessons_of(coarse, [fine, coarse]).maps[-1].teachers == (1,), "one of the student's own list is preferred"
+    assert lessons_of(coarse, [fine, fine]).maps[-1].teachers == (0, 1)
+    assert "groups" not in lessons_of(coarse, [coarse]).to_json()["maps"][-1]
+    assert lessons_of(coarse, [fine]).to_json()["maps"][-1]["groups"] == up.groups
+
+
+def test_labels_of_a_teacher_are_read_as_the_students_classes(tmp_path: Path) -> None:
+    fine = spec("hover", classes=len(CELLS)).with_changes(taxonomy=CELLS.to_json())
+    drawn = sampler(tmp_path, fine, [Teacher(spec("flow"), "flow")])
+    assert drawn.lessons.labels
+    batch = drawn.batch(0, 4)
+    assert batch.pseudo is not None
+    assert batch.soft is not None
+    said, may_be = batch.soft["types"].argmax(1), batch.pseudo["types"]
+    lymphoid = CONSEP.names.index("inflammatory") + 1
+    assert (said == lymphoid).sum() > 100
+    inflammatory = np.median(np.moveaxis(may_be, 1, -1)[said == lymphoid], axis=0)
+    assert inflammatory.tolist() == [0, 0, 1, 1, 1, 0, 0]
+    spindle = np.median(np.moveaxis(may_be, 1, -1)[said == CONSEP.names.index("spindle") + 1], axis=0)
+    assert spindle.tolist() == [0, 0, 0, 0, 0, 1, 0]
+
+
+def test_a_way_that_there_is_not_is_refused() -> None:
+    hover = spec("hover")
     with pytest.raises(InputError, match="auto, maps, labels"):
         lessons_of(hover, [hover], way="both")  # type: ignore[arg-type]
 

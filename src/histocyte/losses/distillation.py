@@ -6,13 +6,16 @@ teacher also says how unlikely it holds the classes that it does not choose.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 __all__ = [
     "feature_distance",
+    "merged_divergence",
     "softened_binary_divergence",
     "softened_divergence",
     "weighted_squared_error",
@@ -32,6 +35,45 @@ def softened_divergence(student: Tensor, teacher: Tensor, *, temperature: float,
     mine = (student / temperature).log_softmax(dim=1)
     divergence = (theirs.exp() * (theirs - mine)).sum(dim=1).mean()
     return divergence * temperature**2 if squared else divergence
+
+
+def merged_divergence(
+    student: Tensor,
+    teacher: Tensor,
+    groups: Sequence[tuple[Sequence[int], Sequence[int]]],
+    *,
+    temperature: float,
+    squared: bool = True,
+) -> Tensor:
+    """`softened_divergence` of two lists of classes, as far as one says what the other does.
+
+    Whether there is a nucleus, all classes taken together, is one divergence of a yes or no. The other is between the
+    groups that the lists have in common, among each other, weighted by how surely the teacher sees a nucleus of one of
+    them. So classes that one list alone has are neither drawn to nor away from; the truth has to teach them.
+
+    Args:
+        student: (B, S + 1, H, W) logits, channel 0 background.
+        teacher: (B, T + 1, H, W) logits, channel 0 background.
+        groups: Channels of the teacher and of the student that are one, their probabilities added up.
+        temperature: T.
+        squared: Multiply by T², as above.
+    """
+    divergence = softened_binary_divergence(
+        _nucleus(student), _nucleus(teacher), temperature=temperature, squared=squared
+    )
+    if len(groups) < 2:
+        return divergence
+    theirs = torch.stack([teacher[:, list(channels)].logsumexp(dim=1) for channels, _ in groups], dim=1)
+    mine = torch.stack([student[:, list(channels)].logsumexp(dim=1) for _, channels in groups], dim=1)
+    sure = (theirs.logsumexp(dim=1) - teacher.logsumexp(dim=1)).exp()
+    theirs, mine = (theirs / temperature).log_softmax(dim=1), (mine / temperature).log_softmax(dim=1)
+    among = ((theirs.exp() * (theirs - mine)).sum(dim=1) * sure).mean()
+    return divergence + (among * temperature**2 if squared else among)
+
+
+def _nucleus(logits: Tensor) -> Tensor:
+    """(B, 1, H, W) logit of any class against the background, channel 0."""
+    return logits[:, 1:].logsumexp(dim=1, keepdim=True) - logits[:, :1]
 
 
 def softened_binary_divergence(student: Tensor, teacher: Tensor, *, temperature: float, squared: bool = True) -> Tensor:

@@ -37,6 +37,14 @@ def distil(
     encoder_weights: Annotated[
         str | None, typer.Option(help="Pre-trained weights of that encoder, as for `histocyte train`.")
     ] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIST",
+            help="Classes that the student tells apart, with commas between them, a list known by name (`train "
+            "--help`), or data: those of the labelled images. The first teacher's where not given.",
+        ),
+    ] = None,
     images: Annotated[
         list[Path] | None, typer.Option("--images", help="Folder of images without labels; may be given again.")
     ] = None,
@@ -183,6 +191,7 @@ def distil(
                 options=parsed(option or ()),
                 encoder=encoder,
                 encoder_weights=encoder_weights,
+                classes=classes,
                 images=images,
                 images_mpp=images_mpp,
                 slides=slide,

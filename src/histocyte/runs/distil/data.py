@@ -95,7 +95,9 @@ class DistilData:
         )
         notes += [doubt for t in teachers for doubt in t.history.doubts(t.name)]
         notes += [
-            f"The classes of {name} are others than the teacher's: its labels teach outlines." for name in strange
+            f"The classes of {name} are others than the student's: its labels teach outlines (--classes says which "
+            "the student tells apart)."
+            for name in strange
         ]
         if not any(s.separable for s in validation):
             raise InputError("None of the held-out images parts touching nuclei, so that none can be scored. Add some.")

@@ -13,6 +13,7 @@ from histocyte.core.listener import SILENT, Listener, Stop, never
 from histocyte.runs.arguments import FRACTION, POSITIVE, SEED, Limit, PathLike, called_as, check_limits, paths
 
 if TYPE_CHECKING:
+    from histocyte.core.taxonomy import Taxonomy
     from histocyte.model.spec import ModelSpec
 
 __all__ = ["LIMITS", "DistilledModel", "distil"]
@@ -77,6 +78,7 @@ def distil(
     options: Mapping[str, Any] | None = None,
     encoder: str | None = None,
     encoder_weights: PathLike | None = None,
+    classes: str | Sequence[str] | None = None,
     images: PathLike | Sequence[PathLike] | None = None,
     images_mpp: float | None = None,
     slides: PathLike | Sequence[PathLike] | None = None,
@@ -130,6 +132,9 @@ def distil(
         options: Of the recipe, by name, e.g. {"levels": 4}.
         encoder: In place of the recipe's own, by name.
         encoder_weights: Pre-trained weights of the encoder, as for `train`.
+        classes: What the student tells apart: names, a list known by name, or "data" for the list of the labelled
+            images; the first teacher's classes where None. Teachers teach what their classes say of these, labels the
+            rest.
         images: Folders of images without labels.
         images_mpp: Their resolution, µm/px.
         slides: Whole slides to draw places from.
@@ -202,6 +207,7 @@ def distil(
     from histocyte.model.licences import not_for_commerce
     from histocyte.recipes.options import changed_plan
     from histocyte.recipes.plans import find_plan
+    from histocyte.runs.distil.classes import untaught_classes
     from histocyte.runs.distil.data import DistilData
     from histocyte.runs.distil.run import DistilRun, DistilSettings
     from histocyte.runs.distil.student import student_spec
@@ -222,11 +228,15 @@ def distil(
             Source(each, views=teacher_views, features=f, tile_px=teacher_tile_px, margin_px=teacher_margin_px)
             for each, f in zip(models, wanted, strict=True)
         ]
-        spec = with_fitting_sides(student_spec(student, sources[0].teacher.spec, encoder, options or {}, name))
         specs = [source.teacher.spec for source in sources]
+        wanted_classes = None if classes is None else _classes(folders, classes, mpp=mpp)
+        spec = with_fitting_sides(
+            student_spec(student, specs[0], encoder, options or {}, name, taxonomy=wanted_classes)
+        )
         read = DistilData.read(
             folders, taxonomy=spec.classes, teachers=specs, fraction=validation, seed=seed, mpp=mpp, listener=told
         )
+        read.notes += untaught_classes(spec.classes, specs, read.training)
         say_unpaired(folders, told)
         say_notes([*read.training, *read.validation], told)
         planned = find_plan(student, plan)
@@ -269,6 +279,26 @@ def distil(
     if restricted := not_for_commerce(run.spec):
         told.say(f"Not for commercial use, as what it learnt from is not: {', '.join(restricted)}.")
     return DistilledModel(folder)
+
+
+def _classes(folders: Sequence[Path], classes: str | Sequence[str], *, mpp: float | None) -> Taxonomy:
+    """The classes asked for.
+
+    Raises:
+        InputError: Those of the data, which has none or several lists.
+        UnknownNameError: One word that is no list.
+    """
+    from histocyte.core.errors import InputError
+    from histocyte.datasets.own_classes import classes_to_learn
+
+    of_data = isinstance(classes, str) and classes.strip().casefold() == "data"
+    found = classes_to_learn(folders, classes=None if of_data else classes, mpp=mpp)
+    if found is None:
+        raise InputError(
+            "--classes data: none of the labelled folders has classes. Name some (--classes a,b,c), or leave it out "
+            "for the teacher's."
+        )
+    return found
 
 
 def _check_alone() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,11 @@ import orjson
 import torch
 from safetensors.torch import load_file
 
+from histocyte.core.compared import ComparedClasses, compared_classes
 from histocyte.core.errors import HistocyteError, MissingExtraError
 from histocyte.core.listener import SILENT, Listener, Stop, Stopped, never
 from histocyte.core.plain_text import as_utf8
+from histocyte.core.taxonomy import Taxonomy
 from histocyte.datasets.sample import Sample
 from histocyte.evaluation.compare import Comparison, compare_reports
 from histocyte.evaluation.image_json import StoredReport
@@ -36,13 +38,13 @@ __all__ = ["DistilResult", "score"]
 def score(
     model: Model,
     samples: Sequence[Sample],
-    class_names: Sequence[str],
+    truth: Taxonomy,
     *,
     replicates: int,
     listener: Listener = SILENT,
     stop: Stop = never,
 ) -> Report:
-    """A model's report on labelled images.
+    """A model's report on labelled images, whose types are of the classes `truth`.
 
     Raises:
         Stopped: Told to.
@@ -54,13 +56,21 @@ def score(
             if stop():
                 raise Stopped("The student is trained, and is still to be compared with its teachers")
 
+        both = compared_classes(truth, model.taxonomy)
         return evaluate(
             lambda image, mpp: instances_on(image, model, mpp=mpp),
-            samples,
-            class_names,
+            [sample if both.identical else _in_classes(sample, both) for sample in samples],
+            model.taxonomy.names,
+            compared=None if both.identical else dict.fromkeys({s.source for s in samples}, both),
             replicates=replicates,
             on_image=scored,
         )
+
+
+def _in_classes(sample: Sample, both: ComparedClasses) -> Sample:
+    """The sample with the types of the classes that are compared."""
+    types = both.true_types()[sample.types] if both.classes and sample.types is not None else None
+    return replace(sample, types=types, one_of=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,21 +106,13 @@ class DistilResult:
             Stopped: Told to; the student is trained, and the card still to be made.
         """
         student = load(self.path, runtime="torch", device=str(self.device))
-        names = student.spec.classes.names
-        stored, report = self._scored("student", student, names, stop)
+        stored, report = self._scored("student", student, student.spec.classes, stop)
         spec = student.spec.with_changes(metrics=report.to_json()["sources"])
         save_model(self.path, spec, load_file(self.path))
         comparisons: list[Comparison] = []
         for number, source in enumerate(self.teachers, 1):
-            theirs = source.teacher.spec
-            if theirs.classes.names != names:
-                self.listener.say(f"{theirs.name} has other classes than the student: not compared.")
-                continue
-            comparisons.append(
-                compare_reports(
-                    self._scored(f"teacher-{number}", source.load(str(self.device)), names, stop)[0], stored
-                )
-            )
+            theirs, _ = self._scored(f"teacher-{number}", source.load(str(self.device)), student.spec.classes, stop)
+            comparisons.append(compare_reports(theirs, stored))
         costs = self._costs(measured=cost)
         folder, notes = self.path.parent, self.data.notes
         card = card_json(self.facts, comparisons, costs, notes)
@@ -121,9 +123,11 @@ class DistilResult:
             file.write(as_utf8(card_markdown(title, self.facts, comparisons, costs, notes)))
         return card
 
-    def _scored(self, name: str, model: Model, class_names: tuple[str, ...], stop: Stop) -> tuple[StoredReport, Report]:
+    def _scored(self, name: str, model: Model, truth: Taxonomy, stop: Stop) -> tuple[StoredReport, Report]:
+        """A model's report, in the classes that it has in common with those of the truth."""
         torch.set_num_threads(self.threads)  # loading a model leaves one
-        report = score(model, self.data.validation, class_names, replicates=1000, listener=self.listener, stop=stop)
+        samples = self.data.validation
+        report = score(model, samples, truth, replicates=1000, listener=self.listener, stop=stop)
         file = self.path.parent / f"{name}.json"
         facts = {"model": model.spec.name, "model_sha256": model.sha256, "runtime": model.runtime.name}
         with write_atomically(file) as out:

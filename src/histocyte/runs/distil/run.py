@@ -317,8 +317,8 @@ class DistilRun:
         assert isinstance(network, Segmenter)
         runtime = TorchRuntime(network, device=str(self.device), threads=1, keep_threads=True)
         model = Model(self.spec, runtime, self.representation, "")
-        samples, names = self.data.validation, self.spec.classes.names
-        sources = score(model, samples, names, replicates=1, listener=self.listener).sources
+        samples = self.data.validation
+        sources = score(model, samples, self.spec.classes, replicates=1, listener=self.listener).sources
         scores = {f"{name}_{key}": s.scores[key].value for name, s in sources.items() for key in ("bpq", "f1")}
         return {"bpq": sum(s.scores["bpq"].value for s in sources.values()) / len(sources), **scores}
 

@@ -1,10 +1,11 @@
-"""The student of a distillation: what a recipe makes, with its teacher's classes."""
+"""The student of a distillation: what a recipe makes, with its teacher's classes or others."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from histocyte.core.taxonomy import Taxonomy
 from histocyte.model.spec import ModelSpec
 from histocyte.recipes.fitting import refitted
 from histocyte.runs.train.defaults import first_spec
@@ -16,9 +17,15 @@ _OF_THE_NETWORK = ("classes", "nucleus_channels", "refined", "losses", "class_we
 
 
 def student_spec(
-    recipe: str, teacher: ModelSpec, encoder: str | None, options: Mapping[str, Any], name: str
+    recipe: str,
+    teacher: ModelSpec,
+    encoder: str | None,
+    options: Mapping[str, Any],
+    name: str,
+    *,
+    taxonomy: Taxonomy | None = None,
 ) -> ModelSpec:
-    """The student that a recipe makes, with its teacher's classes.
+    """The student that a recipe makes.
 
     A student of the teacher's scheme is also read by the teacher's constants, at its own resolution: its maps will be
     like the teacher's.
@@ -29,12 +36,14 @@ def student_spec(
         encoder: In place of the recipe's own.
         options: Of the recipe, by name.
         name: Of the student.
+        taxonomy: Its classes; its teacher's where None.
 
     Raises:
         UnknownNameError: No such recipe or encoder.
         InputError: An option that the recipe does not take.
     """
-    spec = first_spec(recipe, encoder, taxonomy=teacher.classes, options=options).with_changes(name=name)
+    classes = teacher.classes if taxonomy is None else taxonomy
+    spec = first_spec(recipe, encoder, taxonomy=classes, options=options).with_changes(name=name)
     mine, theirs = spec.representation, refitted(teacher, spec.mpp).representation
     if mine.name == theirs.name:
         taken = {k: v for k, v in theirs.options.items() if k not in _OF_THE_NETWORK}

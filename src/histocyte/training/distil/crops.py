@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from histocyte.core.errors import InputError
 from histocyte.core.instances import Labels
 from histocyte.core.maps import MapSpec, decoded_maps
+from histocyte.core.taxonomies import readings
+from histocyte.core.taxonomy import Taxonomy
 from histocyte.datasets.augment.steps import Augmentation
 from histocyte.datasets.sample import IGNORED
 from histocyte.model.build import build_representation
@@ -103,9 +105,7 @@ class DistilSampler:
         self.labelled, self.extra, self.colour, self.share = labelled, extra, colour, share
         self.crop_px, self.feature_grid, self.seed = crop_px, feature_grid, seed
         self._shares = _shares(labelled, weights or {}), _shares(extra, {})
-        names = student.classes.names
-        theirs = teachers[0].spec.classes.names
-        self._own_types = np.array([0, *(names.index(n) + 1 if n in names else 0 for n in theirs)], np.uint8)
+        self._read = _as_own(teachers[0].spec.classes, student.classes)
 
     def batches(self, start: int, stop: int, size: int) -> Iterator[DistilBatch]:
         """The batches of steps start … stop - 1, two prepared ahead in a thread of their own."""
@@ -175,15 +175,30 @@ class DistilSampler:
         return found
 
     def _pseudo(self, answers: Answers, window: Window, turns: int, flip: bool) -> Labels:
-        """The first teacher's nuclei, its classes by name."""
+        """The first teacher's nuclei, its classes read as the student's."""
         there = window.at(self.student.mpp / self.teachers[0].spec.mpp)
         instances, types = answers.labels(there, self.crop_px)
-        classes = self._own_types[types] if len(self._own_types) > 1 else None
-        return Labels(_turned_labels(instances, turns, flip), classes)
+        turned_instances = _turned_labels(instances, turns, flip)
+        if not self._read.shape[1]:
+            return Labels(turned_instances)
+        may_be = self._read[types]
+        single = may_be.sum(axis=1) == 1
+        own = np.where(single, may_be.argmax(axis=1) + 1, 0).astype(np.uint8)
+        return Labels(turned_instances, own, may_be if (may_be.sum(axis=1) > 1).any() else None)
 
     def _features(self, answers: Answers, window: Window, turns: int, flip: bool) -> NDArray[np.float32]:
         there = window.at(self.student.mpp / self.teachers[0].spec.mpp)
         return np.ascontiguousarray(turned_field(answers.features(there, self.feature_grid), turns, flip))
+
+
+def _as_own(theirs: Taxonomy, own: Taxonomy) -> NDArray[np.bool_]:
+    """(T + 1, K) what each class of a teacher, from 1, may be of the student's (`core.taxonomies.readings`)."""
+    may_be = np.zeros((len(theirs) + 1, len(own) if len(theirs) else 0), np.bool_)
+    read = readings(theirs, own)
+    for number, name in enumerate(theirs.names, 1):
+        for one in read.get(name, ()):
+            may_be[number, own.names.index(one)] = True
+    return may_be
 
 
 def _turned_labels(instances: NDArray[np.int32], turns: int, flip: bool) -> NDArray[np.int32]:

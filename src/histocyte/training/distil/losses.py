@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from histocyte.core.errors import InputError
 from histocyte.losses.distillation import (
     feature_distance,
+    merged_divergence,
     softened_binary_divergence,
     softened_divergence,
     weighted_squared_error,
@@ -188,6 +189,8 @@ class DistilLosses:
         temperature, squared = self.options.temperature, self.options.squared
         if lesson.kind.name == FOREGROUND.name and mine.shape[1] == 2:
             mine = mine[:, 1:] - mine[:, :1]
+        if lesson.groups is not None:
+            return merged_divergence(mine, said, lesson.groups, temperature=temperature, squared=squared)
         if lesson.activation == "softmax":
             return softened_divergence(mine, said, temperature=temperature, squared=squared)
         if lesson.activation == "sigmoid":
