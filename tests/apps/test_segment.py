@@ -35,7 +35,11 @@ def segment(
     perfect_model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> Callable[..., Ended]:
     """Runs the command with the perfect model; gives exit code, standard output and error."""
-    monkeypatch.setattr("histocyte.inference.load.load", lambda *_, **__: perfect_model)
+
+    def loaded(*_: object, tile_px: int | None, margin_px: int | None, **__: object) -> Model:
+        return perfect_model.with_tiles(tile_px=tile_px, margin_px=margin_px)
+
+    monkeypatch.setattr("histocyte.inference.load.load", loaded)
     # Small blocks, as the pictures are small.
     monkeypatch.setattr("histocyte.inference.plan.Settings", lambda **given: Settings(block_px=96, **given))
 
@@ -163,6 +167,21 @@ def test_what_is_passed_over_is_said_and_notes_name_their_slide(segment: Callabl
     assert " and 1 more." in err
     assert "note blank: No cell was found" in err
     assert len(json.loads(out)["slides"]) == 4
+
+
+def test_tiles_are_those_asked_for(segment: Callable[..., Ended], slides: Path, tmp_path: Path) -> None:
+    code, said, told = segment(slides / "a" / "one.png", "--tile", "96", "--margin", "16", "--json")
+    assert code == 0, told
+    settings = json.loads(said)["signature"]["settings"]
+    assert (settings["tile_px"], settings["margin_px"]) == (96, 16)
+    code, _, told = segment(slides / "a" / "one.png", "--tile", "96", "--margin", "24", out="other")
+    assert code == 0, told
+    assert segment(slides / "a" / "one.png", "--tile", "96", "--margin", "47", out="never") == (
+        2,
+        "",
+        "histocyte: --margin 47: margins of 'perfect' in tiles of 96 px are multiples of 8 px from 0 to 40, e.g. 40.\n",
+    )
+    assert not (tmp_path / "never").exists()
 
 
 def test_a_field_has_an_area(segment: Callable[..., Ended], slides: Path) -> None:
