@@ -207,10 +207,9 @@ def distil(
     from histocyte.model.licences import not_for_commerce
     from histocyte.recipes.options import changed_plan
     from histocyte.recipes.plans import find_plan
-    from histocyte.runs.distil.classes import untaught_classes
     from histocyte.runs.distil.data import DistilData
     from histocyte.runs.distil.run import DistilRun, DistilSettings
-    from histocyte.runs.distil.student import student_spec
+    from histocyte.runs.distil.student import student_spec, untaught_classes
     from histocyte.runs.distil.teacher import Source
     from histocyte.runs.labelled import say_notes, say_unpaired
     from histocyte.runs.threads import threads_as_before
