@@ -50,7 +50,7 @@ clean:
 
 # uv is quick but does not read pip's own settings; where it finds no registry, pip may know one.
 define install_lock
-$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --only-binary :all: --require-hashes -r $(1) \
+$(BIN)/uv pip install -q --compile-bytecode --python $(BIN)/python --no-deps --only-binary :all: --require-hashes -r $(1) \
 	|| $(BIN)/python -m pip install -q --no-deps --only-binary :all: --require-hashes -r $(1)
 endef
 

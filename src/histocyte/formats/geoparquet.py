@@ -35,6 +35,7 @@ from histocyte.core.errors import DiskError, InputError
 from histocyte.core.geometry import stated_origin
 from histocyte.core.taxonomy import Taxonomy
 from histocyte.core.version import __version__
+from histocyte.files.arrow import arrow_array, arrow_rows, arrow_texts
 from histocyte.files.atomic import write_atomically
 from histocyte.files.foreign import foreign_parser
 from histocyte.formats.cell_writer import CellWriter
@@ -195,22 +196,22 @@ def _empty(about: Mapping[str, Any]) -> Cells:
 
 def _table(cells: Cells, *, first_id: int) -> pa.Table:
     wkb, offsets = to_wkb(cells)
-    kind = pa.array(np.maximum(cells.class_index, 0), pa.int16())
+    kind = arrow_array(np.maximum(cells.class_index, 0).astype(np.int16))
     columns: dict[str, pa.Array] = {
-        "id": pa.array(np.arange(first_id, first_id + len(cells))),
-        "x": pa.array(np.ascontiguousarray(cells.xy[:, 0])),
-        "y": pa.array(np.ascontiguousarray(cells.xy[:, 1])),
+        "id": arrow_array(np.arange(first_id, first_id + len(cells))),
+        "x": arrow_array(np.ascontiguousarray(cells.xy[:, 0])),
+        "y": arrow_array(np.ascontiguousarray(cells.xy[:, 1])),
         "geometry": pa.Array.from_buffers(
             pa.large_binary(), len(cells), [None, pa.py_buffer(offsets), pa.py_buffer(wkb)]
         ).cast(pa.binary()),
-        "bbox": pa.StructArray.from_arrays([pa.array(c) for c in _outward(cells.bounds()).T.copy()], _CORNERS),
+        "bbox": pa.StructArray.from_arrays([arrow_array(c) for c in _outward(cells.bounds()).T.copy()], _CORNERS),
     }
     for column in columns_of(classes=len(cells.taxonomy), vectors=cells.embeddings is not None):
         if column.name == "class_prob":
-            names = pa.array(cells.taxonomy.names or ("cell",))
+            names = arrow_texts(cells.taxonomy.names or ("cell",))
             columns["class"] = pa.DictionaryArray.from_arrays(kind, names)
         values = getattr(cells, column.attribute)
-        columns[column.name] = pa.array(values) if column.holds == "number" else _vectors(values)
+        columns[column.name] = arrow_array(values) if column.holds == "number" else arrow_rows(values)
     return pa.table(columns)
 
 
@@ -227,10 +228,6 @@ def _cells(rows: pa.RecordBatch, like: Cells) -> Cells:
             raise ValueError(f"a cell's {column.name} is no possible number")
     xy = np.column_stack([rows["x"].to_numpy(), rows["y"].to_numpy()])
     return replace(like, xy=xy, contour_xy=contour_xy, contour_offsets=offsets, **values)
-
-
-def _vectors(matrix: NDArray[np.float32]) -> pa.Array:
-    return pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(matrix).ravel()), matrix.shape[1])
 
 
 def _matrix(column: pa.Array) -> NDArray[np.float32]:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 from histocyte.core.tiles import Span
 from histocyte.model.features import FeatureInfo
@@ -54,6 +53,8 @@ class FieldFeatures:
         Returns:
             Means by area; zeros for a nucleus none of whose pixels lies in a tile.
         """
+        from scipy.sparse import csr_array  # takes .15 s to import, and most runs want no vectors
+
         count = int(labels.max(initial=0))
         sums, areas = np.zeros((count, self.info.width), np.float64), np.zeros(count, np.int64)
         for tile in self.tiles:

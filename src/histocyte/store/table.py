@@ -16,6 +16,7 @@ from histocyte.core.cell_columns import columns_of
 from histocyte.core.cells import Cells
 from histocyte.core.errors import reason_of
 from histocyte.core.taxonomy import Taxonomy
+from histocyte.files.arrow import arrow_array, arrow_rows, numpy_array
 
 __all__ = ["pack", "unpack"]
 
@@ -34,15 +35,15 @@ def pack(cells: Cells, in_band: NDArray[np.bool_], stats: Mapping[str, object], 
         origin: Where they come from, which `unpack` holds against what it is to read.
     """
     columns = {
-        "x": pa.array(cells.xy[:, 0]),
-        "y": pa.array(cells.xy[:, 1]),
+        "x": arrow_array(cells.xy[:, 0]),
+        "y": arrow_array(cells.xy[:, 1]),
         "contour": _ragged(cells.contour_xy, cells.contour_offsets),
-        "in_band": pa.array(in_band),
+        "in_band": arrow_array(in_band),
     }
     for column in columns_of(classes=len(cells.taxonomy), vectors=cells.embeddings is not None):
         if not column.derived:
             values = getattr(cells, column.attribute)
-            columns[column.name] = pa.array(values) if column.holds == "number" else _matrix(values)
+            columns[column.name] = arrow_array(values) if column.holds == "number" else arrow_rows(values)
     about = {"taxonomy": cells.taxonomy.to_json(), "mpp": cells.mpp, "stats": dict(stats), "origin": origin}
     batch = pa.record_batch(columns).replace_schema_metadata(
         {"histocyte": orjson.dumps(about, option=orjson.OPT_SERIALIZE_NUMPY)}
@@ -81,28 +82,20 @@ def _unpacked(stream: memoryview, origin: str) -> tuple[Cells, NDArray[np.bool_]
     for column in columns_of(classes=len(taxonomy), vectors="embeddings" in batch.schema.names):
         if not column.derived:
             read = batch[column.name]
-            values[column.attribute] = _numpy(read) if column.holds == "number" else _rows(read)
+            values[column.attribute] = numpy_array(read) if column.holds == "number" else _rows(read)
     cells = replace(
         Cells.empty(taxonomy, float(about["mpp"])),
-        xy=np.column_stack([_numpy(batch["x"]), _numpy(batch["y"])]),
-        contour_xy=_numpy(rings.values.flatten()).reshape(-1, 2),
-        contour_offsets=_numpy(rings.offsets),
+        xy=np.column_stack([numpy_array(batch["x"]), numpy_array(batch["y"])]),
+        contour_xy=numpy_array(rings.values.flatten()).reshape(-1, 2),
+        contour_offsets=numpy_array(rings.offsets),
         **values,
     )
-    return cells, _numpy(batch["in_band"]), about["stats"]
+    return cells, numpy_array(batch["in_band"]), about["stats"]
 
 
 def _ragged(points: NDArray[np.float64], offsets: NDArray[np.int64]) -> pa.Array:
-    return pa.LargeListArray.from_arrays(pa.array(offsets, pa.int64()), _matrix(points))
-
-
-def _matrix(rows: NDArray[np.floating]) -> pa.Array:
-    return pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(rows).ravel()), rows.shape[1])
+    return pa.LargeListArray.from_arrays(arrow_array(offsets.astype(np.int64, copy=False)), arrow_rows(points))
 
 
 def _rows(column: pa.Array) -> NDArray[np.float32]:
-    return _numpy(column.flatten()).reshape(len(column), column.type.list_size)
-
-
-def _numpy(column: pa.Array) -> NDArray:  # type: ignore[type-arg]  # whatever type the column has
-    return np.asarray(column.to_numpy(zero_copy_only=False))
+    return numpy_array(column.flatten()).reshape(len(column), column.type.list_size)
