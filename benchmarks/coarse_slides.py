@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def half_as_large(sample: Sample) -> Sample:
-    """The image as it would be at half the resolution, its labels likewise."""
+    """The image as it would be at half the resolution, with its labels."""
     height, width = sample.instances.shape
     size = width // 2, height // 2
     labels, kept = relabel_sequential(

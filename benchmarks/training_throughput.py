@@ -72,7 +72,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--threads", type=int, default=available_cpus(), help="of the network on a CPU")
+    parser.add_argument("--threads", type=int, default=available_cpus(), help="threads of the network on a CPU")
     parser.add_argument("--crop-threads", type=int, default=1, help="that prepare batches ahead")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()

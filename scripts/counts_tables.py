@@ -1,10 +1,10 @@
-"""Write the tables of counts in the docs anew, from the results of the commands that stand above them.
+"""Write the tables of counts in the docs again, from the results of the commands that stand above them.
 
 python scripts/counts_tables.py CMU-1-Small-Region.svs [--results FOLDER]
 
 The slide is segmented with the default model on OpenVINO and on PyTorch; results that lie in FOLDER already are taken.
 `counts_tables.json` beside this script keeps what a test asks: the counts in the docs, and those of a small part of the
-slide, which are quick to count anew.
+slide, which are quick to count again.
 """
 
 from __future__ import annotations

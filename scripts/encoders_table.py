@@ -1,4 +1,4 @@
-"""Write the table of docs/encoders.md anew from the catalog.
+"""Write the table of docs/encoders.md again from the catalog.
 
 python scripts/encoders_table.py
 """

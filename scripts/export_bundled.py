@@ -1,4 +1,4 @@
-"""Export the bundled models' ONNX files anew from their safetensors files, after a change of how models are exported.
+"""Export the bundled models' ONNX files again from their safetensors files, after a change of how models are exported.
 
     python scripts/export_bundled.py [NAME …]
 

@@ -1,7 +1,7 @@
 """Export every recipe to ONNX and write the table of docs/export.md: what exports, and how far runtimes are from torch.
 
     python scripts/export_table.py ../shared/data                   # every recipe, some minutes
-    python scripts/export_table.py ../shared/data --only cisca      # one row anew
+    python scripts/export_table.py ../shared/data --only cisca      # one row again
     python scripts/export_table.py ../shared/data --missing         # the rows that are not measured yet
 
 DATA holds consep/. Networks have small encoders and random weights: what is measured is the export. Differences are of

@@ -161,9 +161,9 @@ def table(rows: list[Row]) -> str:
 def main() -> None:
     """Read the command line, attack, and tell."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cases", type=int, default=1000, help="of each target; fewer of those that are slow")
+    parser.add_argument("--cases", type=int, default=1000, help="cases of each target; fewer of slow ones")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="most that all may take")
-    parser.add_argument("--seed", type=int, default=0, help="of the first case; the others follow it")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the first case; the others follow it")
     parser.add_argument("--only", nargs="*", default=[""], help="targets whose name begins so")
     parser.add_argument("-o", "--out", type=Path, help="folder for the inputs that failed")
     parser.add_argument("--work", nargs=4, help=argparse.SUPPRESS)

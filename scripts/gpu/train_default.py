@@ -20,7 +20,7 @@ def main() -> int:
     given = parser(__doc__, steps=40_000)
     given.add_argument("--recipe", default="hover_fpn")
     given.add_argument("--encoder", help="in place of the recipe's own")
-    given.add_argument("--encoder-weights", help="of an ImageNet model; at random where not given")
+    given.add_argument("--encoder-weights", help="weights of an ImageNet model; random by default")
     given.add_argument("--learning-rate", type=float, default=1e-3)
     given.add_argument("--seed", type=int, default=0)
     arguments = given.parse_args()

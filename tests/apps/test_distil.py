@@ -379,7 +379,7 @@ def test_what_cannot_begin_is_refused_before_the_teachers_are_asked(
         ("levels=x is none that 'hover_small' can have", tmp_path / "run", {"option": ["levels=x"]}),
         ("needs one level", tmp_path / "run", {"option": ["levels=0"]}),
         ("No timm model called 'nosuch'", tmp_path / "run", {"encoder": "nosuch"}),
-        ("is no safetensors file", tmp_path / "run", {"encoder_weights": str(tmp_path / "cut.safetensors")}),
+        ("is not a safetensors file", tmp_path / "run", {"encoder_weights": str(tmp_path / "cut.safetensors")}),
         ("holds a run with other settings", done, {"features": "mse"}),
     ):
         with pytest.raises(HistocyteError, match=match):

@@ -245,7 +245,7 @@ def test_options_that_the_recipe_has_are_refused(
         (lambda f: f["training"].update(steps="4"), "training.steps: Input should be a valid integer"),
         (lambda f: f["training"].update(steps=0), "steps is 0, and it can be 1 or more"),
         (lambda f: f["training"].update(learning_rate=3.5), "learning_rate is 3.5, and it can be from 0 to 1"),
-        (lambda f: f["training"].update(learning_rate=float("inf")), "Infinity is no finite number"),
+        (lambda f: f["training"].update(learning_rate=float("inf")), "Infinity is not a finite number"),
         (lambda f: f["training"].update(optimiser="lion"), "training.optimiser: Input should be 'adamw', 'adam'"),
         (lambda f: f["training"].update(adapt="half"), "half"),
         (lambda f: f["training"].update(schedule={"name": "steps"}), "goes by epochs"),
@@ -295,7 +295,7 @@ def test_a_layer_without_width_is_refused_where_torch_only_warns(first: Path, tm
         (b"\xff\xfe", "not valid JSON"),
         (b"[" * 100_000, "not valid JSON"),
         (b"[1]", "it says nothing of a training"),
-        (b'{"training": {"learning_rate": 1e999}}', "1e999 is no finite number"),
+        (b'{"training": {"learning_rate": 1e999}}', "1e999 is not a finite number"),
     ],
 )
 def test_what_is_no_recipe_ends_with_a_line_and_exit_code_2(

@@ -40,7 +40,7 @@ def unwritable(tmp_path: Path) -> dict[str, str]:
     }
 
 
-@pytest.mark.skipif(os.name == "nt", reason="/dev/null is no folder")
+@pytest.mark.skipif(os.name == "nt", reason="/dev/null is not a folder")
 def test_everything_compiles_where_neither_package_nor_home_can_be_written(
     unwritable: dict[str, str], tmp_path: Path
 ) -> None:

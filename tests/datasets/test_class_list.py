@@ -17,9 +17,9 @@ from histocyte.datasets.class_list import read_class_list
     [
         ({**CONSEP.to_json(), "classes": [{"name": "a", "colour": [1, 2]}]}, "Not a taxonomy"),
         ({**CONSEP.to_json(), "classes": [{"name": " ", "colour": [1, 2, 3]}]}, "a name of its own"),
-        (["a", "a"], "'a, a' is no list of classes"),
+        (["a", "a"], "'a, a' is not a list of classes"),
         ({"1": "a", "3": "b"}, "without a gap"),
-        (3, "is no list of classes"),
+        (3, "is not a list of classes"),
     ],
 )
 def test_a_fault_is_told_with_the_files_name(tmp_path: Path, content: object, says: str) -> None:

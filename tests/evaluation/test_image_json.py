@@ -76,13 +76,13 @@ def change(data, path, value):
     [
         (["format"], "other", "no report of an evaluation"),
         (["images"], [], "no images"),
-        (["images"], 3, "'images' is no list"),
-        (["images", 0], 3, "an image is no object"),
+        (["images"], 3, "'images' is not a list"),
+        (["images", 0], 3, "an image is not an object"),
         (["images", 1, "name"], "i0", "an image stands in it twice"),
         (["images", 0, "name"], 7, "'name' is no text"),
-        (["images", 0, "tp"], -1, "image 'i0': 'tp' is no count: -1"),
-        (["images", 0, "tp"], True, "'tp' is no count"),
-        (["images", 0, "tp"], 1e300, "'tp' is no count"),
+        (["images", 0, "tp"], -1, "image 'i0': 'tp' is not a count: -1"),
+        (["images", 0, "tp"], True, "'tp' is not a count"),
+        (["images", 0, "tp"], 1e300, "'tp' is not a count"),
         (["images", 0, "fn"], 500, "do not add up to its true nuclei"),
         (["images", 0, "fp"], 500, "do not add up to its found nuclei"),
         (["images", 0, "iou_sum"], 1e6, "'iou_sum' is above"),
@@ -122,5 +122,5 @@ def test_what_is_no_report_is_refused(tmp_path, text):
 
 
 def test_what_is_no_count_is_quoted_on_one_line() -> None:
-    with pytest.raises(InputError, match=r"'confusion' is no count: a\\nb$"):
+    with pytest.raises(InputError, match=r"'confusion' is not a count: a\\nb$"):
         _whole("a\nb", "confusion")

@@ -254,7 +254,7 @@ def test_a_folder_is_read_by_name_and_labels_go_before_pictures(tmp_path: Path) 
         ("<html>", "no format of cells"),
         ("", "no format of cells"),
         ('{"cells": [{"contour": [[1, 2]]}, {"centroid": [1, 2]}]}', "cell 2 of 2 has no 'contour'"),
-        ('{"cells": [{"contour": [[1, 2]]}, {"contour": [[1, 2], [3]]}]}', "cell 2 of 2 is no list of"),
+        ('{"cells": [{"contour": [[1, 2]]}, {"contour": [[1, 2], [3]]}]}', "cell 2 of 2 is not a list of"),
         ('{"cells": [{"contour": []}]}', "no list of"),
         ('{"cells": [{"contour": [[1, null], [2, 3]]}]}', "leaves"),
         ('{"cells": [{"contour": [[1, 1e300], [2, 3]]}]}', "leaves"),
@@ -266,11 +266,11 @@ def test_a_folder_is_read_by_name_and_labels_go_before_pictures(tmp_path: Path) 
         ('{"type": "Feature", "geometry": {"type": "Polygon", "coordinates": []}}', "empty Polygon"),
         (
             '{"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [[[1, 2]]]}}',
-            "of feature 1 of 1 is no list",
+            "of feature 1 of 1 is not a list",
         ),
         (
             '{"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [[1, 2, 3]]}}',
-            "of feature 1 of 1 is no list",
+            "of feature 1 of 1 is not a list",
         ),
         (
             '{"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [[[1, 2], [3, 4], [5, null]]]}}',
@@ -392,5 +392,5 @@ def test_probabilities_beyond_all_numbers_are_none(tmp_path: Path) -> None:
     table = table.set_column(column, "score", pa.array([1e308] * len(table)))
     pq.write_table(table, tmp_path / "cells.parquet")
     assert open_cells(tmp_path / "cells.parquet").scores.tolist() == [1.0] * len(table)
-    with pytest.raises(InputError, match=r"cells\.parquet is not a table of cells .*score is no possible number"):
+    with pytest.raises(InputError, match=r"cells\.parquet is not a table of cells .*score is not a possible number"):
         read_cells(tmp_path / "cells.parquet")

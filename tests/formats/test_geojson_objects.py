@@ -198,7 +198,7 @@ def test_points_are_counted_and_cannot_be_scored(tmp_path: Path) -> None:
     ],
 )
 def test_a_broken_feature_is_named_by_its_place_in_the_file(tmp_path: Path, broken: object, says: str) -> None:
-    # The annotation before the cells is no cell and counts in the file all the same.
+    # The annotation before the cells is not a cell and counts in the file all the same.
     path = write(tmp_path / "x.geojson", [feature(BIG, ANNOTATION), *six(DETECTION)[:2], broken, *six(DETECTION)[2:]])
     for read in (lambda p: read_located(p, mpp=1), open_cells, lambda p: read_geojson(p, mpp=1)):
         with pytest.raises(InputError, match=rf"feature 4 of 8\b.*{says}|{says}.*feature 4 of 8\b"):

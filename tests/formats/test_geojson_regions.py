@@ -96,7 +96,7 @@ def test_names_points_and_damaged_rings(tmp_path: Path) -> None:
         (json.dumps(_feature(shapely.box(900, 900, 999, 999))), r"outside slide case7 \(300 × 200 px\)"),
         (
             '{"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [[["x", 1]]]}}',
-            "feature 1 of 1 is no list",
+            "feature 1 of 1 is not a list",
         ),
     ],
 )

@@ -68,7 +68,7 @@ def test_a_graph_that_no_program_knows_is_an_error_of_the_model(tmp_path: Path, 
     if runtime == "onnxruntime":
         pytest.importorskip("onnxruntime")
     (tmp_path / "m.onnx").write_bytes(ONNX.replace(b"Conv", b"Gonv"))
-    with pytest.raises(ModelError, match=r"cannot run '.*m\.onnx' .*copy it anew") as caught:
+    with pytest.raises(ModelError, match=r"cannot run '.*m\.onnx' .*copy it again") as caught:
         load(tmp_path / "m.onnx", runtime=runtime)
     assert "\n" not in str(caught.value)
 

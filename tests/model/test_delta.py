@@ -150,7 +150,7 @@ def test_other_weights_are_refused(spec: ModelSpec, base: Segmenter, published: 
 def test_a_file_that_is_cut_off_is_refused_as_that(spec: ModelSpec, base: Segmenter, tmp_path: Path) -> None:
     path = write(spec, base, base, tmp_path / "model.safetensors")
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(ModelError, match="is damaged or cut off .* Copy it anew"):
+    with pytest.raises(ModelError, match="is damaged or cut off .* Copy it again"):
         load_model(path)
 
 

@@ -61,5 +61,5 @@ def test_what_was_never_written_is_one_line(
     header = safetensors_header(path.read_bytes())
     change(header)
     path.write_bytes(with_safetensors_header(path.read_bytes(), header))
-    with pytest.raises(ModelError, match=rf"^'\S+last\.safetensors' is no checkpoint .*{says}.*Delete it[^\n]*$"):
+    with pytest.raises(ModelError, match=rf"^'\S+last\.safetensors' is not a checkpoint .*{says}.*Delete it[^\n]*$"):
         go_on(path)

@@ -1,4 +1,4 @@
-"""A loss that is no number or has left for good ends a run; one bad batch does not."""
+"""A loss that is not a number or has left for good ends a run; one bad batch does not."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ _TISSUES = ("encoder.head.weight", "classifier_head.weight")
 
 
 def hover_cellvit_spec(facts: Facts) -> ModelSpec:
-    """Of a CellViT with HoVer maps.
+    """Spec of a CellViT with HoVer maps.
 
     Raises:
         ModelError: An encoder or a map that histocyte does not have.
@@ -80,7 +80,7 @@ def hover_cellvit_weights(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def star_cellvit_spec(facts: Facts) -> ModelSpec:
-    """Of a CellViT with StarDist's maps, or with CPP-Net's.
+    """Spec of a CellViT with StarDist's maps, or with CPP-Net's.
 
     Raises:
         ModelError: An encoder that histocyte does not have.

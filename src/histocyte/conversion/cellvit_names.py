@@ -128,7 +128,7 @@ _CELLVIT_NAMES = _cellvit_names()
 
 
 def sam_weights(published: Mapping[str, Any]) -> dict[str, Any]:
-    """The weights of a published CellViT-SAM (B, L or H) for `recipes.cellvit("sam-b", compatible=True)` and its kin.
+    """The weights of a published CellViT-SAM (B, L or H) for `recipes.cellvit("sam-b", compatible=True)` and the like.
 
     Args:
         published: Tensors by name, in the layout of the PyPI package cellvit 1.0.9.

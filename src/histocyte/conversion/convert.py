@@ -40,7 +40,7 @@ def convert(
         kind: One of `KINDS`; told by the weights' names where None.
         taxonomy: The cell classes, where the file does not name them or names them wrongly.
         mpp: Resolution it was trained at, µm/px.
-        name: Of the model; from its kind where None.
+        name: Name of the model; from its kind where None.
         compat: Decode maps as its publishers do, for results like theirs; else as histocyte does by default.
 
     Returns:
@@ -93,7 +93,7 @@ def _what_else(weights: Mapping[str, Tensor]) -> str:
     if names == {"fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"}:
         inputs, classes = weights["fc1.weight"].shape[1], weights["fc2.weight"].shape[0]
         return (
-            f"is CellViT++'s classifier of cell tokens ({inputs} numbers → {classes} classes), which is no model by "
+            f"is CellViT++'s classifier of cell tokens ({inputs} numbers → {classes} classes), which is not a model by "
             "itself and cannot be converted yet; the CellViT that it belongs to can."
         )
     listed = ", ".join(sorted(names)[:4])

@@ -9,7 +9,7 @@ __all__ = ["file_sha256"]
 
 
 def file_sha256(path: str | Path) -> str:
-    """Of a file's content, in hexadecimal; a file of any size takes little memory.
+    """SHA-256 of a file's content, in hexadecimal; a file of any size takes little memory.
 
     Raises:
         OSError: It cannot be read.

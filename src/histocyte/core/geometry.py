@@ -105,7 +105,7 @@ def check_mpp(mpp: float, *, what: str = "the image", option: str = "--mpp") -> 
     Args:
         mpp: µm per px.
         what: Has it, for messages.
-        option: Of the command line that states it, likewise.
+        option: Option of the command line that states it, for messages.
 
     Raises:
         ResolutionError: Not finite or outside 0.05–10 µm/px.
@@ -132,7 +132,7 @@ def stated_origin(about: Mapping[str, Any]) -> tuple[int, int]:
     """The `origin` that a result says of itself; (0, 0) where it says none, as results before version 0.2 do.
 
     Raises:
-        ValueError: It is no pair of whole numbers.
+        ValueError: It is not a pair of whole numbers.
     """
     match about.get("origin", [0, 0]):
         case [int(x), int(y)]:

@@ -50,7 +50,7 @@ class Listener(Protocol):
         """Begin a piece of work.
 
         Args:
-            name: Of the work, or of what it is done on.
+            name: Name of the work, or of what it is done on.
             total: Steps in all; None where nobody knows.
             unit: What the steps are, in the plural.
             done: Steps that were done before, in an earlier run; they do not count for the rate.

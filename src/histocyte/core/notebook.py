@@ -13,7 +13,7 @@ from histocyte.core.plain_text import plain
 __all__ = ["dot", "html_table", "outlines_svg"]
 
 _SIDE_PX = 360
-"""Of a picture, the longer one."""
+"""Longer side of a picture."""
 _MOST_OUTLINES = 1500
 _NO_CLASS = (90, 90, 90)
 
@@ -52,7 +52,7 @@ def outlines_svg(
         contour_xy: (M, 2) points (x, y) of all outlines, one outline after the other.
         offsets: (N + 1,) where each begins.
         kinds: (N,) class of each, -1 for none.
-        colours: Of the classes, RGB 0–255.
+        colours: Colours of the classes, RGB 0–255.
     """
     if len(offsets) < 2:
         return ""

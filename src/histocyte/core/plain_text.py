@@ -18,7 +18,7 @@ def plain(text: str, *, one_line: bool = False) -> str:
     r"""The text with what would steer a terminal, or cannot be written, shown by its code.
 
     Args:
-        text: Of any origin.
+        text: Text of any origin.
         one_line: Show the ends of lines so too.
 
     >>> print(plain("\x1b[31mred\x07, \u202egnp.exe\nnext"))

@@ -56,7 +56,7 @@ class Registry(Mapping[str, Callable[..., T]], Generic[T]):
     Args:
         kind: What it holds, for errors: "encoder".
         builtin: Name → "module:attribute".
-        group: Of the entry points: "histocyte.encoders". A built-in name cannot be taken over by one.
+        group: Group of the entry points: "histocyte.encoders". A built-in name cannot be taken over by one.
     """
 
     def __init__(self, kind: str, builtin: Mapping[str, str], *, group: str) -> None:

@@ -45,7 +45,7 @@ COLOURS = (
     (130, 90, 60),
     (160, 160, 160),
 )
-"""Of classes that have a name alone, in their order and then again."""
+"""Colours of classes that have a name alone, in their order and then again."""
 
 RED, GREEN, BLUE, YELLOW, PURPLE, ORANGE, CYAN, PINK, BROWN, GREY = COLOURS
 
@@ -307,10 +307,10 @@ def asked_list(text: str, *, name: str = "own") -> Taxonomy:
 
     Args:
         text: As typed; a single class has a comma behind it.
-        name: Of a list that is not a known one.
+        name: Name of a list that is not a known one.
 
     Raises:
-        UnknownNameError: One word that is no list.
+        UnknownNameError: One word that is not a list.
         ContentError: A class without a name, or two of one.
 
     >>> asked_list("tumour, stroma").names, asked_list("nucleus,").names
@@ -331,15 +331,15 @@ def taxonomy_of(names: Sequence[str], *, name: str = "own") -> Taxonomy:
     """A taxonomy for classes that have names alone: the known one with these in this order, or one of its own.
 
     Args:
-        names: Of the classes, in order.
-        name: Of the list, where it is not a known one.
+        names: Names of the classes, in order.
+        name: Name of the list, where it is not a known one.
 
     Raises:
         ContentError: No class, one without a name, or two of one name.
     """
     clean = [each.strip() for each in names]
     if not clean or not all(clean) or len(set(clean)) < len(clean):
-        raise ContentError(f"'{', '.join(clean)}' is no list of classes: each needs a name of its own.")
+        raise ContentError(f"'{', '.join(clean)}' is not a list of classes: each needs a name of its own.")
     known = known_list(clean)
     if known is not None and known.names == tuple(clean):
         return known

@@ -116,4 +116,4 @@ def _colour(value: Sequence[Any]) -> tuple[int, int, int]:
 
 
 NO_CLASSES = Taxonomy("none", ())
-"""Of a model that finds and outlines cells only."""
+"""Classes of a model that finds and outlines cells only."""

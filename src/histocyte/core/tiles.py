@@ -75,7 +75,7 @@ def tile_spans(length: int, *, tile_px: int, margin_px: int, multiple: int) -> l
     """Cover an axis of `length` px with tiles whose cores partition it.
 
     Args:
-        length: Of the field.
+        length: Length of the field.
         tile_px: Size of a full tile; the last one is cut to what is left, rounded up to `multiple`.
         margin_px: On each side of a core, except at the ends of the axis.
         multiple: Tile sizes are multiples of this; `tile_px` and the core of a full tile must be.

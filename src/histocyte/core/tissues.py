@@ -1,4 +1,4 @@
-"""The class lists of public sets of tissue regions: data, no code. Background is no class of its own."""
+"""The class lists of public sets of tissue regions: data, no code. Background is not a class of its own."""
 
 from __future__ import annotations
 

@@ -62,12 +62,12 @@ class CountAgreement:
 
     Attributes:
         first: Where the cells of the first result were read from.
-        second: Of the second.
+        second: Name of the second.
         name: The slide's, or the file's.
         mpp: Level-0 resolution, µm/px.
         grid_um: Side of the squares; None where regions were compared.
         replicates: Resamples behind the interval of R².
-        seed: Of the resamples.
+        seed: Seed of the resamples.
         subjects: Squares or regions.
         classes: All cells first, then each class that both may have.
         notes: What a reader should know, in sentences.
@@ -175,7 +175,7 @@ def compare_counts(
         mpp: Level-0 resolution for a file that does not say it, µm/px; else that of the other result is taken.
         same_slide: Compare even where the results say that they are of different slides.
         replicates: Resamples behind the interval of R².
-        seed: Of the resamples.
+        seed: Seed of the resamples.
 
     Raises:
         InputError: A file cannot be read, the slides differ, or there is nothing that both searched.
@@ -217,11 +217,11 @@ def agreement_of(
     """Every figure of agreement for one class.
 
     Args:
-        name: Of the class.
+        name: Name of the class.
         counts: (n, 2) cells of each subject.
         mm2: (n,) area of each subject, to compare cells per mm²; None to compare counts.
         replicates: Resamples behind the interval of R².
-        seed: Of the resamples.
+        seed: Seed of the resamples.
     """
     values = counts.astype(np.float64) if mm2 is None else counts / mm2[:, None]
     first, second = values.T

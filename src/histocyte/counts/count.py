@@ -52,7 +52,7 @@ def count_cells(
         grid_um: Side of the squares that are resampled for the intervals, µm.
         mpp: Level-0 resolution for a file that does not say it, µm/px.
         replicates: Resamples behind each interval.
-        seed: Of the resamples.
+        seed: Seed of the resamples.
 
     Raises:
         InputError: A file cannot be read, or no region lies in what was searched, or the squares are too small.
@@ -87,7 +87,7 @@ def check_grid(grid_um: float) -> None:
     """See whether squares can have this side.
 
     Raises:
-        InputError: It is no positive length.
+        InputError: It is not a positive length.
     """
     if not (math.isfinite(grid_um) and grid_um > 0):
         raise InputError(f"The side of a square must be above 0 µm, not {grid_um:g}.")

@@ -45,7 +45,7 @@ class LocatedCells:
         mpp: Level-0 resolution, µm/px.
         searched: Where cells were looked for, px; None if the result does not say.
         size_px: Width and height of what viewers show of the slide; None if the result does not say.
-        fingerprint: Of the slide; empty if the result does not say.
+        fingerprint: Fingerprint of the slide; empty if the result does not say.
         notes: What a reader should know, in sentences.
     """
 
@@ -162,7 +162,7 @@ def _file_in(folder: Path) -> Path:
             return folder / name
     inside = sorted(p.parent.name for p in folder.glob(f"*/{RUN_FILE}"))
     hint = f" It holds results of slides: pass one, such as '{folder / inside[0]}'." if inside else ""
-    raise InputError(f"'{folder}' is no result: it has neither {' nor '.join(_CELL_FILES)}.{hint}")
+    raise InputError(f"'{folder}' is not a result: it has neither {' nor '.join(_CELL_FILES)}.{hint}")
 
 
 def _run(folder: Path) -> SlideFacts | None:

@@ -29,7 +29,7 @@ class Subject:
     """A square or region that was counted in twice.
 
     Attributes:
-        name: Of the region; empty for a square.
+        name: Name of the region; empty for a square.
         x, y: Upper left corner, px (of a region's bounds), in the viewer's frame.
         searched_mm2: What of it both searched.
     """

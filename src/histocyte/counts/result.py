@@ -62,7 +62,7 @@ class Counts:
         mpp: Level-0 resolution, µm/px.
         grid_um: Side of the squares.
         replicates: Resamples behind each interval.
-        seed: Of the resamples.
+        seed: Seed of the resamples.
         regions: In the order drawn.
         notes: What a reader should know, in sentences.
     """

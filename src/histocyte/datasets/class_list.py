@@ -54,7 +54,7 @@ def stated_resolution(path: Path) -> float | None:
     """The resolution that classes.json states, µm/px, under "mpp"; None where it does not.
 
     Raises:
-        InputError: The file cannot be read, or this is no possible resolution.
+        InputError: The file cannot be read, or this is not a possible resolution.
     """
     data = _plain(path)
     if not isinstance(data, dict) or MPP_KEY not in data:
@@ -66,7 +66,7 @@ def possible_resolution(value: object, *, where: str) -> float:
     """A resolution that a file states, µm/px.
 
     Raises:
-        InputError: It is no number, or one that cannot be.
+        InputError: It is not a number, or one that cannot be.
     """
     try:
         number = float(value) if isinstance(value, (int, float, str)) and not isinstance(value, bool) else math.nan
@@ -81,11 +81,11 @@ def read_class_list(path: Path, name: str) -> Taxonomy:
     """The taxonomy that a file describes.
 
     Args:
-        path: Of classes.json.
-        name: Of the taxonomy, where the file does not state it.
+        path: Path of classes.json.
+        name: Name of the taxonomy, where the file does not state it.
 
     Raises:
-        InputError: It cannot be read or is no list of classes.
+        InputError: It cannot be read or is not a list of classes.
     """
     form, data = _FORM, _plain(path)
     if isinstance(data, dict):
@@ -98,6 +98,6 @@ def read_class_list(path: Path, name: str) -> Taxonomy:
         if sorted(data) == sorted(str(i) for i in range(1, len(data) + 1)):
             data = [data[str(i)] for i in range(1, len(data) + 1)]
     if not isinstance(data, list) or not all(isinstance(text, str) for text in data):
-        raise InputError(f"'{path}' is no list of classes. Needed: {form}, with the codes from 1 without a gap.")
+        raise InputError(f"'{path}' is not a list of classes. Needed: {form}, with the codes from 1 without a gap.")
     with _list_of_classes(path):
         return taxonomy_of(data, name=name)

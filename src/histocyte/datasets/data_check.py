@@ -40,7 +40,7 @@ class SetPart:
         images: How many.
         groups: Patients or slides.
         cells: In all.
-        by_class: Of each class of the model.
+        by_class: Values of each class of the model.
         several: Cells that may be of several classes.
         unknown: Cells of a class that the model does not have, or of none.
     """

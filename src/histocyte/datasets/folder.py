@@ -58,8 +58,8 @@ def card_for(folder: Path, *, mpp: float | None = None, option: str = "--mpp") -
 
     Args:
         folder: Where the images lie.
-        mpp: Resolution for folders that are no known set and do not state it (classes.json, images.csv).
-        option: Of the command line that states it, for messages.
+        mpp: Resolution for folders that are not a known set and do not state it (classes.json, images.csv).
+        option: Option of the command line that states it, for messages.
 
     Raises:
         InputError: An unknown set and no resolution given, or an impossible one.
@@ -107,9 +107,9 @@ def labelled_card(
 
     Args:
         folder: As for `load_folder`.
-        names: Of the type codes from 1, in place of what the folder says.
+        names: Names of the type codes from 1, in place of what the folder says.
         mpp: Resolution of a folder that is no known set.
-        option: Of the command line that states it, for messages.
+        option: Option of the command line that states it, for messages.
 
     Raises:
         InputError: No such folder, an unknown resolution, or a broken classes.json.
@@ -140,7 +140,7 @@ def load_folder(
         folder: Where NAME.webp and NAME.npz lie; `inst` is (H, W) integer, `type` (N + 1,) by instance id.
         taxonomy: Classes to read the set's own as, which stay where None; a set without classes gives samples without
             types.
-        mpp: Resolution for folders that are no known set.
+        mpp: Resolution for folders that are not a known set.
         card: What is known of the set; `labelled_card` where None.
         store: Holds images and label maps, of several folders together; one of their own where None.
         listener: Told how many are read.
@@ -252,7 +252,7 @@ def _load(
             raise InputError(f"'{label_path}' is {inst.shape}, {there}")
         highest = int(found.ids.max(initial=0))
         if highest > MOST_IDS:
-            raise InputError(f"'{label_path}' has ids up to {highest}. Number its cells anew: at most {MOST_IDS:,}.")
+            raise InputError(f"'{label_path}' has ids up to {highest}. Renumber its cells: at most {MOST_IDS:,}.")
         instances, notes = np.append(0, found.ids).astype(np.int32)[found.labels], found.notes
     codes = _codes(own, instances, card, label_path)
     if codes is not None and card.ignored:

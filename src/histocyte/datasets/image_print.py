@@ -32,10 +32,10 @@ _APART_PX = 12
 _WEAKEST = 2.0
 """Grey levels by which a place must stand out."""
 _SQUARE_PX = 128
-"""Of the grid; smaller on small images, larger on those with more than `_MOST_SQUARES` a side."""
+"""Side of a square of the grid; smaller on small images, larger on those with more than `_MOST_SQUARES` a side."""
 _LEAST_SQUARES, _MOST_SQUARES = 3, 16
 _BITS_APART = 6
-"""Of the 32 signs so many may differ: compression turns those of weak frequencies."""
+"""How many of the 32 signs may differ: compression turns those of weak frequencies."""
 _PX_APART = 3
 """How exactly matched places must lie to one another as they do in the other image."""
 _PLACES = 3
@@ -140,7 +140,7 @@ class PrintIndex:
     """Prints in which images are looked up.
 
     Args:
-        prints: Of the images that are known.
+        prints: Prints of the images that are known.
     """
 
     def __init__(self, prints: Sequence[ImagePrint]) -> None:

@@ -59,7 +59,7 @@ def label_array(labels: NDArray[Any], path: Path) -> LabelArray:
 
     Ids may be any whole numbers from 0 up, 0 the background, also as floating-point numbers that are whole. An id
     whose pieces lie far apart (`core.labels.far_pieces`) stands for several cells: the map is a mask, shows classes, or
-    had more cells than its bits can number and began anew. That is refused; a slip of the hand is noted.
+    had more cells than its bits can number and restarted. That is refused; a slip of the hand is noted.
 
     Args:
         labels: As the file has it.
@@ -123,7 +123,7 @@ def _shared_ids(labels: NDArray[np.int32], ids: NDArray[np.int64], path: Path) -
     in_pieces = f"'{path}': {shared} of {n} ids lie in pieces far apart"
     bits = next((bits for bits in (8, 16) if n == int(ids[-1]) == 2**bits - 1), None)
     if bits is not None or shared == n or extra >= max(_SHARED_CELLS, _SHARED_SHARE * n):
-        why = f"numbers of {bits} bits that began anew" if bits else "classes, or numbers that began anew"
+        why = f"numbers of {bits} bits that restarted" if bits else "classes, or numbers that restarted"
         raise InputError(
             f"{in_pieces}, so several cells share an id ({why}). Needed is an id for each cell: save the label map "
             "with 32 bits, or as .npy or .npz."
@@ -171,12 +171,12 @@ def read_dots(path: Path) -> tuple[NDArray[np.float64], NDArray[Any]]:
     """
     form = "an array 'points' (N, 2), x and y in px, and 'type' (N,)"
     with (
-        foreign_parser(lambda why: InputError(f"'{path}' is no file of dots ({why}). Needed: {form}.")),
+        foreign_parser(lambda why: InputError(f"'{path}' is not a file of dots ({why}). Needed: {form}.")),
         zipfile.ZipFile(path) as archive,
     ):
         points, types = _member(archive, "points", path), _member(archive, "type", path)
     if points is None or types is None:
-        raise InputError(f"'{path}' is no file of dots. Needed: {form}.")
+        raise InputError(f"'{path}' is not a file of dots. Needed: {form}.")
     fits = points.ndim == 2 and points.shape[1:] == (2,) and types.shape == points.shape[:1]
     if not fits or points.dtype.kind not in "iuf" or types.dtype.kind not in "iu" or not np.isfinite(points).all():
         raise InputError(f"'{path}' has points {points.shape} and types {types.shape}. Needed: {form}.")
@@ -216,7 +216,7 @@ def _check_header(file: IO[bytes], size_bytes: int, path: Path) -> None:
     if dtype.itemsize > _MOST_VALUE_BYTES:
         raise InputError(f"'{path}' holds {dtype}, needed are whole numbers: an id for each cell.")
     if size_bytes - file.tell() < n_bytes:
-        raise InputError(f"'{path}' is cut off: {n_bytes:,} bytes of numbers are stated. Copy or export it anew.")
+        raise InputError(f"'{path}' is cut off: {n_bytes:,} bytes of numbers are stated. Copy or export it again.")
 
 
 def check_shape(shape: Sequence[int], path: Path) -> None:

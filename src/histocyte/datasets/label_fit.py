@@ -18,11 +18,11 @@ from histocyte.datasets.sample import Sample
 __all__ = ["LabelFit", "label_fit"]
 
 _IMAGES = 16
-"""Of a set, evenly spread, so that a large set does not take minutes."""
+"""Most images of a set that are looked at, evenly spread, so that a large set does not take minutes."""
 _SIDE_PX = 512
-"""Of what is looked at, in the middle of an image."""
+"""Side of the part that is looked at, in the middle of an image."""
 _AREAS = 5_000
-"""Of nuclei of an image."""
+"""Areas of the nuclei of an image."""
 _TURNS = (
     *("", "mirrored", "upside down", "turned by 180°"),
     *("with swapped axes", "turned left", "turned right", "mirrored with swapped axes"),

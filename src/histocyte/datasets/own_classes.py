@@ -36,15 +36,15 @@ def classes_to_learn(
     """The classes that a model of some folders is to tell apart: those asked for, or those that the folders share.
 
     Args:
-        folders: Of labelled images.
+        folders: Folders of labelled images.
         classes: A list known by name (`core.taxonomies`), names with commas between them, or names one by one.
-        mpp: Resolution for folders that are no known set.
+        mpp: Resolution for folders that are not a known set.
 
     Returns:
         The list; None where no folder has classes and none are asked for.
 
     Raises:
-        UnknownNameError: One word is asked for that is no list.
+        UnknownNameError: One word is asked for that is not a list.
         InputError: Folders with different lists and none asked for, or what `labelled_card` refuses.
     """
     if classes is not None:
@@ -126,8 +126,8 @@ def load_with_own_classes(
 
     Args:
         folders: As for `datasets.folder`.
-        names: Of the type codes from 1, in place of what the folders say.
-        mpp: Resolution for folders that are no known set.
+        names: Names of the type codes from 1, in place of what the folders say.
+        mpp: Resolution for folders that are not a known set.
 
     Raises:
         InputError: A folder without a class list or given twice, folders with different ones, or what `load_folder`
@@ -171,8 +171,8 @@ def load_to_compare(
     Args:
         folders: As for `datasets.folder`.
         found: The classes of the model.
-        names: Of the type codes from 1, in place of what the folders say.
-        mpp: Resolution for folders that are no known set.
+        names: Names of the type codes from 1, in place of what the folders say.
+        mpp: Resolution for folders that are not a known set.
 
     Returns:
         The samples, and by data set what is compared, of those that have classes; types are numbers of
@@ -214,8 +214,8 @@ def load_for_taxonomy(
     Args:
         folders: As for `datasets.folder`.
         taxonomy: To bring them into.
-        names: Of the type codes from 1, in place of what the folders say.
-        mpp: Resolution for folders that are no known set.
+        names: Names of the type codes from 1, in place of what the folders say.
+        mpp: Resolution for folders that are not a known set.
         store: Holds images and label maps, of several calls together; one of their own where None.
 
     Raises:

@@ -28,7 +28,7 @@ def split_by_group(
     Args:
         samples: From one or more data sets.
         fraction: Share of the groups of each set held out.
-        seed: Of the shuffle; with the group names it alone decides the split.
+        seed: Seed of the shuffle; with the group names it alone decides the split.
         fold: (k, n) holds out the k-th of n parts, k from 1, in place of a fraction.
 
     Returns:

@@ -26,7 +26,7 @@ class UnlabelledImage:
         source: Name of its folder.
         mpp: µm per px.
         size: Height and width, px.
-        sha256: Of the file.
+        sha256: SHA-256 of the file.
         notes: What its user should know of the file, in sentences.
     """
 
@@ -53,7 +53,7 @@ def list_unlabelled(folder: str | Path, *, mpp: float | None = None) -> list[Unl
 
     Args:
         folder: Where they lie, directly.
-        mpp: Their resolution; needed for folders that are no known set and do not state it.
+        mpp: Their resolution; needed for folders that are not a known set and do not state it.
 
     Raises:
         InputError: No such folder, no image in it, one that cannot be read, an unknown resolution, or a set that is

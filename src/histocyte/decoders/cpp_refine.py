@@ -29,7 +29,7 @@ class CppRefineHeads(nn.Module):
     Args:
         width: D.
         stride: s; what is worked out there is resized (bilinear) before rays are followed.
-        specs: Of `Star(refined=True)`: nucleus, rays, types if there are classes, rays_initial; in this order.
+        specs: Maps of `Star(refined=True)`: nucleus, rays, types if there are classes, rays_initial; in this order.
         own_branch: D holds one equal part each for nucleus, rays and types, from a decoder with as many branches; else
             all read all of D.
         features: Channels between D and the maps.

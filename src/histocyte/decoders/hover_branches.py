@@ -36,7 +36,7 @@ class HoverBranches(nn.Module):
         widths: Channels of each step's first convolution, coarse to fine, one less than the pyramid has levels; the
             last is `branches`' own width. HoVer-Net's where None, and 64 for any finer step.
         units: Dense units of each step; HoVer-Net's (8, 4, 0) where None, and none for any finer step.
-        kernel: Of the convolutions, 3 (the fast HoVer-Net) or 5 (the original).
+        kernel: Kernel of the convolutions, 3 (the fast HoVer-Net) or 5 (the original).
         padding: "same" pads them with zeros. "valid" does not, but for the last step, as published: what comes out is
             smaller, and the encoder must have mirrored a border that makes up for it; cut to the image's size here.
 

@@ -50,8 +50,8 @@ class ClassSummary:
         sq: Its segmentation quality, the mean IoU of the pairs; 0 where no pair was found.
         pq_mean: Mean over images whose truth has the class (PanNuke).
         f1: Detection and classification by HoVer-Net's definition, counts summed over all images.
-        precision: Of the same counts; NaN where nothing was found as the class.
-        recall: Of the same counts; NaN where the truth has none of the class.
+        precision: Precision, from the same counts; NaN where nothing was found as the class.
+        recall: Recall, from the same counts; NaN where the truth has none of the class.
         r2: Agreement of counts per image.
     """
 

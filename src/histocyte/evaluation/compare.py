@@ -29,11 +29,11 @@ class Difference:
     """One score of both results.
 
     Attributes:
-        kind: Of all images, of a class, or of a stratum (tissue).
+        kind: What it is for: all images, a class, or a stratum (tissue).
         subject: The class or stratum, empty for all.
         key: The score, a key of `SCORES`, `CLASS_SCORES` or `STRATUM_SCORES`.
-        first: Of the first result.
-        second: Of the second.
+        first: Name of the first result.
+        second: Name of the second.
         difference: Second minus first.
         p: Two-sided, see the module; NaN where the difference is undefined.
         p_holm: Corrected for all of one kind and data set.
@@ -86,7 +86,7 @@ class Comparison:
     Attributes:
         titles: What the two are called.
         sources: By data set.
-        unpaired: Of each of the two, the images (data set, name) that the other did not score.
+        unpaired: Images (data set, name) of each result that the other did not score.
         replicates: Resamples behind each interval, and tosses behind each p-value.
         seed: Their seed.
     """
@@ -288,7 +288,7 @@ class _ClassesOfBoth:
     """The classes that two results on one data set can be compared by.
 
     Attributes:
-        names: Of the classes that both have scored as the same classes of the truth.
+        names: Names of the classes that both have scored as the same classes of the truth.
         first: Where these stand among the first result's.
         second: Where they stand among the second's.
         same: Whether they are all that either has scored.

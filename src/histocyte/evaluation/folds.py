@@ -46,13 +46,13 @@ class FoldScore:
     """One score over folds.
 
     Attributes:
-        kind: Of all images, of a class, or of a stratum (tissue).
+        kind: What it is for: all images, a class, or a stratum (tissue).
         subject: The class or stratum, empty for all.
         key: A key of `SCORES`, `CLASS_SCORES` or `STRATUM_SCORES`.
         folds: The score of each fold; NaN where undefined.
         mean: Over the folds where it is defined; its n counts an image once a fold.
         std_folds: Standard deviation over those folds; NaN for one.
-        std_strata: Of `bpq_strata` and `mpq_strata`: over the strata's means over folds; else NaN.
+        std_strata: Deviation of `bpq_strata` and `mpq_strata` over the strata's means over folds; else NaN.
     """
 
     kind: Kind
@@ -221,7 +221,7 @@ class _Merge:
     seed: int
 
     def deviation(self, values: NDArray[np.float64]) -> float:
-        """Of the defined ones; NaN for fewer than two."""
+        """Deviation of the defined ones; NaN for fewer than two."""
         defined = values[~np.isnan(values)]
         return float(np.std(defined, ddof=1 if self.std == "sample" else 0)) if len(defined) > 1 else float("nan")
 

@@ -132,7 +132,9 @@ def read_report(path: str | Path) -> StoredReport:
     path = Path(path)
     data = _load(path)
     if not isinstance(data, dict) or data.get("format") != FORMAT:
-        raise InputError(f"'{path}' is no report of an evaluation. Make one: histocyte evaluate … --json > report.json")
+        raise InputError(
+            f"'{path}' is not a report of an evaluation. Make one: histocyte evaluate … --json > report.json"
+        )
     try:
         names = _names(data)
         own = {source: _names(part) for source, part in _sources(data).items() if "class_names" in part}
@@ -147,7 +149,7 @@ def read_report(path: str | Path) -> StoredReport:
         _check(len(set(keys)) == len(keys), "an image stands in it twice")
         learnt, truth_of = _learnt(data), _truth_of(data)
     except _BrokenError as error:
-        raise InputError(f"'{path}' cannot be used: {error}. Write it anew with this version of histocyte.") from error
+        raise InputError(f"'{path}' cannot be used: {error}. Write it again with this version of histocyte.") from error
     title = next((t for t in (data.get("model"), data.get("predictions")) if isinstance(t, str) and t), path.stem)
     if isinstance(data.get("classifier"), str) and data["classifier"]:
         title = f"{title}, classes of {Path(data['classifier']).name}"
@@ -163,7 +165,7 @@ def _names(data: object) -> tuple[str, ...]:
 def _sources(data: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """What the report says of each data set; nothing in one of earlier versions that says no more than scores."""
     found = data.get("sources", {})
-    _check(isinstance(found, dict), "'sources' is no object")
+    _check(isinstance(found, dict), "'sources' is not an object")
     return {source: part for source, part in found.items() if isinstance(part, dict)}
 
 
@@ -195,7 +197,7 @@ def image_from_json(data: object, *, n_classes: int) -> ImageScores:
     Raises:
         ContentError: An entry is missing or is none that an image can have.
     """
-    _check(isinstance(data, dict), "an image is no object")
+    _check(isinstance(data, dict), "an image is not an object")
     assert isinstance(data, dict)  # noqa: S101 (for the type checker)
     texts = {key: _text(_entry(data, key), key) for key in ("name", "source", "group", "stratum")}
     try:
@@ -290,7 +292,7 @@ def _entry(data: object, key: str) -> Any:
 
 def _list(data: object, key: str) -> list[Any]:
     value = _entry(data, key)
-    _check(isinstance(value, list), f"'{key}' is no list")
+    _check(isinstance(value, list), f"'{key}' is not a list")
     return list(value)
 
 
@@ -300,14 +302,16 @@ def _text(value: object, key: str) -> str:
 
 
 def _whole(value: object, key: str) -> int:
-    _check(type(value) is int and 0 <= value <= _MOST, f"'{key}' is no count: {plain(str(value)[:20], one_line=True)}")
+    _check(
+        type(value) is int and 0 <= value <= _MOST, f"'{key}' is not a count: {plain(str(value)[:20], one_line=True)}"
+    )
     assert isinstance(value, int)  # noqa: S101 (for the type checker)
     return value
 
 
 def _finite(value: object, key: str) -> float:
     good = type(value) in (int, float) and 0 <= value <= _MOST  # type: ignore[operator]
-    _check(good, f"'{key}' is no possible number: {plain(str(value)[:20], one_line=True)}")
+    _check(good, f"'{key}' is not a possible number: {plain(str(value)[:20], one_line=True)}")
     return float(value)  # type: ignore[arg-type]
 
 
@@ -337,9 +341,11 @@ def _defined(value: float) -> float | None:
 def _load(path: Path) -> Any:
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise InputError(f"'{path}' is larger than {MAX_BYTES >> 30} GiB, so it is no report of an evaluation.")
+            raise InputError(f"'{path}' is larger than {MAX_BYTES >> 30} GiB, so it is not a report of an evaluation.")
         return orjson.loads(path.read_bytes())
     except OSError as error:
         raise InputError(f"'{path}' cannot be read: {error.strerror}.") from error
     except orjson.JSONDecodeError as error:
-        raise InputError(f"'{path}' is no valid JSON ({error}). Write it anew: histocyte evaluate … --json") from error
+        raise InputError(
+            f"'{path}' is not valid JSON ({error}). Write it again: histocyte evaluate … --json"
+        ) from error

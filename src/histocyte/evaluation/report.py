@@ -45,7 +45,7 @@ class Report:
         seed: Their seed.
         mode: How centroids were paired, but for the score that says that it makes the most pairs.
         own_names: By data set, the K classes that its scores are of.
-        compared: Of data sets whose list of classes is another than the model's, which were compared as which.
+        compared: Which classes were compared as which, for data sets whose list is another than the model's.
     """
 
     class_names: tuple[str, ...]

@@ -115,7 +115,7 @@ _NEED_EVERY_NUCLEUS = frozenset({"precision", "f1", "f1_most_pairs", "precision_
 """Keys of scores that need the truth to tell every nucleus."""
 
 _AT_NUCLEI = frozenset({"precision", "f1"})
-"""Of these, what of a class is scored all the same, at the nuclei that the truth tells."""
+"""Scores of a class that need no outlines: they are taken at the nuclei that the truth tells."""
 
 TOLD: Mapping[Told, str] = {
     "outlines": "",
@@ -318,9 +318,9 @@ def title_of(kind: Kind, subject: str, key: str) -> str:
     """A score's title for people.
 
     Args:
-        kind: What it is of.
+        kind: What the scores are for.
         subject: Name of the class or stratum; not used for all images.
-        key: Of `SCORES`, `CLASS_SCORES` or `STRATUM_SCORES`.
+        key: Key of `SCORES`, `CLASS_SCORES` or `STRATUM_SCORES`.
 
     >>> title_of("class", "epithelial", "pq")
     'epithelial: PQ, pooled'

@@ -34,7 +34,7 @@ MOST_SIDE_PX = 10_000_000
 """No slide is wider or higher: 40 mm are 160,000 px at 0.25 µm per pixel."""
 
 MOST_PICTURE_PIXELS = 178_956_970
-"""Of an image that is held in memory as a whole: 13,377 × 13,377 px, the 512 MiB of RGB from which Pillow refuses."""
+"""Most pixels of an image that is held in memory whole: 13,377², the 512 MiB of RGB from which Pillow refuses."""
 
 _UNPACKED_BYTES, _PACKING = 64 << 20, 200
 
@@ -86,8 +86,8 @@ def size_fault(width: int, height: int, *, most_pixels: int | None = None) -> st
     """What is wrong with the size that a file states, or None.
 
     Args:
-        width: Of the image, px.
-        height: Likewise.
+        width: Width of the image, px.
+        height: Height of the image, px.
         most_pixels: How many there may be, where it is to be held as a whole.
 
     >>> size_fault(0, 5), size_fault(300, 200)

@@ -77,11 +77,11 @@ def but_is(path: Path) -> str:
 def _what_zip(path: Path) -> str:
     try:
         if not zipfile.is_zipfile(path):
-            return "a cut-off zip archive, as PyTorch writes them: copy or download it anew"
+            return "a cut-off zip archive, as PyTorch writes them: copy or download it again"
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
-        return "a damaged zip archive: copy or download it anew"
+        return "a damaged zip archive: copy or download it again"
     inner = {name.partition("/")[2] or name for name in names}
     if "constants.pkl" in inner:
         return TORCHSCRIPT

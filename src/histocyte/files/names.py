@@ -29,7 +29,7 @@ def safe_name(name: str) -> str:
 def _sign(sign: str) -> str:
     if sign in "/\\":
         return "_"
-    if "\udc80" <= sign <= "\udcff":  # a byte that is no UTF-8, as Python hands it on
+    if "\udc80" <= sign <= "\udcff":  # a byte that is not UTF-8, as Python hands it on
         return f"%{ord(sign) - 0xDC00:02X}"
     if "\ud800" <= sign <= "\udfff" or not sign.isprintable():
         return f"%{ord(sign):02X}"

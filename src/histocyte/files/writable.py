@@ -14,7 +14,7 @@ def check_file(path: Path | None, *, example: str) -> None:
     """Refuse a path that no file can be written to; nothing is made.
 
     Args:
-        path: Of the file, which may be there and whose folder need not; None where none is asked for.
+        path: Path of the file, which may be there and whose folder need not; None where none is asked for.
         example: A name for it, for messages.
 
     Raises:

@@ -70,7 +70,7 @@ class GeoParquetWriter(CellWriter):
         taxonomy: Classes of the cells.
         mpp: Level-0 resolution, µm/px.
         metadata: More to say under the file's "histocyte" key, JSON-like.
-        origin: Of the cells (`Cells.origin`).
+        origin: Origin of the cells (`Cells.origin`).
 
     Raises:
         DiskError: The file cannot be written.
@@ -225,7 +225,7 @@ def _cells(rows: pa.RecordBatch, like: Cells) -> Cells:
         values[column.attribute] = read.to_numpy() if column.holds == "number" else _matrix(read)
         one = values[column.attribute]
         if column.holds == "number" and not ((one >= 0) & (one <= column.most)).all():  # nor is NaN
-            raise ValueError(f"a cell's {column.name} is no possible number")
+            raise ValueError(f"a cell's {column.name} is not a possible number")
     xy = np.column_stack([rows["x"].to_numpy(), rows["y"].to_numpy()])
     return replace(like, xy=xy, contour_xy=contour_xy, contour_offsets=offsets, **values)
 

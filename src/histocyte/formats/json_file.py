@@ -52,5 +52,5 @@ def load_json(path: Path) -> Any:
     except orjson.JSONDecodeError as error:
         # The slower reader also knows NaN, other encodings of Unicode, and halves of characters.
         said = reason_of(error)
-        with foreign_parser(lambda _: InputError(f"'{path}' is no valid JSON ({said}). Export it anew.")):
+        with foreign_parser(lambda _: InputError(f"'{path}' is not valid JSON ({said}). Export it again.")):
             return json.loads(text, parse_constant=lambda _: None)

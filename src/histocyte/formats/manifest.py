@@ -34,7 +34,7 @@ class SlideFacts(BaseModel):
     """What a record says of the slide; all that counting its cells needs.
 
     Attributes:
-        name: Of the result, which is that of its folder.
+        name: Name of the result, which is that of its folder.
         mpp: Level-0 resolution, µm/px.
         size_px: Width and height of level 0.
         bounds_px: x, y, width and height of what was scanned of level 0; None where that is all of it.
@@ -66,7 +66,7 @@ class RunRecord(SlideFacts):
         tissue_mm2: Area searched.
         cells: How many.
         classes: Class name → number of cells.
-        median_area_um2: Of a nucleus; None where there is none.
+        median_area_um2: Median area of a nucleus; None where there is none.
         seconds: By stage, summed over the workers, and "total" as the clock has it.
         blocks: How many were done, those of interrupted runs among them.
         outputs: What a file holds → its name in the folder, which it may have moved with.

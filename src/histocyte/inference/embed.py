@@ -71,7 +71,7 @@ class FieldFeatures:
 def _places(
     labels: NDArray[np.int32], tile: TileFeatures, border_px: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Of each nucleus pixel of a tile's core: nucleus from 0, and place in the tile's flat grid."""
+    """For each nucleus pixel of a tile's core: its nucleus, from 0, and its place in the tile's flat grid."""
     row, column = tile.row, tile.column
     rows, columns = np.nonzero(labels[row.core_start : row.core_stop, column.core_start : column.core_stop])
     nucleus = labels[rows + row.core_start, columns + column.core_start].astype(np.int64) - 1

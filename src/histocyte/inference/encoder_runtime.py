@@ -14,7 +14,7 @@ from histocyte.model.segmenter import Segmenter
 __all__ = ["CHANNELS", "encoder_runtime"]
 
 CHANNELS = 1
-"""Of the maps that it gives, which mean nothing."""
+"""Channels of the maps that it gives, which mean nothing."""
 
 
 class _Nothing(nn.Module):
@@ -32,7 +32,7 @@ def encoder_runtime(
     Args:
         encoder: With `info` (`encoders.protocol`).
         mean: Per RGB channel, of images scaled to 0–1.
-        std: Likewise.
+        std: Standard deviation per RGB channel, on the same scale.
         device: As for `TorchRuntime`.
 
     Raises:

@@ -43,9 +43,9 @@ class Model:
         spec: What it is.
         runtime: Turns images into maps.
         representation: Turns maps into instances.
-        sha256: Of the file that was loaded, for the record.
+        sha256: SHA-256 of the file that was loaded, for the record.
         classifier: Gives the cells classes in place of the model's own.
-        views: Of each image, over which the runtime averages its maps (`inference.views`).
+        views: Number of views of each image, over which the runtime averages its maps (`inference.views`).
     """
 
     spec: ModelSpec
@@ -201,7 +201,7 @@ def _check_fits(runtime: Runtime, spec: ModelSpec, representation: Representatio
     elif spec.multiple % runtime.multiple:
         fault = f"its network takes sides in multiples of {runtime.multiple}, and its spec says {spec.multiple}"
     if fault:
-        raise ModelError(f"'{path}' contradicts itself: {fault}. Make it again, or get it anew from where it came.")
+        raise ModelError(f"'{path}' contradicts itself: {fault}. Make it again, or get it again from where it came.")
 
 
 def spec_of(found: ModelFiles) -> ModelSpec:

@@ -31,9 +31,9 @@ def measure(
         instances: Found on the block's field.
         block: The block.
         grid: It belongs to.
-        mpp: Of the working frame.
-        slide_mpp: Of level 0, in whose px the cells are given.
-        taxonomy: Of the class probabilities.
+        mpp: Resolution of the working frame.
+        slide_mpp: Resolution of level 0, in whose px the cells are given.
+        taxonomy: Taxonomy of the class probabilities.
         embeddings: (N, D) vector of each instance.
 
     Returns:

@@ -39,7 +39,7 @@ class OnnxRuntime(Runtime):
             self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
             shape = self._session.get_outputs()[0].shape
         self.channels = shape[1] if len(shape) == 4 and isinstance(shape[1], int) else None
-        """Of the maps, where the file says it."""
+        """Shape of the maps, where the file says it."""
         self.features = features_in(path)
 
     def predict(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:

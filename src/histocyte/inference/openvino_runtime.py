@@ -93,7 +93,7 @@ class OpenVinoRuntime(Runtime):
             shape = self._compiled.output(0).partial_shape
             of_four = shape.rank.is_static and len(shape) == 4 and shape[1].is_static
         self.channels: int | None = shape[1].get_length() if of_four else None
-        """Of the maps, where the file says it."""
+        """Channels of the maps, where the file says it."""
         self.device = f"CPU ({core.get_property('CPU', 'FULL_DEVICE_NAME').strip()}, {self.precision})"
         self._local = threading.local()
         self.features = features_in(path)

@@ -38,7 +38,7 @@ def predict_field(
     """Maps (C, H, W) of a field, in half precision.
 
     Args:
-        image: (H, W, 3) uint8 RGB; sides that are no multiple of the runtime's are filled up with white.
+        image: (H, W, 3) uint8 RGB; sides that are not multiples of the runtime's are filled up with white.
         runtime: The network.
         channels: C.
         tile_px: Side of a tile.

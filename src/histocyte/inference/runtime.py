@@ -36,7 +36,7 @@ class Runtime(ABC):
     multiple: int
     """Height and width of images must be multiples of this."""
     channels: int | None = None
-    """Of the maps, C; None where that is not known before the first image."""
+    """Channels of the maps, C; None where that is not known before the first image."""
     precision: str | None = None
     """What it computes in, where there is a choice."""
     features: FeatureInfo | None = None
@@ -93,7 +93,7 @@ def running(program: str, path: Path) -> Iterator[None]:
     with foreign_parser(
         lambda why: ModelError(
             f"{program} cannot run '{path}' ({why}). The file is damaged, or this version does not know it: copy it "
-            "anew, or export it again with `histocyte models export`."
+            "again, or export it again with `histocyte models export`."
         )
     ):
         yield
@@ -117,6 +117,6 @@ def as_maps(found: ArrayLike, images: NDArray[np.uint8], *, channels: int | None
     if maps.shape != wanted:
         raise ModelError(
             f"The network in '{path}' gives {maps.shape} for images of {images.shape}, and {wanted} is what its spec "
-            "asks for: the file is damaged. Copy it anew, or export it again with `histocyte models export`."
+            "asks for: the file is damaged. Copy it again, or export it again with `histocyte models export`."
         )
     return maps

@@ -33,7 +33,9 @@ def pick_device(device: str = "auto") -> torch.device:
     try:
         chosen = torch.device(device)
     except RuntimeError as error:
-        raise InputError(f"'{device}' is no device. There is: auto, {', '.join(k for k in has if has[k])}.") from error
+        raise InputError(
+            f"'{device}' is not a device. There is: auto, {', '.join(k for k in has if has[k])}."
+        ) from error
     if not has.get(chosen.type, False):
         raise InputError(
             f"There is no {chosen.type} device here. There is: auto, {', '.join(k for k in has if has[k])}."

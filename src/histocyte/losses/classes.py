@@ -78,7 +78,7 @@ def smooth_in_space(target: Tensor, *, size: int = 5, sigma: float = 3.0) -> Ten
     Args:
         target: (B, C, H, W) one-hot.
         size: Side of the kernel, odd.
-        sigma: Of the Gaussian, px.
+        sigma: Sigma of the Gaussian, px.
     """
     reach = torch.arange(size, dtype=target.dtype, device=target.device) - size // 2
     bell = torch.exp(-0.5 * (reach / sigma) ** 2)
@@ -97,7 +97,7 @@ def class_weights(counts: Sequence[int], *, largest: float = 10.0) -> tuple[floa
 
     Args:
         counts: Cells of each class, background left out.
-        largest: Of any weight.
+        largest: Largest value of any weight.
 
     >>> class_weights([400, 100, 25])
     (1.0, 0.42857142857142855, 0.8571428571428571, 1.7142857142857142)

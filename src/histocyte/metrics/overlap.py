@@ -146,7 +146,7 @@ def _highest(labels: NDArray[np.integer]) -> int:
     """The highest id of a map, 0 of an empty one.
 
     Raises:
-        InputError: It is no label map.
+        InputError: It is not a label map.
     """
     if not np.issubdtype(labels.dtype, np.integer):
         raise InputError(f"A label map must hold integers, not {labels.dtype}.")

@@ -114,9 +114,9 @@ def add_adapters(
     Args:
         module: Changed in place.
         targets: Patterns (`*`, `?`, `[abc]`) that a whole name must fit, e.g. "*attn.qkv".
-        rank: Of A and B.
+        rank: Rank of A and B.
         alpha: Scale of what is learnt.
-        seed: Of A; a layer's depends on its place among the adapted ones alone.
+        seed: Seed of A; a layer's depends on its place among the adapted ones alone.
 
     Returns:
         Names of the adapted layers.

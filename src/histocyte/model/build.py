@@ -55,7 +55,7 @@ def check_spec(spec: ModelSpec, *, where: str) -> ModelSpec:
     if told != len(spec.classes):
         raise ModelError(
             f"'{where}' contradicts itself: its maps tell {told} classes apart, and it names {len(spec.classes)}. "
-            "Make it again, or get it anew from where it came."
+            "Make it again, or get it again from where it came."
         )
     return spec
 

@@ -71,7 +71,7 @@ def read_spec(path: str | Path) -> ModelSpec:
     except (ValueError, OSError) as error:
         way_out = convert_first(path) or "Other formats, pickles above all, are not opened."
         raise ModelError(
-            f"'{path}' is no safetensors file{but_is(path)}. Models are .safetensors (or .onnx) files made by "
+            f"'{path}' is not a safetensors file{but_is(path)}. Models are .safetensors (or .onnx) files made by "
             f"histocyte. {way_out}"
         ) from error
     if SPEC_KEY not in metadata:
@@ -107,7 +107,7 @@ def load_model(path: str | Path, encoder_weights: str | Path | None = None) -> t
         _refuse_giant(spec, path)
         model = build_segmenter(spec)
     with foreign_parser(
-        lambda why: ModelError(f"'{path}' is damaged or cut off ({why}). Copy it anew, or make it again.")
+        lambda why: ModelError(f"'{path}' is damaged or cut off ({why}). Copy it again, or make it again.")
     ):
         weights = load_file(path)
     check_finite(weights, where=str(path))

@@ -48,11 +48,11 @@ class ClassifierSpec(BaseModel):
     model: str
     """Name of the model whose cells it classifies."""
     model_sha256: str
-    """Of that model's file."""
+    """SHA-256 of that model's file."""
     embedding: str
     """Which vectors, `FeatureInfo.name`."""
     width: int = Field(ge=1, le=2**20)
-    """Of the vectors, D."""
+    """Width of the vectors, D."""
     training: Mapping[str, Any] = Field(default_factory=dict)
     """How it was trained: cells, options, seconds."""
     history: History = Field(default_factory=History)
@@ -102,7 +102,7 @@ class CellClassifier:
     Attributes:
         spec: All about it.
         head: Its numbers.
-        sha256: Of the file, for the record.
+        sha256: SHA-256 of the file, for the record.
         where: The file as messages name it.
     """
 
@@ -181,9 +181,9 @@ def load_classifier(path: str | Path) -> CellClassifier:
         metadata = {}
     if CLASSIFIER_KEY not in metadata:
         if SPEC_KEY in metadata:
-            raise ModelError(f"'{path}' is no classifier of histocyte. It is a model: pass it as the model.")
+            raise ModelError(f"'{path}' is not a classifier of histocyte. It is a model: pass it as the model.")
         raise ModelError(
-            f"'{path}' is no classifier of histocyte{but_is(path)}. Make one with: histocyte train classifier."
+            f"'{path}' is not a classifier of histocyte{but_is(path)}. Make one with: histocyte train classifier."
         )
     try:
         spec = ClassifierSpec.model_validate_json(metadata[CLASSIFIER_KEY])

@@ -53,7 +53,7 @@ def complete(
     """All weights of a model whose file holds a part of them.
 
     Args:
-        spec: Of the file.
+        spec: Spec of the file.
         model: Freshly built from it; its encoder takes the published weights.
         held: What the file holds.
         path: The file.

@@ -364,7 +364,7 @@ class History(BaseModel):
         Args:
             samples: From one or more data sets.
             fraction: Share of the groups of what is new.
-            seed: Of that choice.
+            seed: Seed of that choice.
             fold: (k, n) in place of a fraction, as `datasets.splits.split_by_group` takes it.
             apart: Others that were left out before (`leave_out`).
             lenient: Hold out images that it has learnt from too where a set has no other, with a note.
@@ -424,7 +424,7 @@ class History(BaseModel):
 
         Args:
             samples: From one or more data sets.
-            names: Of the images to keep (`datasets.name_list`).
+            names: Names of the images to keep (`datasets.name_list`).
             listener: Told how far it is.
 
         Raises:

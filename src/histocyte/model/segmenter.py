@@ -40,7 +40,7 @@ class Segmenter(nn.Module):
         heads: → raw channels at the image's size.
         specs: The maps, in channel order.
         mean: Per RGB channel, of images scaled to 0–1.
-        std: Likewise.
+        std: Standard deviation per RGB channel, on the same scale.
         tissue: Optional head on the encoder's summary of the whole image, (B, E) → (B, T) logits of tissues.
     """
 

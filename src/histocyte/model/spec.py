@@ -25,7 +25,7 @@ __all__ = ["EncoderWeights", "ModelSpec", "Part", "Quantised"]
 _Number = Annotated[float, Field(allow_inf_nan=False)]
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _Side = Annotated[int, Field(ge=1, le=LARGEST_TILE_PX)]
-"""Of squares that a network is given, px."""
+"""Side of squares that a network is given, px."""
 
 
 class Part(BaseModel):
@@ -182,7 +182,7 @@ class ModelSpec(BaseModel):
         """
         try:
             return cls.model_validate_json(text)
-        except (ValueError, TypeError, RecursionError) as error:  # also of text that is no Unicode, or no text at all
+        except (ValueError, TypeError, RecursionError) as error:  # also of text that is not Unicode, or no text at all
             raise ModelError(f"'{where}' holds no valid histocyte model spec: {reason_of(error)}.") from error
 
     def with_tiles(self, *, tile_px: int | None = None, margin_px: int | None = None) -> ModelSpec:

@@ -61,7 +61,7 @@ def find_model(name: str | Path) -> ModelFiles:
     if path.suffix not in (".onnx", ".safetensors"):
         if path.is_file():
             way_out = convert_first(path) or "Pickled checkpoints (.pth, .pt) are not opened."
-            raise ModelError(f"'{path}' is no model file: these end in .safetensors or .onnx. {way_out}")
+            raise ModelError(f"'{path}' is not a model file: these end in .safetensors or .onnx. {way_out}")
         if path.suffix.lower() in _CHECKPOINTS:
             raise InputError(f"There is no file '{path}'. Bundled models: {', '.join(bundled) or 'none'}.")
         raise UnknownNameError("model", text, bundled, hint="Or pass a .safetensors or .onnx file.")

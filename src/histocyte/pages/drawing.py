@@ -121,9 +121,9 @@ def draw_intervals(
 
     Args:
         axes: Where to.
-        labels: Of the rows, from the top.
+        labels: Labels of the rows, from the top.
         series: Title and one estimate a row; what is None or undefined is left empty.
-        xlabel: Of the scale.
+        xlabel: Label of the scale.
     """
     rows = np.arange(len(labels), dtype=np.float64)
     for i, (title, estimates) in enumerate(series):

@@ -11,7 +11,7 @@ from histocyte.recipes.fitting import fitting_part
 __all__ = ["cellpose"]
 
 _WIDTHS = (192, 128, 64, 48, 24)
-"""Of the steps up from stride 32, 16, 8, 4 and 2; the last, at the image's resolution, only follows outlines."""
+"""Widths of the steps up from stride 32, 16, 8, 4 and 2; the last, at the image's resolution, only follows outlines."""
 
 
 def cellpose(
@@ -33,7 +33,7 @@ def cellpose(
         levels: How many of its levels to use, two to five; five reach stride 32.
         taxonomy: The cell classes; empty makes it Cellpose's two maps.
         mpp: Resolution that it works at, µm/px.
-        mean: Of the encoder's training images, RGB from 0 to 1; the encoder's own where None.
+        mean: Mean of the encoder's training images, RGB from 0 to 1; the encoder's own where None.
         std: Standard deviation of the same; the encoder's own where None.
     """
     return ModelSpec(

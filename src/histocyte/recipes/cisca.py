@@ -20,7 +20,7 @@ _WIDTHS = (512, 256, 128, 64, 32)
 _OWN_WIDTHS = (512, 256, 128, 64)
 """The same in CISCA's own U-Net, whose encoder starts at the image's size: to the strides 8, 4, 2 and 1."""
 _TILE_PX = 512
-"""Of its 256 channels at full resolution each 32 × 32 px take 1 MB, several times over."""
+"""Small, as its 256 channels at full resolution take 1 MB for each 32 × 32 px, several times over."""
 
 
 def cisca(
@@ -68,7 +68,7 @@ def cisca_spec(
     Args:
         recipe: Whose spec it is.
         card: The encoder's.
-        options: Of the encoder's part.
+        options: Options of the encoder's part.
         taxonomy: The cell classes.
         mpp: Resolution that it works at, µm/px.
         compatible: Write contours and read maps back as published.

@@ -19,7 +19,7 @@ def card_of(name: str) -> EncoderCard | None:
     """The card of an encoder; None for a timm model that is asked for by its own name.
 
     Args:
-        name: Of a card, in any case, or "owner/name" on the hub.
+        name: Name of a card, in any case, or "owner/name" on the hub.
 
     Raises:
         InputError: The hub's config.json is of no kind that is known, or cannot be had.
@@ -33,7 +33,7 @@ def normalisation(name: str) -> tuple[RGB, RGB]:
     """Mean and standard deviation, RGB from 0 to 1, that an encoder's published weights want images by.
 
     Args:
-        name: Of a card, or timm's, with or without the tag of its weights; ImageNet's where neither knows it.
+        name: Name of a card, or timm's, with or without the tag of its weights; ImageNet's where neither knows it.
 
     Raises:
         InputError: See `card_of`.
@@ -62,7 +62,7 @@ def pyramid_part(name: str, depths: Sequence[int]) -> Part:
     """The part of an encoder for a decoder that climbs a pyramid; a vision transformer's taps are spread to one.
 
     Args:
-        name: Of a card, or of a timm model with a pyramid.
+        name: Name of a card, or of a timm model with a pyramid.
         depths: Levels of a pyramid to keep, counted from the finest.
 
     Raises:

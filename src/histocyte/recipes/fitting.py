@@ -19,9 +19,9 @@ def fitting_part(name: str, mpp: float, **options: Any) -> Part:
     Its options are those given, and those constants that are others at this resolution than by default.
 
     Args:
-        name: Of a representation with an `at` and a default for every option: "distance", "flow", "hover", "star".
+        name: Name of a representation with an `at` and a default for every option: "distance", "flow", "hover", "star".
         mpp: Resolution of the maps, µm/px.
-        options: Of the representation's `at`.
+        options: Options of the representation's `at`.
 
     Raises:
         ResolutionError: The resolution is not finite or outside 0.05–10 µm/px.

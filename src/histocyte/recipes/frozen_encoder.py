@@ -23,7 +23,7 @@ TAPS: dict[str, tuple[int, int, int, int]] = {
 }
 """Blocks that are tapped, in eighths of the depth."""
 _SHALLOW_OF_12 = (2, 4, 6, 8)
-"""Of 12 blocks, the first half would be tapped nearly block by block."""
+"""Shallow taps of 12 blocks: in the first half alone they would be nearly next to each other."""
 
 
 def tapped_blocks(preset: str, depth: int) -> tuple[int, ...]:
@@ -59,7 +59,8 @@ def frozen_encoder(
 
     Args:
         encoder: By its card's name, or any of timm's or the hub's.
-        taps: Of a vision transformer: as its card has it, "shallow" (up to the middle), "deep" (up to the end), "mixed"
+        taps: Blocks of a vision transformer: as its card has it, "shallow" (up to the middle), "deep" (up to the end),
+            "mixed"
             (ever further apart), or blocks by number, from 1. A pyramid has its own levels.
         taxonomy: The cell classes; empty leaves out their map.
         mpp: Resolution that it works at, µm/px.

@@ -33,7 +33,7 @@ def hover_fpn(
         encoder: By its card's name, or a timm model with a pyramid from stride 2.
         taxonomy: The cell classes.
         mpp: Resolution that it works at, µm/px.
-        mean: Of the encoder's training images, RGB from 0 to 1; the encoder's own where None.
+        mean: Mean of the encoder's training images, RGB from 0 to 1; the encoder's own where None.
         std: Standard deviation of the same; the encoder's own where None.
     """
     own = _LITES_OWN if encoder == _LITE else (None, None)

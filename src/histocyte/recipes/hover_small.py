@@ -12,7 +12,7 @@ __all__ = ["hover_small"]
 
 _WIDTHS = (96, 64, 32, 16)
 _DEPTHS = (2, 2, 1, 1)
-"""Of the steps up from stride 16, 8, 4 and 2, or the last of them."""
+"""Depths of the steps up from stride 16, 8, 4 and 2, or the last of them."""
 
 
 def hover_small(
@@ -35,7 +35,7 @@ def hover_small(
         levels: How many of its levels to use, three or four.
         taxonomy: The cell classes.
         mpp: Resolution that it works at, µm/px.
-        mean: Of the encoder's training images, RGB from 0 to 1, the encoder's own where None; TensorFlow's MobileNets
+        mean: Mean of the encoder's training images, RGB from 0 to 1; its own where None. TensorFlow's MobileNets
             have 0.5 for this and the next.
         std: Standard deviation of the same; the encoder's own where None.
     """

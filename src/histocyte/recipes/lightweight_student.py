@@ -29,7 +29,7 @@ def lightweight_student(
         encoder: By its card's name, or a timm model; with five levels from stride 2 to 32.
         taxonomy: The cell classes, the teacher's; of none, a nucleus map takes the place of theirs.
         mpp: Resolution that it works at, µm/px.
-        mean: Of the encoder's training images, RGB from 0 to 1; the encoder's own where None (MobileViT's are not
+        mean: Mean of the encoder's training images, RGB from 0 to 1; the encoder's own where None (MobileViT's are not
             normalised).
         std: Standard deviation of the same; the encoder's own where None.
     """

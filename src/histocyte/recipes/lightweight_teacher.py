@@ -44,7 +44,7 @@ def lightweight_teacher(
         patch_px: The patch of one without a card; as its name has it ("…_patch16_…") where None.
         taxonomy: The cell classes; of none, a nucleus map takes the place of theirs.
         mpp: Resolution that it works at, µm/px.
-        mean: Of the encoder's training images, RGB from 0 to 1; the encoder's own where None.
+        mean: Mean of the encoder's training images, RGB from 0 to 1; the encoder's own where None.
         std: Standard deviation of the same; the encoder's own where None.
 
     Raises:

@@ -30,7 +30,7 @@ _OWN_FLAGS = {
     "adapt": "--adapt",
     "losses": "--loss-weight",
 }
-"""Of a plan, what `histocyte train` has a flag for."""
+"""Parts of a plan that `histocyte train` has a flag of its own for."""
 
 _OF_A_PLAN = [f.name for f in dataclasses.fields(TrainingPlan) if f.name not in ("source", "readings", *_OWN_FLAGS)]
 _OF_CROPS = [f.name for f in dataclasses.fields(Crops) if f.name not in _OWN_FLAGS]
@@ -70,7 +70,7 @@ def parsed(texts: Sequence[str], *, flag: str = "--option") -> dict[str, Any]:
 
     Args:
         texts: As typed.
-        flag: Of the command line, for errors.
+        flag: Flag of the command line, for errors.
 
     Raises:
         InputError: One without a name or "=", or a name twice.
@@ -99,7 +99,7 @@ def _value(text: str) -> Any:
 
 
 def _no_number(text: str) -> float:
-    raise ValueError(f"{text} is no number")
+    raise ValueError(f"{text} is not a number")
 
 
 def recipe_options(recipe: str) -> list[RecipeOption]:

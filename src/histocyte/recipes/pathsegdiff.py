@@ -45,14 +45,14 @@ def pathsegdiff(
 
     Raises:
         UnknownNameError: No such encoder.
-        InputError: The encoder is no diffusion model, or there are no classes.
+        InputError: The encoder is not a diffusion model, or there are no classes.
     """
     card = find_card(encoder)
     if not taxonomy:
         raise InputError("PathSegDiff tells kinds of tissue apart and needs at least one class; see --classes.")
     if card.part != "diffusion":
         raise InputError(
-            f"'{card.name}' is no diffusion model, and PathSegDiff reads the features of one. There are: "
+            f"'{card.name}' is not a diffusion model, and PathSegDiff reads the features of one. There are: "
             f"{', '.join(c.name for c in DIFFUSION)}."
         )
     chosen: dict[str, Any] = {"timestep": timestep, "taps": None if taps is None else list(taps)}

@@ -22,7 +22,7 @@ class Crops:
     augmentation: Augmentations = "histocyte"
     sampling: Sampling = "sets"
     sampling_gamma: float = 0.85
-    """Of CellViT's sampling: 0 draws uniformly, 1 balances fully."""
+    """Exponent γ of CellViT's sampling: 0 draws uniformly, 1 balances fully."""
     crop_px: int = 256
     zoom: tuple[float, float] = (0.8, 1.25)
     """Range of a random factor on the resolution."""
@@ -46,7 +46,7 @@ class TrainingPlan:
     augmentation: Augmentations
     sampling: Sampling = "area"
     schedule: Mapping[str, Any] = field(default_factory=lambda: {"name": "constant"})
-    """Of the learning rate (`training.schedule`)."""
+    """Schedule of the learning rate (`training.schedule`)."""
     encoder_factor: float = 1.0
     """Learning rate of the encoder, as a share of it."""
     betas: tuple[float, float] = (0.9, 0.999)
@@ -62,7 +62,7 @@ class TrainingPlan:
     frozen_epochs: int = 0
     """At first the encoder stays as it is for so long."""
     average_decay: float = 0.0
-    """Of a moving average of the weights; 0: none."""
+    """Decay of a moving average of the weights; 0: none."""
     keep: Literal["best", "last"] = "last"
     """Which weights are the result."""
     validate_epochs: int = 1
@@ -70,7 +70,7 @@ class TrainingPlan:
     patience: int = 0
     """Validations without a better score after which the training ends; 0: never."""
     sampling_gamma: float = 0.85
-    """Of CellViT's sampling: 0 draws uniformly, 1 balances fully."""
+    """Exponent γ of CellViT's sampling: 0 draws uniformly, 1 balances fully."""
     class_weights: bool = False
     """Weigh classes by how often they were seen (`losses.classes.class_weights`)."""
     crop_px: int = 256

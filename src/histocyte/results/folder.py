@@ -41,7 +41,7 @@ class Options:
     Attributes:
         mpp: Overrides the resolution that the file states, µm/px.
         roi: GeoJSON of the regions to search; the tissue where None.
-        formats: Of the cells, out of `FORMATS`.
+        formats: Formats of the cells, out of `FORMATS`.
         force: Replace a finished result, also one made with other parameters or changed since. An unfinished run goes
             on all the same.
         workers: Blocks under way at a time.
@@ -83,7 +83,7 @@ def segment_to_folder(
         out: Folder of results.
         model: A bundled model's name, a model file, or a loaded model.
         options: What may be chosen.
-        name: Of the slide's folder; the slide's own where None.
+        name: Name of the slide's folder; the slide's own where None.
         listener: Is told how far it is; nobody where None.
         stop: Asked between two blocks whether to end there; never where None.
 

@@ -15,7 +15,7 @@ from histocyte.slides.open import slide_name
 __all__ = ["result_names"]
 
 _MOST_BYTES = 200
-"""Of a folder's name; file systems take 255."""
+"""Longest name of a folder; file systems take 255."""
 
 
 def result_names(slides: Sequence[Path]) -> list[str]:

@@ -118,7 +118,7 @@ def write_outputs(
 
 
 def _writers(outputs: Mapping[str, Path], plan: Plan) -> Iterator[CellWriter]:
-    """Of the formats of cells that were asked for."""
+    """Writers of the formats of cells that were asked for."""
     reader, model = plan.slide, plan.model
     if "parquet" in outputs:
         facts = {"slide": outputs["parquet"].parent.name, "model": model.spec.name, "model_sha256": model.sha256}

@@ -29,9 +29,9 @@ def finished(folder: Path, key: Mapping[str, object], formats: Iterable[str]) ->
     """The record of a finished run with the same parameters; None where nothing is finished.
 
     Args:
-        folder: Of the result. Files are looked for in it by name, wherever the record was written.
+        folder: Folder of the result. Files are looked for in it by name, wherever the record was written.
         key: The signature of what is to be done.
-        formats: Of the cells, that have to be there.
+        formats: Formats of the cells, that have to be there.
 
     Raises:
         InputError: A finished run with other parameters, or one whose files were changed since.
@@ -71,9 +71,9 @@ def publish_record(folder: Path, facts: Mapping[str, Any], earlier: RunRecord | 
     """Write run.json once all files are there, which makes the result a finished one.
 
     Args:
-        folder: Of the result.
+        folder: Folder of the result.
         facts: What `RunRecord` holds, but the sizes of files.
-        earlier: Of a run with the same signature whose files stay; files of any other go.
+        earlier: Journal of a run with the same signature whose files stay; files of any other go.
 
     Raises:
         DiskError: It cannot be written.

@@ -75,7 +75,7 @@ def check_limits(given: Mapping[str, object], limits: Mapping[str, Limit]) -> No
         limits: By the same names.
 
     Raises:
-        InputError: One is not, or is no number.
+        InputError: One is not, or is not a number.
 
     >>> check_limits({"steps": 200, "batch": None}, {"steps": POSITIVE, "batch": POSITIVE})
     """

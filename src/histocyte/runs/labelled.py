@@ -28,7 +28,7 @@ def check_labelled(
     Args:
         folders: As they were given.
         mpp: Resolution of those that do not state it.
-        option: Of the command line that says so.
+        option: Option of the command line that says so.
         learn: Whether they are to be learnt from, which external test sets never are.
 
     Raises:

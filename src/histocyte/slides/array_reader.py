@@ -28,7 +28,7 @@ class ArrayBackend:
 
     @property
     def fingerprint(self) -> str:
-        """Of shape and pixels."""
+        """Fingerprint of shape and pixels."""
         return fingerprint_bytes(repr(self._pixels.shape).encode(), self._pixels.tobytes())
 
     def read_level(self, level: int, box: Box) -> NDArray[np.uint8]:

@@ -28,7 +28,7 @@ _LONG_TYPES = frozenset({b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV",
 _WANTED = frozenset({_SYNTAX, _IMAGE_TYPE, _CLASS, _SERIES, _COLUMNS, _ROWS, _SPACING, _TILE_COLUMNS, _TILE_ROWS})
 
 _MOST_BYTES, _MOST_ELEMENTS, _MOST_DEPTH = 4096, 20_000, 16
-"""Of a value that is read, and of what is walked over: no head of a slide comes near them."""
+"""Most bytes of a value that is read, and of what is skipped: no header of a slide comes near them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ def slide_series(folder: Path) -> list[list[Instance]]:
 
 
 def read_instance(path: Path) -> Instance | None:
-    """The head of a file; None where it is no DICOM file or its head is damaged."""
+    """The head of a file; None where it is not a DICOM file or its head is damaged."""
     found: dict[int, bytes] = {}
     try:
         with path.open("rb") as file:

@@ -16,7 +16,7 @@ _WHOLE_BYTES = 64 << 20
 """A slide of no more, over all of its files, is read whole."""
 _ENDS_BYTES = 1 << 20
 _PLACES, _PLACE_BYTES = 1024, 4096
-"""Of a larger slide, looked at between the ends of its files: 4 MiB in all, a fraction of a second on a disk's cache
+"""Places of a larger slide that are looked at, between the ends of its files: 4 MiB, a fraction of a second on a disk
 and a few seconds on a disk that has to seek."""
 
 

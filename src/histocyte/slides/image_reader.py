@@ -42,7 +42,7 @@ class ImageBackend:
 
     @property
     def fingerprint(self) -> str:
-        """Of the file, see `slides.fingerprint`."""
+        """Fingerprint of the file, see `slides.fingerprint`."""
         return fingerprint_files([self._path])
 
     def read_level(self, level: int, box: Box) -> NDArray[np.uint8]:

@@ -29,7 +29,7 @@ _NO_DICOM = "a folder without DICOM files"
 _SAME_RATIO = 0.05
 _CELL_PX = 512
 _CACHE_BYTES = 32 << 20
-"""Of decoded tiles: those that neighbouring blocks share, of a few blocks at a time."""
+"""Size of the cache of decoded tiles: those that neighbouring blocks share, of a few blocks at a time."""
 
 
 class OpenSlideBackend:
@@ -53,7 +53,7 @@ class OpenSlideBackend:
 
     @property
     def fingerprint(self) -> str:
-        """Of the file and of those that belong to it, see `slides.fingerprint`."""
+        """Fingerprint of the file and of those that belong to it, see `slides.fingerprint`."""
         return fingerprint_files(
             [instance.path for instance in self._instances] or [self._file, *companions_of(self._file)]
         )

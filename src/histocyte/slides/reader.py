@@ -229,7 +229,7 @@ def _opened_by(open_backend: Callable[[], Backend]) -> Backend:
 
 
 def _resolution(stated: float | tuple[float, float] | None, given: float | None, *, what: str) -> float:
-    """Of square pixels: the given one, else the stated."""
+    """Resolution of a slide with square pixels: the given one, else the stated."""
     if given is not None:
         return check_mpp(given, what=what)
     if isinstance(stated, tuple):

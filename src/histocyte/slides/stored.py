@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 __all__ = ["depth_note", "in_8_bits", "turn_note", "used_bits"]
 
 _DEPTHS = (8, 10, 12, 14, 16)
-"""Of cameras and scanners, bits."""
+"""Bit depths of cameras and scanners, bits."""
 
 
 def used_bits(highest: int) -> int:
@@ -36,7 +36,7 @@ def depth_note(bits: int, highest: int | None) -> tuple[str, ...]:
     """What to say of a file of 16 bits that uses as many.
 
     Args:
-        bits: Of them.
+        bits: Number of bits.
         highest: Value that was seen, where the file does not state the bits.
     """
     if bits == 16:

@@ -107,7 +107,7 @@ def look_at(
     Args:
         read: (H, W, S) as stored, by number.
         filled: Numbers of those that there are.
-        colours: Of the page.
+        colours: Colours of the page.
 
     Raises:
         RefusedError: All of it was looked at, and all is transparent.

@@ -47,7 +47,7 @@ _PLAIN = frozenset({("YX", 1), ("YXS", 2), ("YXS", 3), ("YXS", 4), ("SYX", 3), (
 _MAGIC = frozenset({b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"})
 _MOST_CHECKED_PAGES = 1000
 _MOST_PIECE_BYTES = 1 << 30
-"""Of a tile or compressed strip: it is decoded as a whole."""
+"""Most bytes of a tile or compressed strip: it is decoded as a whole."""
 _BIG_TIFF = 43
 _MOST_PAGES = 1 << 16
 _NO_SLIDE = re.compile(r"label|macro|thumb|overview|barcode|\bmap\b", re.IGNORECASE)
@@ -55,7 +55,7 @@ _NO_SLIDE = re.compile(r"label|macro|thumb|overview|barcode|\bmap\b", re.IGNOREC
 
 
 def check_sizes(path: Path) -> None:
-    """See that no page of a TIFF states a size that is impossible; do nothing with a file that is no TIFF.
+    """See that no page of a TIFF states a size that is impossible; do nothing with a file that is not a TIFF.
 
     OpenSlide asks for memory as a file tells it to, and ends the whole program where there is none.
 

@@ -67,12 +67,12 @@ class TiffBackend:
 
     @property
     def fingerprint(self) -> str:
-        """Of the file, see `slides.fingerprint`."""
+        """Fingerprint of the file, see `slides.fingerprint`."""
         return fingerprint_files([self._path])
 
     def read_level(self, level: int, box: Box) -> NDArray[np.uint8]:
         """RGB pixels of a level; tiles that the file declares empty are white."""
-        # Opened anew each time: nothing to share between threads or forks, and no handles to run out of.
+        # Opened again each time: nothing to share between threads or forks, and no handles to run out of.
         with self._path.open("rb") as file:
             planes = [self._read_plane(file, (level, i), plane, box) for i, plane in enumerate(self._levels[level])]
         pixels = planes[0] if len(planes) == 1 else np.concatenate(planes, axis=2)

@@ -67,7 +67,7 @@ def bland_altman(first: ArrayLike, second: ArrayLike, *, level: float = 0.95) ->
     Args:
         first: (n,) counts of the reference.
         second: (n,) counts of what is compared with it.
-        level: Of the confidence intervals.
+        level: Level of the confidence intervals.
 
     Raises:
         InputError: The columns differ in length.
@@ -122,7 +122,7 @@ def intraclass_correlation(
     Args:
         table: (n, k) counts of n subjects by k raters.
         kind: Which of the two.
-        level: Of the confidence interval.
+        level: Level of the confidence interval.
 
     Returns:
         NaN for fewer than two subjects or raters, or where nothing varies.
@@ -199,7 +199,7 @@ def concordance(first: ArrayLike, second: ArrayLike, *, level: float = 0.95) -> 
     Args:
         first: (n,) counts.
         second: (n,) counts of the same subjects.
-        level: Of the confidence interval.
+        level: Level of the confidence interval.
 
     Returns:
         NaN for fewer than two subjects or where neither column varies and both are equal; the interval is NaN for
@@ -237,7 +237,7 @@ def concordance(first: ArrayLike, second: ArrayLike, *, level: float = 0.95) -> 
 
 
 def _variance(x: NDArray[np.float64]) -> float:
-    """Of all values (divided by n, as in the paper), 0 for a constant."""
+    """Variance of all values (divided by n, as in the paper), 0 for a constant."""
     variance = float(x.var())
     return variance if variance > _ROUNDING * float((x**2).mean()) else 0.0
 

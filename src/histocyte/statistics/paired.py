@@ -81,7 +81,7 @@ class PairedResamples:
             seed: The same seed gives the same.
         """
         units = resampled_units(groups)
-        # A stream of its own, lest draws and tosses go together.
+        # A stream of its own, so that draws and tosses do not depend on each other.
         tosses = np.random.default_rng([seed, 1]).integers(0, 2, (replicates, int(units.max()) + 1))
         return cls(
             units,

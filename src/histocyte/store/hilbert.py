@@ -16,7 +16,7 @@ def hilbert_index(x: NDArray[np.integer], y: NDArray[np.integer], *, bits: int) 
 
     Args:
         x: (N,) column, clipped to 0..2^bits - 1.
-        y: (N,) row, clipped likewise.
+        y: (N,) row, clipped in the same way.
         bits: Order of the curve, at most 31.
 
     Returns:

@@ -40,7 +40,7 @@ class Target:
         make: Writes whole inputs into an empty folder.
         files: Those that are damaged, one at a time, as paths in that folder.
         use: Is given a folder of such inputs.
-        share: Of the cases, compared with others; less where a call is slow.
+        share: Relative share of the cases, compared with others; less where a call is slow.
         needs: A package without which there is nothing to attack.
     """
 
@@ -58,7 +58,7 @@ class Attempt:
 
     Attributes:
         target: Name of the reader or command.
-        seed: Of the damage.
+        seed: Seed of the damage.
         file: Which was damaged.
         outcome: See `Outcome`.
         said: The error, or what is wrong with it.
@@ -194,7 +194,7 @@ def _place(error: BaseException) -> str:
 
 
 def _reset_peak() -> int:
-    """Begin to watch the highest use of memory anew; what is in use now, bytes."""
+    """Begin to watch the highest use of memory again; what is in use now, bytes."""
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     return _peak_bytes()

@@ -96,7 +96,7 @@ def _check_maps(representation: RepresentationContract, maps: Mapping[str, NDArr
         if specs[name].activation == "relu":
             assert values.min() >= 0, f"{scene}: map {name} is below 0"
         elif specs[name].activation != "linear":
-            assert 0 <= values.min() <= values.max() <= 1, f"{scene}: map {name} is no probability"
+            assert 0 <= values.min() <= values.max() <= 1, f"{scene}: map {name} is not a probability"
 
 
 def _check_instances(found: Instances, scene: str) -> None:

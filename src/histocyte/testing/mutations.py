@@ -196,7 +196,7 @@ _EXTREMES = (0, 1, 2, 255, 2**16 - 1, 2**16, 2**31 - 1, 2**31, 2**32 - 1)
 
 
 def _png(_name: str, content: bytes, draw: random.Random) -> bytes:
-    """Of one chunk something else, with the checksum that it then has."""
+    """Change one chunk of a PNG, with the checksum that it then has."""
     chunks, at = [], 8
     while at + 12 <= len(content):
         size = int.from_bytes(content[at : at + 4], "big")

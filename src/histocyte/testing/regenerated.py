@@ -16,7 +16,7 @@ def regenerated(key: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
 
     Args:
         key: Name in the published state dict; its ending tells norms and biases from kernels.
-        shape: Of the weight, () for a number alone.
+        shape: Shape of the weight, () for a number alone.
     """
     z = np.asarray(np.random.default_rng(zlib.crc32(key.encode())).standard_normal(shape))
     if key.endswith("num_batches_tracked"):

@@ -28,8 +28,8 @@ class Fixed:
 
     Attributes:
         modules: Whose own weights stay; they are run as at inference: no dropout, no batch statistics.
-        names: Of the tensors that stay, among the model's.
-        sha256: Of those tensors (`encoders.fingerprint.encoder_sha256`), empty for none.
+        names: Names of the tensors that stay, among the model's.
+        sha256: SHA-256 of those tensors (`encoders.fingerprint.encoder_sha256`), empty for none.
     """
 
     modules: tuple[nn.Module, ...] = ()
@@ -74,9 +74,9 @@ def adapt(
             train; "lora", low-rank adapters alone do (`model.adapters`).
         frozen: Further modules that stay, by name prefix, e.g. "encoder.body.patch_embed".
         targets: Linear layers to put adapters on, by pattern.
-        rank: Of the adapters.
+        rank: Rank of the adapters.
         alpha: Scale of the adapters.
-        seed: Of the adapters' start.
+        seed: Seed of the adapters' start.
 
     Raises:
         InputError: No such way, no such layers or not as many blocks.

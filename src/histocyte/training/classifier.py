@@ -33,13 +33,13 @@ class HeadOptions:
         epochs: At most.
         patience: Epochs without a better one before it ends.
         batch: Cells in a batch.
-        least_batches: Of an epoch, which goes over few cells several times. With 300 cells it would otherwise have two,
+        least_batches: Fewest batches of an epoch; few cells are seen several times. With 300 cells it would have two,
             and 50 such epochs end before weights have moved far from the random ones they began with.
-        learning_rate: Of AdamW.
-        betas: Of AdamW.
-        weight_decay: Of AdamW.
+        learning_rate: Learning rate of AdamW.
+        betas: Betas of AdamW.
+        weight_decay: Weight decay of AdamW.
         dropout: Behind the hidden layer.
-        seed: Of first weights, order and dropout.
+        seed: Seed of first weights, order and dropout.
     """
 
     hidden: int = 0

@@ -25,7 +25,7 @@ from histocyte.representations.protocol import Representation
 __all__ = ["Batch", "BatchSource", "Crop", "CropSampler", "held_px", "prepared_ahead"]
 
 _FILL = 255
-"""Of a crop beyond its image: white, without nuclei, as the border of a field is filled at inference."""
+"""Filling of a crop beyond its image: white, without nuclei, as the border of a field is filled at inference."""
 _HELD = 0.9
 """Share of the crops that images are to hold without being filled up."""
 
@@ -105,9 +105,9 @@ class CropSampler:
             area.
         image_weights: (N,) how often each image is drawn in proportion to its area, in place of the shares of sets.
         tissues: Names of the tissues that the model tells apart.
-        share: Process and number of processes: this one draws every so-manieth crop of a batch, from that one on.
+        share: (i, n): of each batch this process draws crops i, i + n, i + 2n, …
         threads: That prepare batches ahead.
-        seed: Of everything random.
+        seed: Seed of everything random.
     """
 
     def __init__(

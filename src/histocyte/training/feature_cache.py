@@ -38,7 +38,7 @@ __all__ = ["CachedSampler", "FeatureCache", "crops_of_passes", "restored"]
 
 _FORMAT = 1
 _SHARD_BYTES = 64 * 2**20
-"""Of a file about; a killed run loses the one it was making."""
+"""Approximate size of a file; a killed run loses the one it was making."""
 _SPARE_BYTES = 256 * 2**20
 """Left on the disk for what else a run writes."""
 _PROBES = 4
@@ -92,13 +92,13 @@ class FeatureCache:
     Args:
         folder: Made if it is not there.
         model: Whose encoder is asked; put into inference mode and moved to the device.
-        spec: Of the model.
+        spec: Spec of the model.
         sampler: Draws the crops.
         device: To run the encoder on.
-        precision: Of the encoder, as in training.
+        precision: Precision of the encoder, as in training.
 
     Attributes:
-        crop_bytes: Of one crop with its features.
+        crop_bytes: Bytes of one crop with its features.
         shard: Crops in one file.
 
     Raises:

@@ -18,7 +18,7 @@ __all__ = ["Table", "difference", "read_json", "steps_done", "write_json"]
 
 
 _MOST_DIGITS = 15
-"""Of the number of a step."""
+"""Most digits that the number of a step may have."""
 
 _LONGEST_VALUE = 60
 
@@ -30,7 +30,7 @@ class Table:
     with the rows of steps that are done again.
 
     Args:
-        path: Of the file, made with the first row.
+        path: Path of the file, made with the first row.
     """
 
     def __init__(self, path: Path) -> None:

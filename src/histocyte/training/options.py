@@ -36,7 +36,7 @@ class TrainingOptions:
     clip: float = 5.0
     """Largest norm of the gradient; a rare crop full of tiny nuclei would throw the weights otherwise. 0: any."""
     average_decay: float = 0.999
-    """Of the moving average of the weights that is validated and kept; 0: the weights themselves."""
+    """Decay of the moving average of the weights that is validated and kept; 0: the weights themselves."""
     adapt: str = "full"
     """How much of the encoder is trained: full, frozen, last-N or lora (`training.adapt`)."""
     frozen: tuple[str, ...] = ()
@@ -59,7 +59,7 @@ class TrainingOptions:
     precision: Precision = "auto"
     optimiser: Literal["adamw", "adam", "sgd"] = "adamw"
     betas: tuple[float, float] = (0.9, 0.999)
-    """Of Adam; the first is the momentum of "sgd"."""
+    """Betas of Adam; the first is the momentum of "sgd"."""
     epsilon: float = 1e-8
     amsgrad: bool = False
     decay_all: bool = False
@@ -88,7 +88,7 @@ def check_same_run(run: Path, options: TrainingOptions, loss_weights: Mapping[st
 
     Args:
         run: Folder.
-        options: Of the run that begins or goes on.
+        options: Options of the run that begins or goes on.
         loss_weights: The representation's own, where the options name none.
 
     Raises:

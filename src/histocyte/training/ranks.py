@@ -197,5 +197,5 @@ def _killable() -> Iterator[None]:
 
 
 def step_seed(seed: int, step: int, rank: int) -> int:
-    """Of what is random within the network in a step, such as dropout: it follows from these alone, as batches do."""
+    """Seed of what is random within the network in a step, such as dropout: it follows from these alone."""
     return int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0] >> np.uint64(1))

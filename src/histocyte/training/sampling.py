@@ -98,7 +98,7 @@ def replication_weights(
 
     Args:
         cells: (N, K) cells of each class in each image.
-        growth: Of the set, PanNuke's as published.
+        growth: Growth of the set, PanNuke's as published.
         percentile: As published for PanNuke; 97 for CoNIC.
     """
     by_class = np.sqrt(cells.sum() / np.maximum(1, cells.sum(axis=0)))

@@ -28,7 +28,7 @@ def warmup_hold_cooldown(step: int, total: int, *, warmup: int = 100, cooldown: 
 
 
 def plateaus(scores: Sequence[float], patience: int) -> int:
-    """How often `patience` scores in a row were no better than the best before them; each time the count begins anew.
+    """How often `patience` scores in a row were no better than the best before them; each time the count starts over.
 
     >>> plateaus([0.1, 0.3, 0.2, 0.3, 0.4, 0.1, 0.1, 0.1, 0.1], 2)
     3
@@ -52,7 +52,7 @@ def learning_rate_factor(
         step: From 0.
         total: Steps of the run.
         epoch_steps: Steps of an epoch.
-        scores: Of the validations so far, higher is better.
+        scores: Scores of the validations so far, higher is better.
 
     Raises:
         UnknownNameError: No such schedule.
@@ -93,7 +93,7 @@ def _cosine(step: int, total: int, epoch_steps: int, scores: Sequence[float], *,
 def _steps(
     step: int, total: int, epoch_steps: int, scores: Sequence[float], *, gamma: float, epochs: int, restart: int = 0
 ) -> float:
-    """γ after every so many epochs; from epoch `restart` on, anew."""
+    """γ after every so many epochs; from epoch `restart` on, again."""
     epoch = step // epoch_steps
     if restart and epoch >= restart:
         epoch -= restart

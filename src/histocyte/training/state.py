@@ -132,8 +132,8 @@ class _Progress(BaseModel):
 
 
 def _is_checkpoint(path: Path) -> AbstractContextManager[None]:
-    remedy = "Delete it, and the run begins anew; a model.safetensors in its folder stays of use."
-    return foreign_parser(lambda why: ModelError(f"'{path}' is no checkpoint of a training run ({why}). {remedy}"))
+    remedy = "Delete it, and the run starts over; a model.safetensors in its folder stays of use."
+    return foreign_parser(lambda why: ModelError(f"'{path}' is not a checkpoint of a training run ({why}). {remedy}"))
 
 
 def _moments(

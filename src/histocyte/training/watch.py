@@ -1,4 +1,4 @@
-"""When a run cannot go on: the loss is no number, or has left for good."""
+"""When a run cannot go on: the loss is not a number, or has left for good."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class DivergenceWatch:
         """Take note of a step's loss.
 
         Raises:
-            TrainingError: It is no number, or the last of too many that are too large.
+            TrainingError: It is not a number, or the last of too many that are too large.
         """
         if not math.isfinite(loss):
             values = ", ".join(f"{name} {value:g}" for name, value in terms.items())

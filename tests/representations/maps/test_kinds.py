@@ -103,7 +103,7 @@ def test_flows_are_of_one_length_between_schemes() -> None:
 
 
 def test_what_is_written_by_another_rule_is_another_kind() -> None:
-    assert Star().kinds["nucleus"].name != Hover().kinds["nucleus"].name, "a depth is no probability of a nucleus"
+    assert Star().kinds["nucleus"].name != Hover().kinds["nucleus"].name, "a depth is not a probability of a nucleus"
     assert Star().kinds["rays"].name != Star(compat=True).kinds["rays"].name
     assert Distance().kinds["semantic"].name != Distance(contour_px=1.5).kinds["semantic"].name
     assert Semantic(2, background=False).kinds["types"].name != CLASSES.name

@@ -18,9 +18,11 @@ __all__ = ["compare", "folds"]
 def compare(
     first: Annotated[Path, typer.Argument(help="Report of one result (evaluate or score --json).", show_default=False)],
     second: Annotated[Path, typer.Argument(help="Report of the other.", show_default=False)],
-    replicates: Annotated[int, typer.Option(min=1, max=100_000, help="Resamples, and tosses for p-values.")] = 1000,
+    replicates: Annotated[
+        int, typer.Option(min=1, max=100_000, help="Bootstrap resamples, and random sign flips for p-values.")
+    ] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same figures.")] = 0,
-    csv: Annotated[Path | None, typer.Option(help="Write one line a score to this file.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write the scores to this CSV file, one per line.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
 ) -> None:
     """Compare two models, or two results, on the images that both were scored on.
@@ -57,7 +59,7 @@ def folds(
     ),
     replicates: Annotated[int, typer.Option(min=1, max=100_000, help="Bootstrap resamples.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same figures.")] = 0,
-    csv: Annotated[Path | None, typer.Option(help="Write one line a score to this file.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write the scores to this CSV file, one per line.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
 ) -> None:
     """Average the reports of several folds, as published figures on PanNuke are made.

@@ -26,7 +26,7 @@ def counts(
         Path | None, typer.Argument(help="Another result of the same slide, to compare.", show_default=False)
     ] = None,
     roi: Annotated[Path | None, typer.Option(help="GeoJSON from QuPath: count in each of its polygons.")] = None,
-    grid_um: Annotated[float, typer.Option(help="Side of the squares behind the intervals, µm.")] = 250.0,
+    grid_um: Annotated[float, typer.Option(help="Side of the squares that intervals are computed from, µm.")] = 250.0,
     mpp: Annotated[float | None, typer.Option(help="µm/px of the slide, for a GeoJSON file.")] = None,
     same_slide: Annotated[
         bool, typer.Option("--same-slide", help="Compare even where the files say they are of different slides.")

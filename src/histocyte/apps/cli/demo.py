@@ -30,7 +30,7 @@ def demo(
     real: Annotated[
         bool, typer.Option("--real", help="Fetch a small public slide (CC0, 2 MB) instead of painting one.")
     ] = False,
-    seed: Annotated[int, typer.Option(help="Which piece of tissue is painted.")] = 7,
+    seed: Annotated[int, typer.Option(help="Random seed of the painted tissue.")] = 7,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
 ) -> None:
     """See it work: a slide, its cells, a picture and a QuPath file, without any data or network.

@@ -23,15 +23,15 @@ def distil(
     ],
     data: Annotated[
         list[Path],
-        typer.Option("--data", help="Folder of labelled images; may be given again.", show_default=False),
+        typer.Option("--data", help="Folder of labelled images; repeat for several.", show_default=False),
     ],
     out: Annotated[
-        Path, typer.Option("-o", "--out", help="Folder of the run; an unfinished run there goes on.")
+        Path, typer.Option("-o", "--out", help="Folder of the run; an unfinished run there is continued.")
     ] = Path(_USUAL["output"]),
     student: Annotated[str, typer.Option(help="Recipe of the student (`histocyte recipes list`).")] = _USUAL["student"],
     option: Annotated[
         list[str] | None,
-        typer.Option("--option", help="Of the recipe, e.g. levels=4 or mpp=0.5; may be given again."),
+        typer.Option("--option", help="Recipe option, e.g. levels=4 or mpp=0.5; repeat for several."),
     ] = None,
     encoder: Annotated[str | None, typer.Option(help="Encoder in place of the recipe's own.")] = None,
     encoder_weights: Annotated[
@@ -46,11 +46,11 @@ def distil(
         ),
     ] = None,
     images: Annotated[
-        list[Path] | None, typer.Option("--images", help="Folder of images without labels; may be given again.")
+        list[Path] | None, typer.Option("--images", help="Folder of images without labels; repeat for several.")
     ] = None,
-    images_mpp: Annotated[float | None, typer.Option(help="µm/px of these images.")] = None,
+    images_mpp: Annotated[float | None, typer.Option(help="Resolution of these images in µm/px.")] = None,
     slide: Annotated[
-        list[Path] | None, typer.Option("--slide", help="Whole slide to draw places from; may be given again.")
+        list[Path] | None, typer.Option("--slide", help="Whole slide to draw crops from; repeat for several.")
     ] = None,
     places: Annotated[
         int, typer.Option(**LIMITS["places"].option, help="Places of 640 px drawn from the tissue of each slide.")
@@ -64,11 +64,11 @@ def distil(
     way: Annotated[
         str, typer.Option(help="Learn from the teacher's maps, from its labels, or auto: maps where schemes agree.")
     ] = _USUAL["way"],
-    temperature: Annotated[float, typer.Option(help="T, by which probabilities are softened.")] = _USUAL["temperature"],
-    alpha: Annotated[float, typer.Option(help="α, weight of what the teacher says.")] = _USUAL["alpha"],
-    beta: Annotated[float, typer.Option(help="β, weight of the student's own loss against true labels.")] = _USUAL[
-        "beta"
+    temperature: Annotated[float, typer.Option(help="Temperature T that softens probabilities.")] = _USUAL[
+        "temperature"
     ],
+    alpha: Annotated[float, typer.Option(help="Weight α of the teacher's answers.")] = _USUAL["alpha"],
+    beta: Annotated[float, typer.Option(help="Weight β of the loss against true labels.")] = _USUAL["beta"],
     reading: Annotated[
         str, typer.Option(help="natural: α and β as said; swapped: the other way round (the paper leaves it open).")
     ] = _USUAL["reading"],
@@ -81,9 +81,10 @@ def distil(
     features: Annotated[
         str, typer.Option(help="Also learn the teacher's deepest features: none, cosine or mse.")
     ] = _USUAL["features"],
-    feature_weight: Annotated[float, typer.Option(help="Weight of that.")] = _USUAL["feature_weight"],
+    feature_weight: Annotated[float, typer.Option(help="Weight of the feature loss.")] = _USUAL["feature_weight"],
     teacher_views: Annotated[
-        int, typer.Option(help="Sides the teacher sees each image from: 1, 2, 4 or 8; its maps are averaged.")
+        int,
+        typer.Option(help="Flips and turns of each image that the teacher sees: 1, 2, 4 or 8; its maps are averaged."),
     ] = _USUAL["teacher_views"],
     teacher_tile: Annotated[
         int | None,
@@ -94,10 +95,11 @@ def distil(
         typer.Option(metavar="PX", help="Border of a square that does not count where a neighbouring one has better."),
     ] = None,
     cache: Annotated[
-        Path | None, typer.Option(help="Folder for what the teachers say; several runs may share it. OUT/teachers.")
+        Path | None,
+        typer.Option(help="Folder for the teachers' answers, which several runs may share; OUT/teachers by default."),
     ] = None,
     cache_limit: Annotated[
-        float, typer.Option(**LIMITS["cache_limit_gb"].option, help="GB that this may take.")
+        float, typer.Option(**LIMITS["cache_limit_gb"].option, help="Most disk space for these answers, GB.")
     ] = _USUAL["cache_limit_gb"],
     plan: Annotated[
         str,
@@ -110,39 +112,37 @@ def distil(
         typer.Option(
             "--plan-option",
             metavar="NAME=VALUE",
-            help="Otherwise than the published plan says, e.g. epochs=10; may be given again.",
+            help="Change a setting of the published plan, e.g. epochs=10; repeat for several.",
         ),
     ] = None,
     steps: Annotated[
         int | None,
-        typer.Option(
-            **LIMITS["steps"].option, help="Batches to train for: 4000 where not given, or the plan's epochs."
-        ),
+        typer.Option(**LIMITS["steps"].option, help="Batches to train for: 4000 by default, or the plan's epochs."),
     ] = None,
     batch: Annotated[
         int | None,
         typer.Option(
             **LIMITS["batch"].option,
-            help="Crops in a batch: the plan's where not given; without a plan 16, or as suits cores and memory.",
+            help="Crops in a batch: the plan's by default; without a plan 16, or as suits cores and memory.",
         ),
     ] = None,
     crop_px: Annotated[
         int | None,
         typer.Option(
             **LIMITS["crop_px"].option,
-            help="Side of a crop: 256 where not given, or the plan's; less where images are smaller.",
+            help="Side of a crop: 256 by default, or the plan's; less where images are smaller.",
         ),
     ] = None,
     learning_rate: Annotated[
         float | None,
         typer.Option(
             **LIMITS["learning_rate"].option,
-            help="Its peak: 0.001 where not given, of which the encoder has 0.3, or the plan's.",
+            help="Peak learning rate: by default 0.001 (0.3 of it for the encoder), or the plan's.",
         ),
     ] = None,
-    seed: Annotated[
-        int, typer.Option(**LIMITS["seed"].option, help="Of everything random, the split included.")
-    ] = _USUAL["seed"],
+    seed: Annotated[int, typer.Option(**LIMITS["seed"].option, help="Random seed, also of the split.")] = _USUAL[
+        "seed"
+    ],
     validation: Annotated[
         float,
         typer.Option(
@@ -152,14 +152,16 @@ def distil(
     validate_every: Annotated[
         int | None,
         typer.Option(
-            **LIMITS["validate_every"].option, help="Steps between validations: 500 where not given, or the plan's."
+            **LIMITS["validate_every"].option, help="Steps between validations: 500 by default, or the plan's."
         ),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = _USUAL["device"],
     threads: Annotated[
-        int | None, typer.Option(**LIMITS["threads"].option, help="Threads on a CPU; all there are where not given.")
+        int | None, typer.Option(**LIMITS["threads"].option, help="Threads on a CPU; all processors by default.")
     ] = None,
-    mpp: Annotated[float | None, typer.Option(help="µm/px of labelled images of a set not known by name.")] = None,
+    mpp: Annotated[
+        float | None, typer.Option(help="Resolution of the labelled images in µm/px, for sets not known by name.")
+    ] = None,
     name: Annotated[str, typer.Option(help="Name of the student.")] = _USUAL["name"],
     cost: Annotated[
         bool, typer.Option("--cost/--no-cost", help="Measure speed and memory of teacher and student for the card.")
@@ -168,8 +170,9 @@ def distil(
 ) -> None:
     """Teach a small model what a large one knows, and say what is lost and what is gained.
 
-    The teacher is asked once about every image, and the student learns from its answers beside the true labels. The run
-    can be stopped at any moment; the same command goes on. It ends with model.safetensors and a card that compares
+    The teacher predicts every image once, and the student learns from these predictions and from the true labels. The
+    run can be stopped at any moment; run the same command again to continue. It ends with model.safetensors and a card
+    that compares
     both on held-out images: card.md.
 
     Example: histocyte distil hover-unet-consep --data data/consep --data data/tnbc -o runs/student

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 __all__ = ["app"]
 
 app = typer.Typer(
-    help="Pre-trained image encoders: what there is, on which terms, and whether it can be had.", no_args_is_help=True
+    help="Pre-trained image encoders: which there are, their licences, and whether their weights are available.",
+    no_args_is_help=True,
 )
 
 _Name = Annotated[
@@ -88,9 +89,9 @@ def check(
     ] = None,
     as_json: _AsJson = False,
 ) -> None:
-    """Say whether an encoder's weights can be had now, before an hour is lost: here, token, access, disk.
+    """Check whether an encoder's weights are available: on this machine, or by token, access and disk space.
 
-    Ends with exit code 2 where they cannot be had. Nothing is downloaded.
+    Exit code 2 means that they are not. Nothing is downloaded.
 
     Example: histocyte encoders check vit256 --weights vit256_small_dino.pth
     """

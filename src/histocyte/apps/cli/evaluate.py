@@ -34,15 +34,17 @@ def evaluate(
     split: Annotated[
         Split,
         typer.Option(
-            help="unseen: what the model was not trained on. test: of that, what it was not chosen by either (`train "
-            "--leave-out`, and sets it has nothing of). all: every image."
+            help="unseen: images the model was not trained on. test: of these, the ones that did not choose "
+            "its weights either (`train --leave-out`, and sets new to it). all: every image."
         ),
     ] = _SPLIT,
     images: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Text file with a name of an image in each line: these alone are scored."),
+        typer.Option(metavar="FILE", help="Text file with one image name per line: only these are scored."),
     ] = None,
-    mpp: Annotated[float | None, typer.Option(help="µm/px of images of a set that is not known by name.")] = None,
+    mpp: Annotated[
+        float | None, typer.Option(help="Resolution of the images in µm/px, for sets not known by name.")
+    ] = None,
     runtime: Annotated[str, typer.Option(help="auto, openvino, torch, onnxruntime.")] = _USUAL["runtime"],
     device: Annotated[str, typer.Option(help="For torch: auto, cpu, cuda, mps.")] = _USUAL["device"],
     precision: Annotated[
@@ -51,20 +53,24 @@ def evaluate(
     ] = None,
     views: Annotated[
         int,
-        typer.Option(help="Average over this many flips and turns of each tile: 1, 2, 4 or 8. As many times slower."),
+        typer.Option(
+            help="Average predictions over this many flips and turns of each tile: 1, 2, 4 or 8; as many times slower."
+        ),
     ] = _USUAL["views"],
     tile: Tile = None,
     margin: Margin = None,
     classifier: Annotated[
         Path | None,
-        typer.Option(help="Classes of this file (`histocyte train classifier`) in place of the model's; needs torch."),
+        typer.Option(
+            help="Classifier file (`histocyte train classifier`) whose classes replace the model's; needs torch."
+        ),
     ] = None,
     classes: Annotated[
         str | None,
         typer.Option(
             metavar="LIST",
-            help="The data's classes 1, 2, … with commas between them, or a list known by name (`train --help`), "
-            "in place of its classes.json.",
+            help="The data's classes 1, 2, …, separated by commas, or a known list (`train --help`), in place "
+            "of its classes.json.",
         ),
     ] = None,
     csv: Annotated[Path | None, typer.Option(help="Write the scores of each image to this file.")] = None,

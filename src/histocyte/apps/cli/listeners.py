@@ -49,7 +49,7 @@ class Pace:
     """How far a task is, how quick, and how long it still takes.
 
     Args:
-        name: Of the task.
+        name: Name of the task.
         total: Steps in all; None where nobody knows.
         unit: What the steps are, in the plural.
         done: Steps done in an earlier run, which took none of the time measured here.
@@ -175,7 +175,7 @@ class TerminalListener:
 
 
 class _Bar:
-    """A task whose bar is drawn anew with each step."""
+    """A task whose bar is redrawn with each step."""
 
     def __init__(self, pace: Pace, draw: Callable[[], None]) -> None:
         self._pace, self._draw = pace, draw

@@ -87,12 +87,16 @@ app.command()(export)
 def convert(
     file: Annotated[Path, typer.Argument(help="A published checkpoint: .pth, .pt, .tar, .ckpt.", show_default=False)],
     out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="The .safetensors file; beside the checkpoint where not given.")
+        Path | None, typer.Option("-o", "--out", help="The .safetensors file; beside the checkpoint by default.")
     ] = None,
-    kind: Annotated[str | None, typer.Option(help="What it is, where its weights' names do not tell.")] = None,
-    mpp: Annotated[float | None, typer.Option(help="µm/px it was trained at, where the file does not say.")] = None,
+    kind: Annotated[
+        str | None, typer.Option(help="Kind of checkpoint, where the names of its weights do not tell.")
+    ] = None,
+    mpp: Annotated[
+        float | None, typer.Option(help="µm/px that it was trained at, where the file does not say.")
+    ] = None,
     classes: Annotated[
-        str | None, typer.Option(help="Its cell classes in order, a,b,c, or a list known by name, e.g. pannuke.")
+        str | None, typer.Option(help="Cell classes in order, a,b,c, or a known list, e.g. pannuke.")
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the model.")] = None,
     own_decoding: Annotated[

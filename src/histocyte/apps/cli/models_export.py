@@ -16,7 +16,7 @@ __all__ = ["export"]
 def export(
     model: Annotated[str, typer.Argument(help="Name of a bundled model, or a model file.", show_default=False)],
     out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="The .onnx file; beside the model where not given.")
+        Path | None, typer.Option("-o", "--out", help="The .onnx file; beside the model by default.")
     ] = None,
     features: Annotated[
         bool, typer.Option("--features", help="Give the encoder's features too, for `segment --embeddings`.")
@@ -25,18 +25,19 @@ def export(
         bool, typer.Option("--full-precision", help="Keep weights in 32 bits: twice the file, the most exact maps.")
     ] = False,
     int8: Annotated[
-        bool, typer.Option("--int8", help="In 8-bit integers: several times as fast on a CPU, a little less exact.")
+        bool,
+        typer.Option("--int8", help="Quantise to 8-bit integers: several times as fast on a CPU, slightly less exact."),
     ] = False,
     calibrate: Annotated[
         list[Path] | None,
-        typer.Option(help="With --int8: slides, images or folders of the tissue it will see; may be repeated."),
+        typer.Option(help="With --int8: slides, images or folders of the tissue it will see; repeat for several."),
     ] = None,
     tiles: Annotated[
-        int | None, typer.Option(min=1, help="With --int8: tiles to calibrate on, 300 where not given.")
+        int | None, typer.Option(min=1, help="With --int8: tiles to calibrate on, 300 by default.")
     ] = None,
     mpp: Annotated[float | None, typer.Option(help="With --int8: µm/px of files that do not state it.")] = None,
     seed: Annotated[
-        int | None, typer.Option(min=0, help="With --int8: the same seed draws the same tiles; 0 where not given.")
+        int | None, typer.Option(min=0, help="With --int8: the same seed draws the same tiles; 0 by default.")
     ] = None,
 ) -> None:
     """Make the ONNX file that runs without torch.
@@ -141,6 +142,6 @@ def _warn_of_encoder(files: ModelFiles) -> None:
     lacking = None if files.safetensors is None else read_spec(files.safetensors).encoder_weights
     if lacking is not None and not lacking.included:
         say_note(
-            f"It now holds its encoder's published weights ({lacking.source or lacking.file}), "
-            "under their licence: do not hand it on where that forbids it."
+            f"It now holds its encoder's published weights ({lacking.source or lacking.file}), under their "
+            f"licence: do not hand it on where that forbids it."
         )

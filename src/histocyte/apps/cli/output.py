@@ -48,7 +48,7 @@ def say(text: str, *, lead: str = "", style: str = "bold", to: Console | None = 
     Args:
         text: The line.
         lead: What comes before it.
-        style: Of `lead`, as rich calls it.
+        style: Style of `lead`, as rich calls it.
         to: Where a bar is shown at the same time; standard error else.
     """
     from rich.text import Text
@@ -88,7 +88,7 @@ def print_json(data: Mapping[str, Any]) -> None:
     options = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY
     try:
         text = orjson.dumps(data, option=options, default=str).decode()
-    except orjson.JSONEncodeError:  # a file name that is no Unicode, which no JSON can hold
+    except orjson.JSONEncodeError:  # a file name that is not Unicode, which no JSON can hold
         text = orjson.dumps(_encodable(data), option=options, default=str).decode()
     typer.echo(text)
 

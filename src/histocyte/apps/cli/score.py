@@ -15,7 +15,9 @@ __all__ = ["score"]
 def score(
     predictions: Annotated[Path, typer.Argument(help="File of found cells, or a folder of them.", show_default=False)],
     truth: Annotated[Path, typer.Argument(help="File of true cells, or a folder of them.", show_default=False)],
-    mpp: Annotated[float | None, typer.Option(help="µm/px of images of a set that is not known by name.")] = None,
+    mpp: Annotated[
+        float | None, typer.Option(help="Resolution of the images in µm/px, for sets not known by name.")
+    ] = None,
     origin: Annotated[
         str | None, typer.Option(help="X,Y of the truth's first pixel, if it is a crop of the image.")
     ] = None,
@@ -64,8 +66,8 @@ def score(
     if learnt := len(report.known_images["learnt"]):
         every = len(report.files) + sum(map(len, report.skipped.values()))
         say_note(
-            f"The model that found these cells has learnt from {learnt} of the {every} images, so scores on them "
-            "say nothing of how good it is."
+            f"The model that found these cells has learnt from {learnt} of the {every} images, so scores "
+            f"on them say nothing of how good it is."
         )
     if report.notes:
         say(" ".join(report.notes))

@@ -38,36 +38,39 @@ def segment(
     ] = None,
     views: Annotated[
         int,
-        typer.Option(help="Average over this many flips and turns of each tile: 1, 2, 4 or 8. As many times slower."),
+        typer.Option(
+            help="Average predictions over this many flips and turns of each tile: 1, 2, 4 or 8; as many times slower."
+        ),
     ] = 1,
     tile: Tile = None,
     margin: Margin = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Blocks at a time; as many as processors where not given.")
+        int | None, typer.Option(min=1, help="Blocks to work on at a time; one per processor by default.")
     ] = None,
     formats: Annotated[
-        str, typer.Option("--format", help="Of the cells: parquet, geojson, or both.")
+        str, typer.Option("--format", help="Cell files to write: parquet, geojson, or both.")
     ] = "parquet,geojson",
     embeddings: Annotated[
         bool,
         typer.Option(
-            "--embeddings", help="Write a vector of each cell too; with torch, or after `models export --features`."
+            "--embeddings",
+            help="Also write a vector for each cell; needs torch, or a model exported with `models export --features`.",
         ),
     ] = False,
     classifier: Annotated[
         Path | None,
-        typer.Option(help="Classes of this file (`histocyte train classifier`) in place of the model's; needs torch."),
+        typer.Option(
+            help="Classifier file (`histocyte train classifier`) whose classes replace the model's; needs torch."
+        ),
     ] = None,
-    recursive: Annotated[
-        bool, typer.Option("--recursive/--no-recursive", help="Look into the folders of a folder too.")
-    ] = True,
+    recursive: Annotated[bool, typer.Option("--recursive/--no-recursive", help="Search subfolders too.")] = True,
     force: Annotated[bool, typer.Option("--force", help="Replace finished results.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
 ) -> None:
     """Find every cell on slides and images.
 
-    Interrupted? The same command goes on where it was, with --force too. With several slides, one that fails does not
-    stop the others; the exit code is then 2. One that another process is at work on is skipped.
+    Interrupted? Run the same command again to continue, with --force too. With several slides, one that fails does not
+    stop the others; the exit code is then 2. A slide that another process is working on is skipped.
 
     Example: histocyte segment slide.svs -o out
     """

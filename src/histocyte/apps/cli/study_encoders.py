@@ -17,24 +17,22 @@ def encoders(
     encoders: Annotated[
         list[str],
         typer.Option(
-            help="NAME (its published weights), NAME=WEIGHTS_FILE or NAME=random (a control), with commas between.",
+            help="NAME (its published weights), NAME=WEIGHTS_FILE or NAME=random (a control), separated by commas.",
             show_default=False,
         ),
     ],
     taps: Annotated[
-        str, typer.Option(help="Where encoders are tapped: shallow, deep, mixed, with commas between.")
+        str, typer.Option(help="Where encoders are tapped: shallow, deep, mixed, separated by commas.")
     ] = "shallow,deep,mixed",
-    out: Annotated[Path, typer.Option("-o", "--out", help="Folder of the study; an unfinished one goes on.")] = Path(
-        "runs/study_encoders"
-    ),
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="Folder of the study; an unfinished one is continued.")
+    ] = Path("runs/study_encoders"),
     steps: Annotated[int, typer.Option(min=1, help="Batches that each decoder is trained for.")] = 2000,
     batch: Annotated[int, typer.Option(min=1, help="Crops in a batch.")] = 8,
     crops: Annotated[int, typer.Option(min=1, help="Crops whose features are kept and trained on.")] = 512,
     crop_px: Annotated[
         int | None,
-        typer.Option(
-            min=32, help="Side of a crop, a multiple of 32: 256 where not given, less where images are smaller."
-        ),
+        typer.Option(min=32, help="Side of a crop, a multiple of 32: 256 by default, less where images are smaller."),
     ] = None,
     mpp: Annotated[float, typer.Option(help="µm/px at which encoders see the images.")] = 0.25,
     tile: Tile = None,
@@ -42,19 +40,25 @@ def encoders(
     decoder: Annotated[
         str, typer.Option(help="full (as published, for a GPU) or small (for a CPU); the same for all.")
     ] = "full",
-    seeds: Annotated[str, typer.Option(help="Of the decoders' start, with commas between; one training each.")] = "0",
+    seeds: Annotated[
+        str, typer.Option(help="Seeds of the decoders' first weights, separated by commas; one training each.")
+    ] = "0",
     held_out: Annotated[
         float, typer.Option(min=0.01, max=0.9, help="Share of the patients or slides held out and scored.")
     ] = 0.2,
     split_seed: Annotated[
-        int, typer.Option(min=0, max=2**32 - 1, help="Decides which are held out, and the crops.")
+        int, typer.Option(min=0, max=2**32 - 1, help="Seed that decides which groups are held out, and the crops.")
     ] = 0,
     normalise: Annotated[
         list[str] | None,
-        typer.Option(help="NAME=MEAN/STD where weights expect another than their card's, e.g. mobilenetv2=0.5/0.5."),
+        typer.Option(
+            help="NAME=MEAN/STD, where weights expect another normalisation than their card's, e.g. "
+            "mobilenetv2=0.5/0.5."
+        ),
     ] = None,
     reference: Annotated[
-        str | None, typer.Option(help="Encoder that others are compared with, as the table calls it; else the first.")
+        str | None,
+        typer.Option(help="Encoder to compare the others with, by its name in the table; the first by default."),
     ] = None,
     replicates: Annotated[int, typer.Option(min=1, help="Bootstrap resamples behind each interval.")] = 1000,
     keep_features: Annotated[bool, typer.Option("--keep-features", help="Keep the features of finished runs.")] = (
@@ -64,20 +68,22 @@ def encoders(
         str | None,
         typer.Option(
             metavar="LIST",
-            help="Cell classes to tell apart, with commas between them, or a list known by name (`train --help`); "
-            "those of the data where not given.",
+            help="Cell classes to tell apart, separated by commas, or a known list (`train --help`); those of "
+            "the data by default.",
         ),
     ] = None,
-    data_mpp: Annotated[float | None, typer.Option(help="µm/px of images of a set that is not known by name.")] = None,
+    data_mpp: Annotated[
+        float | None, typer.Option(help="Resolution of the images in µm/px, for sets not known by name.")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads on a CPU; all there are where not given.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads on a CPU; all processors by default.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print study.json instead of a table.")] = False,
 ) -> None:
     """Compare pre-trained encoders, kept frozen, behind one decoder on the same budget.
 
-    Whole patients or slides are held out and scored with 95 % intervals. An encoder that fails or whose weights cannot
-    be had is listed with its reason and stops no other. A stopped study goes on by the same command; more encoders,
-    taps and seeds may be added to a finished one.
+    Whole patients or slides are held out and scored with 95 % intervals. An encoder that fails or whose weights are
+    unavailable is listed with its reason and stops no other. Run the same command again to continue a stopped study;
+    more encoders, taps and seeds may be added to a finished one.
 
     Example: histocyte study encoders --data consep --encoders resnet50,resnet50=random,uni --taps shallow,mixed
     """

@@ -19,35 +19,37 @@ def tokens(
     ],
     data: Annotated[list[Path], typer.Argument(help="Folders of labelled images with classes.", show_default=False)],
     out: Annotated[
-        Path, typer.Option("-o", "--out", help="Folder of the study; vectors there are used again.", show_default=False)
+        Path, typer.Option("-o", "--out", help="Folder of the study; vectors there are reused.", show_default=False)
     ],
     tap: Annotated[
-        int | None, typer.Option(help="Of an encoder: block or level that is read, from 1; the last by default.")
+        int | None, typer.Option(help="For an encoder: block or level to read, counted from 1; the last by default.")
     ] = None,
     normalise: Annotated[
-        str | None, typer.Option(help="Of an encoder: MEAN/STD its weights expect, e.g. 0.5/0.5.")
+        str | None, typer.Option(help="For an encoder: MEAN/STD that its weights expect, e.g. 0.5/0.5.")
     ] = None,
     tile: Tile = None,
     margin: Margin = None,
-    mpp: Annotated[float | None, typer.Option(help="µm/px of images of a set that is not known by name.")] = None,
+    mpp: Annotated[
+        float | None, typer.Option(help="Resolution of the images in µm/px, for sets not known by name.")
+    ] = None,
     classes: Annotated[
         str | None,
         typer.Option(
             metavar="LIST",
-            help="Cell classes to probe, with commas between them, or a list known by name (`train --help`); "
-            "those of the data where not given.",
+            help="Cell classes to probe, separated by commas, or a known list (`train --help`); those of the "
+            "data by default.",
         ),
     ] = None,
     seed: Annotated[
-        int, typer.Option(min=0, max=2**32 - 1, help="Of split, shuffles, random weights and picture.")
+        int, typer.Option(min=0, max=2**32 - 1, help="Random seed of split, shuffles, random weights and picture.")
     ] = 0,
     umap: Annotated[bool, typer.Option(help="Make the UMAP picture.")] = True,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a table.")] = False,
 ) -> None:
-    """See what the vectors of nuclei know: classes by a linear probe, and whether they give away tile or slide.
+    """See what the vectors of nuclei encode: classes by a linear probe, and whether they reveal tile or slide.
 
-    Vectors are of true nuclei. Beside them stand the same network with random weights, and the colour of the nuclei.
+    Vectors are of true nuclei. Baselines are the same network with random weights, and the colour of the nuclei.
 
     Example: histocyte study tokens hover-unet-consep data/consep -o tokens
     """

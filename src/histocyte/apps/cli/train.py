@@ -25,19 +25,18 @@ def train(
     data: Annotated[
         list[Path],
         typer.Argument(
-            help="Folders of labelled images: NAME.webp/.png beside NAME.npz. Their classes, where they have some, "
-            "stand in classes.json.",
+            help="Folders of labelled images: NAME.webp/.png beside NAME.npz. Class names are read from classes.json.",
             show_default=False,
         ),
     ],
     out: Annotated[
-        Path, typer.Option("-o", "--out", help="Folder of the run; an unfinished run there goes on.")
+        Path, typer.Option("-o", "--out", help="Folder of the run; an unfinished run there is continued.")
     ] = Path(_USUAL["output"]),
     recipe: Annotated[
         str | None,
         typer.Option(
-            help="What to train: hover_unet where not given. Or the recipe.json of a run, to train in the same way: "
-            "it says everything but data, weights that are files of your own, and the device."
+            help="Recipe to train: hover_unet by default. Or a run's recipe.json, to train the same way again: "
+            "it holds everything but the data, weights that are your own files, and the device."
         ),
     ] = None,
     option: Annotated[
@@ -45,8 +44,8 @@ def train(
         typer.Option(
             "--option",
             metavar="NAME=VALUE",
-            help="Of the recipe, e.g. taps=3,6,9,12 or shared=true; may be repeated. `histocyte recipes show` says "
-            "which there are.",
+            help="Recipe option, e.g. taps=3,6,9,12 or shared=true; repeat for several. `histocyte recipes "
+            "show` lists them.",
         ),
     ] = None,
     encoder: Annotated[
@@ -55,27 +54,28 @@ def train(
     encoder_weights: Annotated[
         str | None,
         typer.Option(
-            help="Pre-trained weights of that encoder, or of the recipe's own; at random where not given. Local: a "
-            ".safetensors, .pth, .pt or .bin file, an index.json beside its shards, or a folder of the hub's layout. "
-            "From the hub or its cache: a name of `histocyte encoders list`, or hub:owner/name@revision."
+            help="Pre-trained weights of that encoder, or of the recipe's own; at random by default. Local: a "
+            ".safetensors, .pth, .pt or .bin file, an index.json beside its shards, or a folder of the "
+            "hub's layout. From the hub or its cache: a name of `histocyte encoders list`, or "
+            "hub:owner/name@revision."
         ),
     ] = None,
     start_from: Annotated[
         str | None,
         typer.Option(
-            help="Go on from a model, e.g. on images of your own: a name of `histocyte models list` or a file. Its "
-            "network and classes stay, and images that it was not trained on stay held out.",
+            help="Continue training a model, e.g. on your own images: a name of `histocyte models list` or a "
+            "file. It keeps its network and classes, and images that it was not trained on stay held out.",
         ),
     ] = None,
     adapt: Annotated[
         str | None,
         typer.Option(
-            help="What of the encoder is trained: full, frozen, last-N (its last N blocks), lora (adapters). The "
-            "recipe's own way where not given: full, but for frozen_encoder (`histocyte recipes show`)."
+            help="Part of the encoder to train: full, frozen, last-N (its last N blocks), lora (adapters). The "
+            "recipe's own way by default: full, but for frozen_encoder (`histocyte recipes show`)."
         ),
     ] = None,
     lora_rank: Annotated[
-        int | None, typer.Option(**LIMITS["lora_rank"].option, help="Rank of the adapters: 8 where not given.")
+        int | None, typer.Option(**LIMITS["lora_rank"].option, help="Rank of the adapters: 8 by default.")
     ] = None,
     lora_mlp: Annotated[bool, typer.Option("--lora-mlp", help="Adapters on the MLPs too, not on attention alone.")] = (
         False
@@ -86,21 +86,24 @@ def train(
     cache_passes: Annotated[
         int | None,
         typer.Option(
-            **LIMITS["cache_passes"].option, help="How often the images' area is kept, varied anew: 8 where not given."
+            **LIMITS["cache_passes"].option,
+            help="Passes over the images to keep, each augmented differently: 8 by default.",
         ),
     ] = None,
     delta: Annotated[
         bool | None,
         typer.Option(
             "--delta/--whole",
-            help="Write the model without its encoder's published weights; so unless all of it is trained.",
+            help="Leave the encoder's published weights out of the model file; the default unless the whole "
+            "encoder is trained.",
         ),
     ] = None,
     plan: Annotated[
         str | None,
         typer.Option(
-            help="How to train: ours where not given, made for hundreds of images and hours on a CPU, or published, as "
-            "the recipe's paper has it; `histocyte recipes show` prints both, and further ones of some recipes.",
+            help="How to train: ours by default, made for hundreds of images and hours on a CPU, or published, "
+            "as the recipe's paper has it; `histocyte recipes show` prints both, and further ones of some "
+            "recipes.",
         ),
     ] = None,
     plan_option: Annotated[
@@ -108,43 +111,39 @@ def train(
         typer.Option(
             "--plan-option",
             metavar="NAME=VALUE",
-            help="Otherwise than the plan says, e.g. sampling=area, augmentation=none or schedule.gamma=0.85; may be "
-            "repeated. Without a published plan: augmentation, sampling, sampling_gamma, zoom.",
+            help="Change a setting of the plan, e.g. sampling=area, augmentation=none or schedule.gamma=0.85; "
+            "repeat for several. Without a published plan: augmentation, sampling, sampling_gamma, zoom.",
         ),
     ] = None,
     steps: Annotated[
         int | None,
-        typer.Option(
-            **LIMITS["steps"].option, help="Batches to train for: 4000 where not given, or the plan's epochs."
-        ),
+        typer.Option(**LIMITS["steps"].option, help="Batches to train for: 4000 by default, or the plan's epochs."),
     ] = None,
     batch: Annotated[
         int | None,
         typer.Option(
             **LIMITS["batch"].option,
-            help="Crops in a batch: the plan's where not given; without a plan 16, or as suits cores and memory.",
+            help="Crops in a batch: the plan's by default; without a plan 16, or as suits cores and memory.",
         ),
     ] = None,
     learning_rate: Annotated[
         float | None,
         typer.Option(
             **LIMITS["learning_rate"].option,
-            help="Its peak: 0.001 where not given, of which a pre-trained encoder has 0.3, or the plan's.",
+            help="Peak learning rate: by default 0.001 (0.3 of it for a pre-trained encoder), or the plan's.",
         ),
     ] = None,
     loss_weight: Annotated[
         list[str] | None,
-        typer.Option(metavar="TERM=WEIGHT", help="Weight of a loss term in place of the recipe's; may be repeated."),
+        typer.Option(metavar="TERM=WEIGHT", help="Weight of a loss term in place of the recipe's; repeat for several."),
     ] = None,
     seed: Annotated[
         int | None,
-        typer.Option(**LIMITS["seed"].option, help="Of everything random, the split included: 0 where not given."),
+        typer.Option(**LIMITS["seed"].option, help="Random seed, also of the split: 0 by default."),
     ] = None,
     validation: Annotated[
         float | None,
-        typer.Option(
-            **LIMITS["validation"].option, help="Share of the patients or slides held out: 0.2 where not given."
-        ),
+        typer.Option(**LIMITS["validation"].option, help="Share of the patients or slides held out: 0.2 by default."),
     ] = None,
     fold: Annotated[
         str | None,
@@ -154,57 +153,62 @@ def train(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Text file with a name of an image in each line, as published test sets are given: the run neither "
-            "learns from them nor chooses by them. `histocyte evaluate --split test` scores them.",
+            help="Text file with one image name per line, as published test sets come: these images are "
+            "neither learnt from nor used to choose weights. `histocyte evaluate --split test` scores "
+            "them.",
         ),
     ] = None,
     crop_px: Annotated[
         int | None,
         typer.Option(
             **LIMITS["crop_px"].option,
-            help="Side of a crop at the model's resolution: 256 where not given, or the plan's; less where images are "
-            "smaller. Where an image is smaller than this, white fills the crop.",
+            help="Side of a crop at the model's resolution: 256 by default, or the plan's; less where images "
+            "are smaller. White fills the rest of a crop that is larger than its image.",
         ),
     ] = None,
     validate_every: Annotated[
         int | None,
         typer.Option(
-            **LIMITS["validate_every"].option, help="Steps between validations: 500 where not given, or the plan's."
+            **LIMITS["validate_every"].option, help="Steps between validations: 500 by default, or the plan's."
         ),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = _USUAL["device"],
     threads: Annotated[
-        int | None, typer.Option(**LIMITS["threads"].option, help="Threads on a CPU; all there are where not given.")
+        int | None, typer.Option(**LIMITS["threads"].option, help="Threads on a CPU; all processors by default.")
     ] = None,
     precision: Annotated[
         str | None,
         typer.Option(
-            help="To compute in: f32, bf16 (quicker, where the processor can), or auto, the quicker of them. The "
-            "weights are in f32 always. auto where not given."
+            help="Number format to compute in: f32, bf16 (quicker, where the processor can), or auto, the "
+            "quicker of them (default). Weights stay in f32."
         ),
     ] = None,
-    mpp: Annotated[float | None, typer.Option(help="µm/px of images of a set that is not known by name.")] = None,
+    mpp: Annotated[
+        float | None, typer.Option(help="Resolution of the images in µm/px, for sets not known by name.")
+    ] = None,
     model_mpp: Annotated[
         float | None,
         typer.Option(
-            help="µm/px that the model is to work at, in place of the recipe's or the model's it goes on from."
+            help="Resolution in µm/px for the model to work at, in place of the recipe's or of the model to "
+            "continue from."
         ),
     ] = None,
     classes: Annotated[
         str | None,
         typer.Option(
             metavar="LIST",
-            help="Cell classes to tell apart, with commas between them, or a list known by name: cells (epithelial, "
-            "lymphocyte, macrophage, neutrophil, stromal, other), pannuke, refined, monusac, consep, consep7, conic, "
-            "nucls_main, nucls_super, puma, puma3, brca_m2c, crchisto, cytodark0. Those of the data where not given.",
+            help="Cell classes to tell apart, separated by commas, or a known list: cells (epithelial, "
+            "lymphocyte, macrophage, neutrophil, stromal, other), pannuke, refined, monusac, consep, "
+            "consep7, conic, nucls_main, nucls_super, puma, puma3, brca_m2c, crchisto, cytodark0. Those "
+            "of the data by default.",
         ),
     ] = None,
-    name: Annotated[str | None, typer.Option(help="Name of the model: my-model where not given.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the model: my-model by default.")] = None,
     check_data: Annotated[
         bool,
         typer.Option(
             "--check-data",
-            help="Look at the data alone, and do not train: images and cells by class, what will not be learnt, what "
+            help="Check the data without training: images and cells by class, what will not be learnt, what "
             "looks wrong, and data_check.png with outlines to look at.",
         ),
     ] = False,
@@ -212,8 +216,8 @@ def train(
     """Train a model on labelled images.
 
     Whole patients or slides are held out, and the weights that score best on them are kept. The run can be stopped at
-    any moment, and the same command goes on where it was: after Ctrl-C or SIGTERM (exit code 130 or 143) from the step
-    that was being done, when killed or at the second Ctrl-C from the last checkpoint.
+    any moment, and the same command continues it: after Ctrl-C or SIGTERM (exit code 130 or 143) from the current
+    step; when killed, or at the second Ctrl-C, from the last checkpoint.
 
     On several GPUs: torchrun --nproc-per-node 2 --no-python histocyte train … with the same options.
 

@@ -27,7 +27,8 @@ def classifier(
     classes: Annotated[
         str | None,
         typer.Option(
-            help="Names of the classes 1, 2, …, by commas, or a list by name (`train --help`); else its classes.json."
+            help="Names of classes 1, 2, …, separated by commas, or a known list (`train --help`); by default "
+            "those in classes.json."
         ),
     ] = None,
     cells: Annotated[
@@ -38,15 +39,20 @@ def classifier(
         int, typer.Option(**LIMITS["hidden"].option, help="Width of a hidden layer; 0 is a linear classifier.")
     ] = _USUAL["hidden"],
     epochs: Annotated[
-        int, typer.Option(**LIMITS["epochs"].option, help="At most; one goes over few cells several times.")
+        int,
+        typer.Option(
+            **LIMITS["epochs"].option, help="Most epochs; with few cells, an epoch passes over them several times."
+        ),
     ] = _USUAL["epochs"],
     validation: Annotated[
         float, typer.Option(**LIMITS["validation"].option, help="Share of the patients or slides held out.")
     ] = _USUAL["validation"],
     seed: Annotated[
-        int, typer.Option(**LIMITS["seed"].option, help="Of split, draw, first weights and intervals.")
+        int, typer.Option(**LIMITS["seed"].option, help="Random seed of split, draw, first weights and intervals.")
     ] = _USUAL["seed"],
-    mpp: Annotated[float | None, typer.Option(help="µm/px of images of a set that is not known by name.")] = None,
+    mpp: Annotated[
+        float | None, typer.Option(help="Resolution of the images in µm/px, for sets not known by name.")
+    ] = None,
     cache: Annotated[
         Path | None, typer.Option(help="Folder to keep found cells in; the next classifier takes seconds.")
     ] = None,
@@ -55,7 +61,9 @@ def classifier(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = _USUAL["device"],
     threads: Annotated[
         int | None,
-        typer.Option(**LIMITS["threads"].option, help="Images at a time on a CPU; as many as processors by default."),
+        typer.Option(
+            **LIMITS["threads"].option, help="Images to work on at a time on a CPU; one per processor by default."
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")] = False,
 ) -> None:
@@ -123,6 +131,6 @@ def _report(record: Mapping[str, Any], scores: Any, out: Path, model: str) -> No
     if seen:
         say_note(
             f"The model was trained on {seen} of the images learnt from; on tissue new to it the "
-            "classifier may do worse than on theirs."
+            f"classifier may do worse than on theirs."
         )
     say(f"Wrote {out} in {facts['seconds']:.0f} s. Next: histocyte segment SLIDE --model {model} --classifier {out}")

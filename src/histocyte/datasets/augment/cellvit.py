@@ -31,7 +31,7 @@ Image = NDArray[np.uint8]
 Map = NDArray[np.int32]
 
 _CORNERS = np.array([[1, 1], [1, -1], [-1, -1]], np.float32)
-"""Of the square that `elastic` jolts, from its centre."""
+"""Corners of the square that `elastic` jolts, from its centre."""
 
 
 def cellvit_augmentation(*, crop: bool = True) -> Augmentation:

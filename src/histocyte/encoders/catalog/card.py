@@ -20,13 +20,13 @@ class EncoderFacts:
     """What the built network shows; `encoders.measure` takes them on tensors without data.
 
     Attributes:
-        parameters: Of all weights that the encoder has as we build it, without a classifier.
+        parameters: Number of weights that the encoder has as we build it, without a classifier.
         widths: Channels of each map it gives, shallow to deep.
         strides: Input px per px of each map.
         taps: Blocks tapped, from 1; empty for a pyramid.
-        patch_px: Of a token; None for a pyramid.
+        patch_px: Side of a token; None for a pyramid.
         depth: Blocks; None for a pyramid.
-        heads: Of attention in each block; None for a pyramid.
+        heads: Heads of attention in each block; None for a pyramid.
         prefix_tokens: Class token and registers; None for a pyramid.
         activations_mb: Most that tensors other than the weights take at once (10⁶ bytes), for one image of 1024² px (or
             the largest smaller size that fits) in float32, without gradients, with attention computed piece by piece.
@@ -50,7 +50,7 @@ class EncoderFacts:
 
     @property
     def memory_mb(self) -> int:
-        """Of one 1024² image in float32 (10⁶ bytes): weights and activations, without gradients."""
+        """Memory of one 1024² image in float32 (10⁶ bytes): weights and activations, without gradients."""
         return round(4 * self.parameters / 1e6) + self.activations_mb
 
 
@@ -65,18 +65,18 @@ class EncoderCard:
         hub: "owner/name" on the hub; empty where its weights are not there.
         file: Weights file, first choice.
         page: Where a person finds the weights.
-        licence: Of the weights.
+        licence: Licence of the weights.
         commercial: Whether that licence allows commercial use; "unclear" where its wording needs a lawyer.
         gated: Whether the hub wants its conditions accepted before it gives them out.
         part: Name in `encoders.registry.ENCODERS`.
-        options: Of that part.
+        options: Options of that part.
         mean: Per RGB channel of images scaled to 0–1.
-        std: Likewise.
+        std: Standard deviation per RGB channel, on the same scale.
         native_px: Side of the images it was trained on.
         taps_from: Where the choice of tapped blocks comes from.
         mpp: Resolutions of the slides it was trained on, µm/px; empty for one trained on photographs.
-        revision: Of the hub's repository; pinned where it is no branch.
-        sha256: Of the file, where known.
+        revision: Revision of the hub's repository; pinned where it is not a branch.
+        sha256: SHA-256 of the file, where known.
         facts: What the built network shows.
     """
 

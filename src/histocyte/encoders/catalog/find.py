@@ -23,9 +23,9 @@ def find_card(name: str, *, revision: str = "main") -> EncoderCard:
     """The card of an encoder.
 
     Args:
-        name: Of a card, in any case; a timm model, with or without the tag of its weights; "owner/name" on the hub,
+        name: A card's name, in any case; a timm model, with or without the tag of its weights; "owner/name" on the hub,
             or a folder in the hub's layout, by what its config.json says.
-        revision: Of a repository on the hub that has no card of its own.
+        revision: Revision of a repository on the hub that has no card of its own.
 
     Raises:
         UnknownNameError: Nothing has this name.
@@ -59,7 +59,7 @@ def _may_be_timms(name: str) -> bool:
 
     One of a family that the catalog lacks is missed; the error says by itself that timm may know it.
     """
-    return _form(name) in {_form(str(card.options.get("name", ""))) for card in CARDS.values()}
+    return _form(name) in {_form(str(card.options["name"])) for card in CARDS.values() if "name" in card.options}
 
 
 def _form(name: str) -> tuple[str, bool]:

@@ -70,7 +70,7 @@ def activations_mb(encoder: nn.Module, side_px: int = 1024) -> int:
 
     Args:
         encoder: On the meta device.
-        side_px: Of the image; the largest multiple of what the encoder takes that is no larger.
+        side_px: Side of the image; the largest multiple of what the encoder takes that is no larger.
     """
     info: Any = encoder.info
     side = side_px // info.multiple * info.multiple

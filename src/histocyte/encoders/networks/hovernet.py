@@ -59,7 +59,7 @@ class HoverNetEncoder(nn.Module):
         """Maps, fine to coarse.
 
         Raises:
-            InputError: Height or width is no multiple of 8.
+            InputError: Height or width is not a multiple of 8.
         """
         image = in_whole_steps(image, self.info.multiple)
         return Features(tuple(self.pyramid(mirror(image, self.mirror_px) if self.mirror_px else image)))
@@ -118,7 +118,7 @@ class _Unit(nn.Module):
     Args:
         inputs: Channels.
         inner: Channels of the 3 × 3 convolution.
-        stride: Of it.
+        stride: Stride of that convolution.
         activated: The input has been through norm and ReLU already.
     """
 

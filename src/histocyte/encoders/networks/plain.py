@@ -45,7 +45,7 @@ class PlainEncoder(nn.Module):
         """Maps, fine to coarse.
 
         Raises:
-            InputError: Height or width is no multiple of the coarsest stride.
+            InputError: Height or width is not a multiple of the coarsest stride.
         """
         image = in_whole_steps(image, self.info.multiple)
         maps: list[Tensor] = []

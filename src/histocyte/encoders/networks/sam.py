@@ -37,7 +37,7 @@ class SamEncoder(nn.Module):
 
     Raises:
         UnknownNameError: timm has no such model.
-        InputError: It is no SAM, or has no such blocks.
+        InputError: It is not an SAM, or has no such blocks.
     """
 
     def __init__(
@@ -50,7 +50,10 @@ class SamEncoder(nn.Module):
     ) -> None:
         super().__init__()
         if not name.startswith("samvit_"):
-            raise InputError(f"'{name}' is no encoder of Segment Anything; there is samvit_base_patch16 and its kin.")
+            raise InputError(
+                f"'{name}' is not an encoder of Segment Anything; there are samvit_base_patch16, samvit_large_patch16 "
+                f"and samvit_huge_patch16."
+            )
         if position_resampling not in ("resample", "crop"):
             raise InputError(f"Positions can be treated by 'resample' or 'crop', not by '{position_resampling}'.")
         # SAM's own norms guard against division by zero with 1e-6 where timm's take torch's 1e-5.
@@ -68,7 +71,7 @@ class SamEncoder(nn.Module):
         """Taps as grids, the last of them as tokens, and the neck's mean.
 
         Raises:
-            InputError: Height or width is no multiple of the patch, or beyond the positions to crop from.
+            InputError: Height or width is not a multiple of the patch, or beyond the positions to crop from.
         """
         check_sides(image, self.patch)
         body = self.body

@@ -77,7 +77,7 @@ class TimmPyramid(nn.Module):
     Args:
         name: timm's name, e.g. "resnet18"; also Swin's and Hiera's, whose maps come channels first like the others'.
         depths: Which of the model's feature levels to keep, counted from the finest (0).
-        arch_options: Of timm's constructor, as in `timm_options`.
+        arch_options: Options of timm's constructor, as in `timm_options`.
 
     Attributes:
         unused: Prefixes of names in a weights file that this cut-off network has no use for.
@@ -117,7 +117,7 @@ class TimmPyramid(nn.Module):
         """Feature maps, fine to coarse.
 
         Raises:
-            InputError: Height or width is no multiple of the coarsest stride, or of what the network joins of it.
+            InputError: Height or width is not a multiple of the coarsest stride, or of what the network joins of it.
         """
         check_sides(image, self.info.multiple)
         levels = self.body(image)
@@ -136,7 +136,7 @@ class TimmViT(nn.Module):
             was trained with: no smoothing, and a scale off by a tenth of a token.
         fit: Resize the image (area) to the nearest smaller multiple of the patch, as CellViT++ does for patches of
             14 px, where one of another size is an error otherwise.
-        arch_options: Of timm's constructor where a published model departs from timm's own, as in `timm_options`.
+        arch_options: Options of timm's constructor where a published model differs from timm's, as in `timm_options`.
 
     Raises:
         UnknownNameError: timm has no such model, or no such layer.
@@ -178,7 +178,7 @@ class TimmViT(nn.Module):
         """Taps as grids, the last of them as tokens, and the normalised class token.
 
         Raises:
-            InputError: Height or width is no multiple of the patch.
+            InputError: Height or width is not a multiple of the patch.
         """
         image = self._fitted(image)
         taps, last = self._dino_taps(image) if self.dino else self._timm_taps(image)
@@ -224,7 +224,7 @@ def _create_vit(name: str, image_size: int | None, options: dict[str, Any]) -> A
         why = ""
     if not all(hasattr(body, part) for part in ("blocks", "patch_embed", "forward_intermediates")):
         raise InputError(
-            f"'{name}' is no vision transformer with blocks to tap{why}; use the encoder 'timm_pyramid' for it."
+            f"'{name}' is not a vision transformer with blocks to tap{why}; use the encoder 'timm_pyramid' for it."
         )
     return body
 

@@ -51,7 +51,7 @@ def timm_options(name: str, options: Mapping[str, Any] | None) -> dict[str, Any]
     """What timm's constructor is given, from what a model file holds.
 
     Args:
-        name: Of the timm model, for errors.
+        name: Name of the timm model, for errors.
         options: Numbers, strings and truth values; layers by the names in `LAYERS`.
 
     Raises:

@@ -56,7 +56,7 @@ def check(card: EncoderCard, weights: str | Path | None = None) -> Availability:
     """Look for the weights of a card: given, in the hub's cache, then on the hub by asking for the file's head alone.
 
     Args:
-        card: Of the encoder.
+        card: Card of the encoder.
         weights: A file or folder that is to be used in place of the hub.
     """
     try:

@@ -34,7 +34,7 @@ _SQUARE = {
     "value": "v",
     "proj_attn": "proj_out",
 }
-"""Of an autoencoder's attention, under diffusers' new names and its old ones."""
+"""Names in an autoencoder's attention, under diffusers' new names and its old ones."""
 
 _LEVEL = re.compile(
     r"(?P<net>encoder\.|decoder\.|)(?P<way>down|up)_blocks\.(?P<level>\d+)\."

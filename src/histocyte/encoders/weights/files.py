@@ -38,7 +38,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 def _safetensors(path: Path) -> dict[str, Tensor]:
     with foreign_parser(
-        lambda why: ModelError(f"'{path}' is no safetensors file, or it is damaged{but_is(path) or f' ({why})'}.")
+        lambda why: ModelError(f"'{path}' is not a safetensors file, or it is damaged{but_is(path) or f' ({why})'}.")
     ):
         return load_file(path)
 

@@ -45,7 +45,7 @@ def find_weights(where: str | Path, *, revision: str = "main") -> Path:
     Args:
         where: A file; a folder in the hub's layout, or one repository of the hub's cache; the name of a card; or
             "hub:owner/name", with "@revision" behind it if wanted.
-        revision: Of a repository on the hub, where `where` names none.
+        revision: Revision of a repository on the hub, where `where` names none.
 
     Returns:
         A weights file, or the index.json of a sharded one with its shards beside it; of a diffusion model in
@@ -133,7 +133,7 @@ def shards(path: Path) -> list[Path]:
     try:
         listed = set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values())
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ModelError(f"'{path}' is no index of sharded weights ({reason_of(error)}).") from error
+        raise ModelError(f"'{path}' is not an index of sharded weights ({reason_of(error)}).") from error
     if elsewhere := [name for name in listed if not isinstance(name, str) or not _BARE_NAME.fullmatch(name)]:
         raise ModelError(f"'{path}' lists shards that are no files beside it: {elsewhere[0]!r:.80}.")
     return [path.parent / name for name in sorted(listed)]
@@ -211,7 +211,7 @@ def read_json(where: str, name: str, *, revision: str = "main") -> dict[str, Any
     """A JSON file of a folder, or of a repository on the hub; None where it has none.
 
     Raises:
-        InputError: The hub does not give it, or it is no JSON object.
+        InputError: The hub does not give it, or it is not a JSON object.
     """
     folder = Path(where)
     path: Path | None = folder / name if folder.is_dir() else fetch(where, name, revision=revision)
@@ -220,9 +220,9 @@ def read_json(where: str, name: str, *, revision: str = "main") -> dict[str, Any
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError, OSError) as error:
-        raise InputError(f"'{name}' of '{where}' is no JSON{but_is(path)} ({reason_of(error)}).") from error
+        raise InputError(f"'{name}' of '{where}' is not JSON{but_is(path)} ({reason_of(error)}).") from error
     if not isinstance(found, dict):
-        raise InputError(f"'{name}' of '{where}' is no JSON object.")
+        raise InputError(f"'{name}' of '{where}' is not a JSON object.")
     return found
 
 

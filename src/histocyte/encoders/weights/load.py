@@ -22,7 +22,7 @@ __all__ = ["check_names", "encoder_weights", "load_encoder_weights"]
 _NOT_OURS = re.compile(r"^(head|head_dist|fc|classifier|pre_logits|fc_norm|pooler|mask_token)(\.|$)")
 """What a file has for training or classifying, and no encoder reads."""
 _COMPUTED = re.compile(r"(^|\.)(num_batches_tracked|relative_position_index|relative_coords_table|attn_mask)$")
-"""Counted or computed anew by the model; files may hold them or not."""
+"""Counted or computed again by the model; files may hold them or not."""
 
 
 def load_encoder_weights(encoder: nn.Module, where: str | Path) -> None:

@@ -60,7 +60,7 @@ def read_pytorch(path: Path, *, harmless: Iterable[Harmless] = ()) -> Any:
                 "weights files is never run, so ask its authors for a file with tensors only."
             ) from error
         if kind in (PYTORCH, PICKLE, ""):
-            kind = "damaged or cut off, or no PyTorch file. Copy or download it anew"
+            kind = "damaged or cut off, or no PyTorch file. Copy or download it again"
         raise ModelError(f"'{path}' holds no plain weights: it is {kind}.") from error
 
 

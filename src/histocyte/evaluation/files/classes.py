@@ -43,7 +43,7 @@ class ClassMap:
 
     @classmethod
     def of(cls, compared: ComparedClasses) -> ClassMap:
-        """Of two known lists: each class goes into what it is compared as, and what is not compared into none."""
+        """Merge two known lists: each class goes into what it is compared as, and what is not compared into none."""
         into: dict[str, dict[str, str]] = {}
         for side, listed in (("truth", compared.truth), ("found", compared.found)):
             into[side] = {name.lower(): UNKNOWN for name in listed.names}

@@ -35,7 +35,7 @@ class TrueImage:
         card: What is known of the data set, if it is known by name.
         folder: Where it lies.
         group: Patient or case as the folder's images.csv has it; empty where it does not say.
-        tissue: Likewise.
+        tissue: Tissue, in the same way.
         alone: Whether this one file was asked for: then it is a set of its own, and not its folder.
     """
 

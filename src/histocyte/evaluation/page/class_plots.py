@@ -35,7 +35,7 @@ def plot_confusion(confusion: ConfusionSummary | None, class_names: Sequence[str
     """Nuclei by true and found class with the missed and the false; None without classes.
 
     Args:
-        confusion: Of one data set.
+        confusion: Confusion of one data set.
         class_names: The K classes.
         n_images: Images behind the intervals.
     """
@@ -102,7 +102,7 @@ def plot_reliability(calibration: CalibrationSummary | None, n_images: int) -> P
     """Share of right classes by the probability they were stated with; None without probabilities or nuclei.
 
     Args:
-        calibration: Of one data set.
+        calibration: Calibration of one data set.
         n_images: Images behind the intervals.
     """
     if calibration is None or not calibration.n:

@@ -26,7 +26,7 @@ _MOST_PX = 640
 """Longer sides are shrunk to this: a tile is shown at about 280 CSS px, and as large as the window when zoomed."""
 
 _QUALITY = 82
-"""Of WebP; some 15 kB a tile of 256 px."""
+"""Quality of WebP; some 15 kB a tile of 256 px."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Layer:
 
     Attributes:
         path: SVG path data, px of the tile.
-        colour: Of the line.
+        colour: Colour of the line.
         dash: SVG dash array, empty for a solid line.
         title: What they are.
     """
@@ -94,8 +94,8 @@ class TilePicture:
         source: Its data set.
         caption: Where it lies and what is wrong.
         uri: The image as a data URI; empty if there is none.
-        width: Of the tile, px.
-        height: Of the tile, px.
+        width: Width of the tile, px.
+        height: Height of the tile, px.
         text_px: Size of the letters.
         panels: Image, truth, found, mistakes.
     """

@@ -81,12 +81,13 @@ def contours_of(contours: Sequence[object], path: Path) -> Contours:
             points = np.empty(0)
         if points.ndim != 2 or points.shape[1:] != (2,) or not len(points):
             raise InputError(
-                f"'{path}': the outline of cell {i:,} of {len(contours):,} is no list of [x, y]. Export the file anew."
+                f"'{path}': the outline of cell {i:,} of {len(contours):,} is not a list of [x, y]. Export the "
+                f"file again."
             )
         if not np.abs(points).max() <= MAX_COORDINATE:  # also catches NaN
             raise InputError(
                 f"'{path}': the outline of cell {i:,} of {len(contours):,} leaves ±{MAX_COORDINATE:g} px. Export the "
-                "file anew."
+                "file again."
             )
         outlines.append(np.rint(points).astype(np.int32))
     return Contours(tuple(outlines))

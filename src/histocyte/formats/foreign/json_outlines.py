@@ -46,5 +46,5 @@ def read_json_outlines(data: dict[str, Any], path: Path) -> CellFile:
         probabilities = np.array([1.0 if p is None else float(p) for p in raw], np.float32)
         names = {int(code): str(name) for code, name in (data.get("type_map") or {}).items()}
     except (TypeError, ValueError, AttributeError, OverflowError, KeyError) as error:
-        raise InputError(f"'{path}': a class, its probability or the type map is no number ({error}).") from error
+        raise InputError(f"'{path}': a class, its probability or the type map is not a number ({error}).") from error
     return CellFile(path, contours_of([cell["contour"] for cell in cells], path), types, probabilities, names)

@@ -70,7 +70,7 @@ def read_image(path: Path) -> CellFile:
     """A PNG of grey, grey with alpha or a palette.
 
     Raises:
-        InputError: It cannot be read, or is no label map.
+        InputError: It cannot be read, or is not a label map.
     """
     with (
         foreign_parser(lambda why: InputError(f"'{path}' cannot be read as an image ({why}).")),
@@ -96,7 +96,7 @@ def read_tiff(path: Path) -> CellFile:
     """A TIFF of one page.
 
     Raises:
-        InputError: It cannot be read, or is no label map.
+        InputError: It cannot be read, or is not a label map.
         MissingExtraError: Its compression needs the extra `tiff`.
     """
     with (
@@ -120,7 +120,7 @@ def read_npy(path: Path) -> CellFile:
     """A NumPy array (H, W).
 
     Raises:
-        InputError: It cannot be read, or is no label map.
+        InputError: It cannot be read, or is not a label map.
     """
     return _from_map(label_array(read_array(path), path), None, path)
 
@@ -129,7 +129,7 @@ def read_npz(path: Path) -> CellFile:
     """Arrays `inst` (H, W) and perhaps `type`, a class for each id (entry 0 unused).
 
     Raises:
-        InputError: It cannot be read, or is no label map.
+        InputError: It cannot be read, or is not a label map.
     """
     inst, types = read_label_arrays(path)
     found = label_array(inst, path)
@@ -145,7 +145,7 @@ def read_mat(path: Path) -> CellFile:
     """HoVer-Net's `inst_map` with `inst_type` (of the ids in `inst_uid`, else in ascending order) or `type_map`.
 
     Raises:
-        InputError: It cannot be read, or is no label map.
+        InputError: It cannot be read, or is not a label map.
     """
     content = _mat_arrays(path)
     if "inst_map" not in content:

@@ -130,4 +130,4 @@ def _named(cells: CellFile, names: dict[int, str] | None) -> CellFile:
     try:
         return replace(cells, class_names={int(code): str(name) for code, name in data.items()})
     except (AttributeError, ValueError) as error:
-        raise InputError(f'\'{path}\' is no list of classes, {{"1": "name", …}} ({error}).') from error
+        raise InputError(f'\'{path}\' is not a list of classes, {{"1": "name", …}} ({error}).') from error

@@ -83,7 +83,7 @@ def _polygons(geometries: NDArray[np.object_], path: Path, origin: tuple[int, in
     wrong |= shapely.is_empty(geometries)
     if wrong.any():
         which = f"cell {int(wrong.argmax()) + 1:,} of {len(wrong):,}"
-        raise InputError(f"'{path}': {which} is no polygon, and outlines are needed.")
+        raise InputError(f"'{path}': {which} is not a polygon, and outlines are needed.")
     parts, owner = shapely.get_parts(geometries, return_index=True)
     rings, part = shapely.get_rings(parts, return_index=True)
     points, ring = shapely.get_coordinates(rings, return_index=True)

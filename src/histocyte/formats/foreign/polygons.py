@@ -50,7 +50,7 @@ class Polygons:
             cell = int(np.searchsorted(self.rings[self.cells], int(wrong.argmax()), side="right")) - 1
             raise InputError(
                 f"'{path}': the outline of cell {cell + 1:,} of {len(self):,} leaves ±{MAX_COORDINATE:g} px. "
-                "Export the file anew."
+                "Export the file again."
             )
         return self
 

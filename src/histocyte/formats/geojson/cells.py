@@ -198,7 +198,7 @@ def _taxonomy_of(
 
 
 def _colour(classification: object) -> tuple[int, int, int]:
-    """Of a class: [r, g, b], or as QuPath 0.2 wrote it the three bytes of one number."""
+    """Colour of a class: [r, g, b], or as QuPath 0.2 wrote it the three bytes of one number."""
     stated = classification if isinstance(classification, dict) else {}
     colour, packed = stated.get("color"), stated.get("colorRGB")
     if isinstance(packed, int):

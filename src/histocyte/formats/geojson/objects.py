@@ -52,7 +52,7 @@ _SPOTS = ("Subcellular spot", "Subcellular cluster")
 
 _CELLS = ({Kind.CELL}, {Kind.ANNOTATION, Kind.UNSTATED})
 _REGIONS = ({Kind.ANNOTATION, Kind.UNSTATED, Kind.CORE}, {Kind.TILE}, {Kind.CELL})
-"""Of these sets of kinds, the first that a file has is taken."""
+"""Sets of kinds; the first of which a file has any is taken."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,8 +62,8 @@ class Objects:
     Attributes:
         path: The file.
         features: As they are in the file.
-        kinds: Of each.
-        numbers: Of each in the file, from 1.
+        kinds: Kinds of each.
+        numbers: Number of each in the file, from 1.
         total: How many the file holds.
     """
 
@@ -117,7 +117,7 @@ class Objects:
         return list(named)
 
     def measurements(self) -> list[dict[str, float | None]]:
-        """What was measured of each; None what is no number. QuPath before 0.4 wrote a list of name and value."""
+        """What was measured of each; None what is not a number. QuPath before 0.4 wrote a list of name and value."""
         return [_measurements(feature) for feature in self.features]
 
     def _first_of(self, choices: tuple[set[Kind], ...]) -> Objects:
@@ -188,7 +188,7 @@ def _features(data: Any, path: Path) -> Iterator[Mapping[str, Any]]:
                 children = next((c for key in _CHILDREN if isinstance(c := within.get(key), list)), [])
                 left.extend(reversed(children))
         else:
-            what = f"what follows feature {seen:,} is no feature" if seen else "it holds no feature"
+            what = f"what follows feature {seen:,} is not a feature" if seen else "it holds no feature"
             raise InputError(
                 f"'{path}' is broken or not GeoJSON: {what}. Needed is a FeatureCollection or a list of Features; in "
                 "QuPath: File > Export objects as GeoJSON."

@@ -95,7 +95,7 @@ def outlines_of(objects: Objects, *, apart: Collection[Kind] = (), origin: tuple
     """The outlines of objects; those that have none, such as points and lines, are left out.
 
     Args:
-        objects: Of a file.
+        objects: Objects from a file.
         apart: Kinds of object of which each piece of a MultiPolygon is a shape of its own.
         origin: Level-0 (x, y) of the corner that the file counts from (see `core.geometry`).
 
@@ -129,7 +129,7 @@ def points_of(objects: Objects, *, origin: tuple[int, int] = (0, 0)) -> Points:
     """The points of objects; those that have none are left out.
 
     Args:
-        objects: Of a file.
+        objects: Objects from a file.
         origin: Level-0 (x, y) of the corner that the file counts from (see `core.geometry`).
 
     Raises:
@@ -151,7 +151,7 @@ def geometry_type(feature: Mapping[str, Any]) -> str:
 
 
 def _geometry(feature: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Of a cell with a nucleus that of the nucleus."""
+    """Geometry of an object: of a cell with a nucleus, the nucleus's."""
     geometries = (feature.get("nucleusGeometry"), feature.get("geometry"))
     return next((g for g in geometries if isinstance(g, dict) and g), {})
 
@@ -185,7 +185,7 @@ def _checked(
         return read(feature)
     except (TypeError, AttributeError, KeyError) as error:
         raise InputError(
-            f"'{objects.path}': the geometry of {objects.number(i)} cannot be read. Export it anew."
+            f"'{objects.path}': the geometry of {objects.number(i)} cannot be read. Export it again."
         ) from error
 
 
@@ -195,7 +195,7 @@ def _arrays(
     """(M, 2) x, y of all rings, and (R + 1,) where each begins.
 
     Raises:
-        InputError: A ring is no list of so many [x, y]; `owner` names whose.
+        InputError: A ring is not a list of so many [x, y]; `owner` names whose.
     """
     if not rings:
         return np.zeros((0, 2)), np.zeros(1, np.int64)
@@ -211,8 +211,8 @@ def _arrays(
         if broken is not None:
             what = "outline" if least > 1 else "place"
             raise InputError(
-                f"'{objects.path}': the {what} of {owner(broken)} is no list of [x, y]"
-                f"{f', {least} or more' if least > 1 else ''}. Export it anew."
+                f"'{objects.path}': the {what} of {owner(broken)} is not a list of [x, y]"
+                f"{f', {least} or more' if least > 1 else ''}. Export it again."
             )
         xy = np.concatenate([part for part in parts if part is not None])
         sizes = np.array([len(part) for part in parts if part is not None], np.int64)
@@ -222,8 +222,8 @@ def _arrays(
     if wrong.any():
         ring = int(np.searchsorted(ends, int(wrong.argmax()), side="right")) - 1
         raise InputError(
-            f"'{objects.path}': {owner(ring)} leaves ±{MAX_COORDINATE:g} px or has a coordinate that is no number. "
-            "Export it anew."
+            f"'{objects.path}': {owner(ring)} leaves ±{MAX_COORDINATE:g} px or has a coordinate that is not a number. "
+            "Export it again."
         )
     return xy, ends
 

@@ -24,7 +24,7 @@ def read_polygons(path: str | Path, *, origin: tuple[int, int] = (0, 0)) -> tupl
     A part's name is the object's name, else its class, else `region N`. What has no area is passed over.
 
     Args:
-        path: Of the file, gzipped or not.
+        path: Path of the file, gzipped or not.
         origin: Level-0 (x, y) of the corner that the file counts from (see `outlines`).
 
     Raises:

@@ -68,7 +68,7 @@ def read_onnx(path: Path) -> tuple[ModelSpec, Any]:
     onnx = require("onnx", extra="export")
     spec = read_onnx_spec(path)
     check_numbers(path)
-    with foreign_parser(lambda why: ModelError(f"'{path}' is damaged ({why}). Copy it anew, or export it again.")):
+    with foreign_parser(lambda why: ModelError(f"'{path}' is damaged ({why}). Copy it again, or export it again.")):
         model = onnx.load(str(path))
     _widen_weights(model, onnx)
     return spec, model

@@ -48,7 +48,7 @@ def read_onnx_spec(path: str | Path) -> ModelSpec:
     metadata = onnx_metadata(path)
     if SPEC_KEY not in metadata:
         raise ModelError(
-            f"'{path}' is no ONNX model made by histocyte (`histocyte models export` makes one): "
+            f"'{path}' is not an ONNX model made by histocyte (`histocyte models export` makes one): "
             "it holds no model spec."
         )
     return check_spec(ModelSpec.parse(metadata[SPEC_KEY], where=str(path)), where=str(path))
@@ -128,7 +128,7 @@ def _mapped(path: Path) -> Iterator[mmap.mmap]:
 
 def _damaged(path: Path) -> ModelError:
     return ModelError(
-        f"'{path}' is no ONNX model made by histocyte (`histocyte models export` makes one), or it is damaged: "
+        f"'{path}' is not an ONNX model made by histocyte (`histocyte models export` makes one), or it is damaged: "
         f"{path.stat().st_size:,} bytes that are no whole ONNX file{but_is(path)}."
     )
 

@@ -88,7 +88,7 @@ def full_semantic_map(labels: NDArray[np.int32], constants: ContourConstants) ->
 
     Args:
         labels: (H, W) int32, 0 background.
-        constants: Of `CONTOURS`.
+        constants: Constants of `CONTOURS`.
     """
     labels = np.ascontiguousarray(labels, np.int32)
     cells = labels > 0

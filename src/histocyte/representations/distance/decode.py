@@ -24,7 +24,7 @@ __all__ = ["cell_probability", "distance_drop_map", "separate"]
 def _steps(
     plane: NDArray[np.float32], inside: NDArray[np.int32], down: int, right: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Of each pixel: the sum and the number of the steps of the distance to and from its neighbours in a direction.
+    """For each pixel: sum and number of the distance's steps to and from its neighbours in a direction.
 
     A step counts, for both its pixels, where both are foreground and both values are numbers.
     """

@@ -75,7 +75,7 @@ class Flow:
     min_area_px: AreaPx = 15
     """Smaller is debris, as published: 0.9 µm²; the section of a lymphocyte's nucleus is near 25 µm²."""
     max_area_px: AreaPx = round(_MAX_AREA_UM2 * 16)
-    """Larger is no nucleus: see `_MAX_AREA_UM2`."""
+    """Larger is not a nucleus: see `_MAX_AREA_UM2`."""
     losses: Literal["cellpose", "lightweight"] = "cellpose"
     """Which loss terms count: Cellpose's, or those of the lightweight model for its types map."""
     class_weights: tuple[Weight, ...] = ()

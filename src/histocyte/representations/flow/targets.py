@@ -132,7 +132,7 @@ def _heat(labels: NDArray[np.int32], box: NDArray[np.int64], label: int, steps: 
 
 @compiled
 def _difference(further: float, nearer: float) -> float:
-    """Of two neighbours' heat, exactly 0 where rounding alone parts them."""
+    """Difference of two neighbours' heat, exactly 0 where rounding alone parts them."""
     difference = further - nearer
     return 0.0 if abs(difference) <= EVEN * max(further, nearer) else difference
 

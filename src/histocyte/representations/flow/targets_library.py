@@ -20,7 +20,7 @@ __all__ = ["library_flow_map", "library_flow_map_plain"]
 
 @compiled
 def _twice_median(counts: NDArray[np.int64], area: int) -> int:
-    """Of places with how many pixels each has."""
+    """Twice the median of places, each weighted by its number of pixels."""
     lower, upper, passed = -1, -1, 0
     for place in range(len(counts)):
         passed += counts[place]

@@ -318,7 +318,7 @@ def separate_stars(
 
     Args:
         nucleus: (H, W) distance probability, float32 or float16.
-        rays: (32, H, W) px, likewise.
+        rays: (32, H, W) lengths of the rays, px.
         nucleus_threshold: Pixels above it propose a nucleus.
         max_overlap: Largest share of the smaller of two nuclei that both may claim.
         min_area_px: Smaller polygons, and smaller rests of polygons, are none.

@@ -58,9 +58,10 @@ class Star:
     nucleus_threshold: Share = 0.5
     """Pixels above it propose a nucleus: the inner half, as published. A trained model may bring a better one."""
     max_overlap: Share = 0.5
-    """Of two nuclei that share more than this of the smaller one, the less sure goes, as published. The smaller one's
-    share, not the union's: a polygon of half a nucleus inside that of the whole is a second proposal, not a second
-    nucleus, and touches less than half of their union."""
+    """Largest share of the smaller of two nuclei that may overlap; beyond it the less certain one is dropped, as
+    published. The smaller one's share, not the union's: a polygon of half a nucleus inside that of the whole is a
+    second
+    proposal, not a second nucleus, and touches less than half of their union."""
     min_area_px: AreaPx = 10
     """Smaller is debris: 10 px is 0.6 µm² at 0.25 µm/px; the section of a lymphocyte's nucleus is near 400."""
     compat: bool = False
@@ -139,7 +140,8 @@ class Star:
 
         Returns:
             Solid one-piece instances; class probabilities are the mean over a nucleus' pixels, its score is the
-            distance probability where it was proposed from (its mean is no probability: towards the rim it falls to 0
+            distance probability where it was proposed from (its mean is not a probability: towards the rim it falls to
+            0
             however sure the network is).
         """
         nucleus = maps["nucleus"][0]

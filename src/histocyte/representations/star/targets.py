@@ -160,7 +160,7 @@ def _published_steps(length: int) -> tuple[NDArray[np.int64], NDArray[np.int64],
 
 @lru_cache(maxsize=8)
 def _steps(length: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
-    """Of each ray (32, steps): rows and columns from its start to the pixels it enters, and its length on entering."""
+    """For each ray (32, steps): rows and columns from its start to the pixels it enters, and its length there."""
     reach = np.empty((RAYS, 2 * length), np.float32)
     rows, columns = np.empty((RAYS, 2 * length), np.int64), np.empty((RAYS, 2 * length), np.int64)
     edges = np.arange(length) + 0.5

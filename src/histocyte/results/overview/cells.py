@@ -19,7 +19,7 @@ __all__ = ["NO_CLASS_COLOUR", "Style", "class_colours", "draw_cells", "style_for
 Style = Literal["outlines", "dots", "density"]
 
 NO_CLASS_COLOUR = (0, 158, 142)
-"""Of cells from a model without classes."""
+"""Colour of cells from a model without classes."""
 
 _OUTLINE_FROM_PX = 4.0
 _DOT_FROM_PX = 1.4

@@ -110,9 +110,9 @@ def wrapped(text: str, size: int, width: float, *, most: int) -> list[str]:
     """The text in lines of `width` at most, broken after spaces and the signs that names are put together with.
 
     Args:
-        text: Of one line.
-        size: Of the letters, px.
-        width: Of the lines, px.
+        text: Text of one line.
+        size: Size of the letters, px.
+        width: Width of the lines, px.
         most: How many lines there may be; the last holds what is left, whatever its width.
     """
     lines: list[str] = []

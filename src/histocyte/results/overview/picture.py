@@ -19,7 +19,7 @@ from histocyte.results.overview.lettering import Colour, Page, round_length_um, 
 __all__ = ["draw_overview"]
 
 _LONG_SIDE = 1440
-"""Of the slide's picture, px; the panel comes on top."""
+"""Long side of the slide's picture, px; the panel comes on top."""
 _MOST_ZOOM = 8.0
 _PANEL = 460
 _EDGE = 36

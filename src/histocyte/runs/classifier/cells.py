@@ -34,7 +34,7 @@ class LabelledCells:
         own: (N, C) probabilities of the model's own classes.
         image: (N,) number of its image.
         labelled: (I,) true cells of known class in each image, found or not.
-        groups: Of the images: patient or slide, with their set.
+        groups: Groups of the images: patient or slide, with their set.
     """
 
     vectors: NDArray[np.float32]
@@ -70,7 +70,7 @@ def collect_cells(
     Args:
         detect: The model.
         samples: Images with classes.
-        folder: Of this model's cells; those of images that lie there are read, the others written.
+        folder: Folder for this model's cells; those of images that lie there are read, the others written.
         workers: Images under way at a time.
         on_image: Called after each image.
 

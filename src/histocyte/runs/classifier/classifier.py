@@ -25,7 +25,7 @@ LIMITS: Mapping[str, Limit] = {
     "seed": SEED,
     "threads": POSITIVE,
 }
-"""Of the numbers that `teach_classifier` takes."""
+"""Limits of the numbers that `teach_classifier` takes."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -88,7 +88,7 @@ def teach_classifier(
         hidden: Width of a hidden layer; 0 is a linear classifier.
         epochs: At most.
         validation: Share of the patients or slides held out.
-        seed: Of split, draw, first weights and intervals.
+        seed: Seed of split, draw, first weights and intervals.
         mpp: Resolution of images of a set that is not known by name, µm/px.
         cache: Folder to keep found cells in.
         tile_px: Side of the squares that the model is given of an image, as for `load`.

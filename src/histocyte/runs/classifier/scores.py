@@ -33,10 +33,10 @@ class VariantScores:
     Attributes:
         name: "classifier", "model's own classes" or "most frequent class".
         accuracy: Share of the cells told right.
-        f1: Of each class; NaN where no held-out cell has it.
+        f1: F1 of each class; NaN where no held-out cell has it.
         macro_f1: Their mean over the classes that held-out cells have.
-        auroc: Of each class against the rest, likewise.
-        macro_auroc: Their mean, likewise.
+        auroc: AUROC of each class against the rest.
+        macro_auroc: Mean of these.
     """
 
     name: str
@@ -129,8 +129,8 @@ def score_classifier(
         cells: Held out, one or more.
         ways: Name → (N, K) probabilities; the first is the classifier.
         class_names: K.
-        replicates: Of the bootstrap over patients or slides.
-        seed: Of the bootstrap.
+        replicates: Replicates of the bootstrap over patients or slides.
+        seed: Seed of the bootstrap.
     """
     images, image = np.unique(cells.image, return_inverse=True)
     groups = [cells.groups[i] for i in images]

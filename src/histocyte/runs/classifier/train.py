@@ -72,10 +72,10 @@ def train_classifier(
         stopping: (I,) of their images, which say when to stop.
         held_out: Cells of other patients or slides, for the scores alone.
         class_names: K.
-        options: Of the head; its seed also draws the cells and the bootstrap.
+        options: Options of the head; its seed also draws the cells and the bootstrap.
         own_names: The model's own classes; where they are the same, it is scored beside the classifier.
         cells: Draw this many of the cells to learn from, all alike likely; all where None.
-        replicates: Of the bootstrap over patients or slides.
+        replicates: Replicates of the bootstrap over patients or slides.
         on_epoch: Called after each epoch with its number.
 
     Raises:

@@ -25,7 +25,7 @@ class Cost:
 
     Attributes:
         parameters: Weights of the network.
-        disk_bytes: Of the model file.
+        disk_bytes: Bytes of the model file.
         measured: What `runs.distil.cost` gives on a CPU core; empty where it was not measured.
         gpu: The same on a GPU; empty without one.
     """
@@ -72,8 +72,8 @@ def card_json(
     """All that the card says, JSON-ready.
 
     Args:
-        facts: Of the run: student, teachers, how it was taught.
-        comparisons: Of each teacher (first) with the student (second).
+        facts: Facts of the run: student, teachers, how it was taught.
+        comparisons: Comparisons of each teacher (first) with the student (second).
         costs: By the models' names.
         notes: What the reader has to know, a sentence each.
     """
@@ -112,8 +112,8 @@ def card_markdown(
         title: Its heading.
         facts: What was done, a line each.
         comparisons: As for `card_json`.
-        costs: Likewise, the first teacher's first and the student's last.
-        notes: Likewise.
+        costs: As for `card_json`, the first teacher's first and the student's last.
+        notes: As for `card_json`.
     """
     lines = [f"# {escaped(title)}", "", *(f"- {escaped(key)}: {escaped(value)}" for key, value in facts.items()), ""]
     lines += [f"> {escaped(note)}\n" for note in notes]

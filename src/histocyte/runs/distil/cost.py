@@ -35,7 +35,7 @@ def measure_cost(
         image: (H, W, 3) uint8 RGB to run it on, of ordinary tissue.
         mpp: Its resolution.
         runtime: As for `load`.
-        device: Likewise.
+        device: As for `load`.
 
     Returns:
         What `measure_here` gives.

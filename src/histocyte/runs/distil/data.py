@@ -38,7 +38,7 @@ class DistilData:
         training: The samples of `labelled`, as they were read.
         validation: Held out.
         left_out: Kept for a test of a teacher, and so of the student.
-        prints: Of `extra`, by source and name.
+        prints: Prints of `extra`, by source and name.
         notes: What a reader of the scores has to know.
     """
 
@@ -70,8 +70,8 @@ class DistilData:
             taxonomy: The student's classes.
             teachers: Their specs say what they have learnt from.
             fraction: Share of the groups to hold out of sets that are new to all teachers.
-            seed: Of that choice.
-            mpp: Of images of a set that is not known by name.
+            seed: Seed of that choice.
+            mpp: Resolution of images in sets that are not known by name, µm/px.
             listener: Told how far it is.
 
         Raises:
@@ -157,7 +157,7 @@ class DistilData:
         return True
 
     def sha256(self) -> str:
-        """Of all images that are learnt from or scored on, and of the labels."""
+        """SHA-256 of all images that are learnt from or scored on, and of the labels."""
         digest = hashlib.sha256()
         for each in (*self.labelled, *self.extra):
             digest.update(f"{each.source} {each.name} {each.sha256} {each.mpp!r}\n".encode())

@@ -27,17 +27,17 @@ LIMITS: Mapping[str, Limit] = {
     "seed": SEED,
     "validation": FRACTION,
 }
-"""Of the numbers that `distil` takes."""
+"""Limits of the numbers that `distil` takes."""
 
 
 class DistilledModel:
     """A student that is taught.
 
     Args:
-        folder: Of the run.
+        folder: Folder of the run.
 
     Attributes:
-        folder: Of the run: model, card, curves, log.
+        folder: Folder of the run: model, card, curves, log.
         model: The student's model file, as `histocyte.segment` and `histocyte.load` take it.
     """
 
@@ -129,7 +129,7 @@ def distil(
         data: One or more folders of labelled images.
         output: Folder of the run.
         student: Recipe of the student, by name.
-        options: Of the recipe, by name, e.g. {"levels": 4}.
+        options: Options of the recipe, by name, e.g. {"levels": 4}.
         encoder: In place of the recipe's own, by name.
         encoder_weights: Pre-trained weights of the encoder, as for `train`.
         classes: What the student tells apart: names, a list known by name, or "data" for the list of the labelled
@@ -139,7 +139,7 @@ def distil(
         images_mpp: Their resolution, µm/px.
         slides: Whole slides to draw places from.
         places: Places of 640 px drawn from the tissue of each slide.
-        share: Of crops without labels in a batch, where there are such images.
+        share: Share of crops without labels in a batch, where there are such images.
         way: Learn from the teacher's "maps", from its "labels", or "auto": maps where schemes agree.
         temperature: T, by which probabilities are softened.
         alpha: α, weight of what the teacher says.
@@ -162,13 +162,13 @@ def distil(
         crop_px: Side of a crop: 256 where None, or the plan's; less where images are smaller.
         learning_rate: Its peak, in our own way that of the decoder, of which the encoder's is 0.3: 0.001 where None, or
             the plan's.
-        seed: Of everything random, the split included.
+        seed: Seed of everything random, the split included.
         validation: Share of the patients or slides held out of sets that are new to the teachers.
         validate_every: Steps between validations: 500 where None, or the plan's.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         threads: On a CPU; all there are where None.
         mpp: Resolution of labelled images of a set that is not known by name, µm/px.
-        name: Of the student.
+        name: Name of the student.
         cost: Measure speed and memory of teachers and student for the card.
         command: How the model's file says it was made; this call where None.
         listener: Is told how it goes on; nobody where None.

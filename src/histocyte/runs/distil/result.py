@@ -135,7 +135,7 @@ class DistilResult:
         return StoredReport(file, model.spec.name, report.class_names, report.images, report.mode), report
 
     def _costs(self, *, measured: bool) -> dict[str, Cost]:
-        """Of teachers and student, all by the same runtime where that can be."""
+        """Costs of teachers and student, all by the same runtime where that can be."""
         onnx = measured and all(t.files.onnx is not None for t in self.teachers) and self._exported()
         spec = load_model(self.path)[0]
         models = [(t.teacher.spec, t.path, t.name) for t in self.teachers] + [(spec, self.path, str(self.path))]

@@ -55,10 +55,10 @@ class DistilSettings:
 
     Attributes:
         way: By maps or labels (`training.distil_lessons`).
-        share: Of crops without labels in a batch.
+        share: Share of crops without labels in a batch.
         crop_px: Side of a crop.
-        options: Of the losses.
-        seed: Of everything random.
+        options: Options of the losses.
+        seed: Seed of everything random.
         plan: How the student's recipe is trained, by name (`recipes.plans`).
         planned: What that says; None for our own way.
     """
@@ -82,7 +82,7 @@ class DistilRun:
     """A run in a folder.
 
     Args:
-        folder: Of the run.
+        folder: Folder of the run.
         teachers: One or more.
         student: What is to be trained.
         encoder_weights: Starting weights of its encoder.
@@ -142,7 +142,8 @@ class DistilRun:
                 f"The recipe '{student.recipe}' keeps its encoder as it begins ('{self.adapt}'), and without "
                 "--encoder-weights that is at random. Pass them (histocyte encoders list)."
             )
-        # What cannot be made is told before hours of asking; what is trained is made anew then, from a seed of its own.
+        # What cannot be made is told before hours of asking; what is trained is made again then, from a seed of its
+        # own.
         model = start(student, encoder_weights, seed=settings.seed)
         if encoder_weights is not None:
             self.spec = student.with_changes(encoder_weights=origin(model, encoder_weights, included=True))

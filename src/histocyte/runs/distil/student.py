@@ -39,8 +39,8 @@ def student_spec(
         recipe: By name.
         teacher: The first one.
         encoder: In place of the recipe's own.
-        options: Of the recipe, by name.
-        name: Of the student.
+        options: Options of the recipe, by name.
+        name: Name of the student.
         taxonomy: Its classes; its teacher's where None.
 
     Raises:

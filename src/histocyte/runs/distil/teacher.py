@@ -29,7 +29,7 @@ class Source:
     """A teacher's files.
 
     Args:
-        name: Of a bundled model, or a path.
+        name: Name of a bundled model, or a path.
         views: Sides it sees each image from.
         features: Whether it is asked for features.
         tile_px: Side of the squares that it is given of an image; its own where None.
@@ -108,9 +108,9 @@ def features_grid(features: FieldFeatures, size: tuple[int, int], stride: int) -
     """(D, h, w) features of a field put together from its tiles, each from the tile in which it lies most central.
 
     Args:
-        features: Of the tiles.
+        features: Features of the tiles.
         size: Height and width of the field.
-        stride: Of the features.
+        stride: Stride of the features.
 
     Raises:
         InputError: The features of tiles do not lie on one grid.

@@ -253,7 +253,7 @@ def _how(samples: Sequence[Sample], known: Sequence[Known], chosen: Sequence[Sam
 
 
 def _history(model: Model) -> History:
-    """Of a model, and of its classifier."""
+    """History of a model, and of its classifier."""
     classifier = model.classifier
     return model.spec.history.after([] if classifier is None else [(classifier.where, classifier.spec.history)])
 
@@ -267,7 +267,7 @@ def _unseen(
         samples: All there are.
         known: What the two have had to do with each.
         model: With its classifier.
-        history: Of both.
+        history: History of both.
         test: Those alone that chose no weights.
 
     Raises:

@@ -23,7 +23,7 @@ def known_to_its_model(found: Path, image: TrueImage, mpp: float) -> Standing:
     Args:
         found: The file of found cells, or the folder of a result.
         image: The truth.
-        mpp: Of the image beside it.
+        mpp: Resolution of the image beside it.
     """
     folder = found if found.is_dir() else found.parent
     try:

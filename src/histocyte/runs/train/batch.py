@@ -22,10 +22,10 @@ _FEWEST = 4
 """That cores ask for: with fewer, batch norms see too little."""
 _CROPS_PER_CORE = 2
 _SHARE = 0.7
-"""Of the free memory; the images are there too."""
+"""Share of the free memory that a batch may take; the images need some too."""
 _FLOAT_BYTES = 4
 _COPIES = 5
-"""Of the weights: themselves, their average, gradients, and Adam's two moments."""
+"""Copies of the weights: themselves, their average, gradients, and Adam's two moments."""
 _BESIDE = 2.0
 """What a step takes for each byte that it keeps for the way back: gradients, and what kernels work in. Measured with
 `hover_unet` on a CPU: 1.75."""
@@ -50,7 +50,7 @@ def suitable_batch(
     many as fit.
 
     Args:
-        spec: Of the network.
+        spec: Spec of the network.
         crop_px: Side of a crop.
         device: To train on, as torch names it.
         frozen: Whether its encoder stays as it is.

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Curves", "write_curves"]
 
 _POINTS = 400
-"""Of a line: each is the mean of as many steps as fit."""
+"""Points of a line: each is the mean of as many steps as fit."""
 _NO_TERMS = {"step", "lr", "loss", "crops_per_s", "waited"}
 
 Columns = Mapping[str, NDArray[np.float64]]
@@ -234,7 +234,7 @@ class Curves:
 
     Args:
         run: Folder.
-        name: Of the model.
+        name: Name of the model.
     """
 
     def __init__(self, run: Path, name: str) -> None:

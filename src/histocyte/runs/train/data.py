@@ -63,11 +63,11 @@ class TrainingData:
         """Read folders and hold out whole groups: a share of them, or one fold; of what is not left out altogether.
 
         Args:
-            folders: Of labelled images.
+            folders: Folders of labelled images.
             beginning: The model it goes on from, if any, has seen some of them.
-            share: Of the patients or slides of each set.
-            seed: Of the choice.
-            mpp: Of images of a set that is not known by name.
+            share: Share of the patients or slides of each set.
+            seed: Seed of the choice.
+            mpp: Resolution of images in sets that are not known by name, µm/px.
             fold: In place of the share.
             left_out: Names of images (`datasets.name_list`).
             listener: Told how far it is.
@@ -107,7 +107,7 @@ class TrainingData:
         """What there is to learn classes from; one line for people.
 
         Args:
-            names: Of the model's classes.
+            names: Names of the model's classes.
         """
         if not names:
             return "No folder tells cells of different classes apart: the model will find and outline cells."

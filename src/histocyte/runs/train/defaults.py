@@ -85,7 +85,7 @@ def first_spec(
         mpp: Resolution it is to work at, µm/px, in place of the recipe's own.
         taxonomy: The classes it is to tell apart, the recipe's own where None; one without classes makes a model of
             outlines.
-        options: Of the recipe, by name (`recipes.options`).
+        options: Options of the recipe, by name (`recipes.options`).
 
     Raises:
         UnknownNameError: No such recipe or encoder.
@@ -133,13 +133,13 @@ def crop_sampler(
     They are smaller where the images are: where more than a tenth of the crops would have to be filled up with white.
 
     Args:
-        spec: Of the model.
+        spec: Spec of the model.
         samples: Images to train on.
-        seed: Of everything random.
+        seed: Seed of everything random.
         crops: How they are drawn and varied.
         crop_px: Side of a crop, however large the images are.
         share: See `CropSampler`.
-        threads: Likewise.
+        threads: See `CropSampler`.
     """
     own = crops.sampling == "sets"
     drawn: dict[str, Any] = (
@@ -292,9 +292,9 @@ def options_of(
 
     Args:
         plan: How to train.
-        sampler: Of the plan's crops.
+        sampler: Sampler of the plan's crops.
         batch: In place of the plan's.
-        learning_rate: Likewise.
+        learning_rate: In place of the plan's.
     """
     return plan_in_steps(plan, crops_of_passes(sampler, 1), batch=batch, learning_rate=learning_rate)
 

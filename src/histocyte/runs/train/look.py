@@ -25,7 +25,7 @@ CHECK_FILE = "data_check.json"
 SHEET_FILE = "data_check.png"
 
 _CROPS = 4
-"""Of a set on the sheet."""
+"""Number of crops of a set on the sheet."""
 _PLACES = 4
 
 
@@ -38,7 +38,7 @@ def look_at_data(
         parts: Images by part, as `datasets.data_check.check_data` takes them.
         sampler: That draws the training's crops.
         taxonomy: Classes of the model.
-        folder: Of the run.
+        folder: Folder of the run.
 
     Raises:
         DiskError: A file cannot be written.
@@ -63,7 +63,7 @@ def _sheet(sampler: CropSampler, taxonomy: Taxonomy, fits: Mapping[str, LabelFit
 
 
 def _crop(sampler: CropSampler, number: int) -> Crop:
-    """Of several places of an image the one with the most labels."""
+    """The crop with the most labels, of several places of an image."""
     crops = [sampler.plain_crop(number, np.random.default_rng(place)) for place in range(_PLACES)]
     return max(crops, key=lambda crop: int((crop.instances > 0).sum()))
 

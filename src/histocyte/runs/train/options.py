@@ -32,7 +32,7 @@ class Adaptation:
 
     Attributes:
         how: "full", "frozen", "last-N" or "lora" (`training.adapt`).
-        rank: Of the adapters.
+        rank: Rank of the adapters.
         mlp: Adapters on the MLPs too.
         cache: Folder for a frozen encoder's features.
         passes: How often the images' area is kept there.
@@ -92,7 +92,7 @@ def refuse_beside_a_recipe(path: Path, given: Mapping[str, object]) -> None:
     """Refuse options whose value a recipe's file has.
 
     Args:
-        path: Of the file.
+        path: Path of the file.
         given: Value by option; None, False and nothing at all were not given.
 
     Raises:
@@ -121,9 +121,9 @@ def training_options(
     """The plan's options or our own, with those that were given in their place.
 
     Args:
-        spec: Of the network.
+        spec: Spec of the network.
         plan: None for our way.
-        crops: Of the images to train on.
+        crops: Crops of the images to train on.
         ways: To train the encoder.
         steps: Batches to train for.
         batch: Crops in a batch.

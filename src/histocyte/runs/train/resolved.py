@@ -65,7 +65,7 @@ class ResolvedRecipe:
         fold: Number of the part of them that is held out instead, and number of parts.
         left_out: Names of the images kept for a test at the end.
         started_from: Name and SHA-256 of the model file it goes on from; empty where from none.
-        options: Of the recipe, as they were asked for; the model has them already.
+        options: Options of the recipe, as they were asked for; the model has them already.
         plan_options: What was asked of the plan otherwise than it says; training and crops have it already.
     """
 
@@ -196,16 +196,16 @@ def _plain(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise InputError(f"The recipe '{path}' cannot be read: {error.strerror}.") from error
     except (ValueError, RecursionError) as error:
-        raise InputError(f"'{path}' is no recipe of a run (recipe.json), it is not valid JSON: {error}.") from error
+        raise InputError(f"'{path}' is not a recipe of a run (recipe.json), it is not valid JSON: {error}.") from error
     if not isinstance(data, dict) or "training" not in data:
-        raise InputError(f"'{path}' is no recipe of a run (recipe.json): it says nothing of a training.")
+        raise InputError(f"'{path}' is not a recipe of a run (recipe.json): it says nothing of a training.")
     return data
 
 
 def _finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
-        raise ValueError(f"{text} is no finite number")
+        raise ValueError(f"{text} is not a finite number")
     return number
 
 
@@ -227,7 +227,7 @@ def _typed(kind: type[_T], data: Any, name: str, path: Path) -> _T:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(p) for p in (name, *first["loc"]) if p != "")
-        raise InputError(f"'{path}' is no recipe of a run (recipe.json): {place}: {first['msg']}.") from error
+        raise InputError(f"'{path}' is not a recipe of a run (recipe.json): {place}: {first['msg']}.") from error
 
 
 def _refuse_others(kind: str, data: Mapping[str, Any], known: Iterable[str], path: Path) -> None:

@@ -25,7 +25,7 @@ def finished_spec(
     """The spec of a model that is trained, with its data, licence and scores.
 
     Args:
-        spec: Of the network.
+        spec: Spec of the network.
         beginning: What it began with; what that had seen, this one has.
         data: What it learnt from.
         scores: On held-out images, by set.
@@ -51,7 +51,7 @@ def write_result(
     """Write the model file and say what to do with it, and what not.
 
     Args:
-        path: Of the file.
+        path: Path of the file.
         spec: As `finished_spec` gives it.
         weights: All, or what was trained alone.
         delta: Whether it is that.

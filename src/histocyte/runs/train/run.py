@@ -59,11 +59,11 @@ class TrainingRun:
     """A run in a folder.
 
     Args:
-        folder: Of the run.
+        folder: Folder of the run.
         beginning: Network and weights to begin with.
-        name: Of the model.
+        name: Name of the model.
         ways: To train it.
-        seed: Of everything random.
+        seed: Seed of everything random.
         device: To train on.
         threads: On a CPU.
         plan: How the recipe is trained, by name (`recipes.plans`).

@@ -29,9 +29,9 @@ class Start:
 
     Attributes:
         spec: What the network is.
-        encoder_weights: Of the encoder alone, as `encoders.hub.find_weights` takes them; at random where None.
+        encoder_weights: Weights of the encoder alone, as `encoders.hub.find_weights` takes them; at random where None.
         model: File of the model it goes on from, in place of those.
-        options: Of the recipe, as they were asked for.
+        options: Options of the recipe, as they were asked for.
     """
 
     spec: ModelSpec
@@ -59,7 +59,7 @@ class Start:
             start_from: A model to go on from.
             mpp: Resolution to work at.
             taxonomy: Classes that a new model is to tell apart; one to go on from keeps its own.
-            options: Of the recipe, by name (`recipes.options`).
+            options: Options of the recipe, by name (`recipes.options`).
 
         Raises:
             UnknownNameError: No such recipe, encoder or model.

@@ -24,7 +24,7 @@ LIMITS: Mapping[str, Limit] = {
     "validation": FRACTION,
     "crop_px": Limit(32, 4096),
 }
-"""Of the numbers that `train` takes."""
+"""Limits of the numbers that `train` takes."""
 
 _PRECISIONS: Mapping[str, Precision] = {"auto": "auto", "f32": "float32", "bf16": "bfloat16"}
 """Torch's names of those that `histocyte segment` knows too."""
@@ -38,10 +38,10 @@ class TrainingResult:
     """A training that is done.
 
     Args:
-        folder: Of the run.
+        folder: Folder of the run.
 
     Attributes:
-        folder: Of the run: model, curves, log, recipe.
+        folder: Folder of the run: model, curves, log, recipe.
         model: The model file, as `histocyte.segment` and `histocyte.load` take it.
     """
 
@@ -149,13 +149,13 @@ def train(
         cache_passes: How often the images' area is kept there: 8 where None.
         delta: Write the model without its encoder's published weights; so unless all of it is trained, if None.
         plan: How to train, by name: "ours" where None, or "published".
-        options: Of the recipe, by name, e.g. {"taps": [3, 6, 9, 12]} (`histocyte recipes show` lists them).
+        options: Options of the recipe, by name, e.g. {"taps": [3, 6, 9, 12]} (`histocyte recipes show` lists them).
         plan_options: What is to be otherwise than the plan says, e.g. {"sampling": "area", "augmentation": "none"}.
         steps: Batches to train for: 4,000 where None, or the plan's.
         batch: Crops in a batch: as suits the machine where None, or the plan's.
         learning_rate: Its peak: 0.001 where None, or the plan's.
         loss_weights: Weights of loss terms in place of the recipe's.
-        seed: Of everything random, the split included: 0 where None.
+        seed: Seed of everything random, the split included: 0 where None.
         validation: Share of the patients or slides held out: 0.2 where None.
         fold: Hold out one of several parts instead: its number and how many there are, (2, 5) or "2/5".
         leave_out: Names of images, or a text file of them, that are neither learnt from nor chosen by.
@@ -167,7 +167,7 @@ def train(
         mpp: Resolution of images of a set that is not known by name, µm/px.
         model_mpp: Resolution that the model is to work at, µm/px, in place of the recipe's.
         classes: Cell classes to tell apart, by their names or by the name of a known list; those of the data if None.
-        name: Of the model: "my-model" where None.
+        name: Name of the model: "my-model" where None.
         check_data: Look at the data alone, write data_check.json and data_check.png into the folder, and do not train.
         on_data: Called before the first step with the images and cells there are, and what will not be learnt.
         command: How the model's file says it was made; this call where None.

@@ -45,7 +45,7 @@ _OPEN_FILES = 64
 
 
 _AXES = {"logits": 3, "labels": 2, "types": 1}
-"""Of what every answer holds."""
+"""Axes of the arrays that every answer holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class Teacher:
 
     Attributes:
         spec: What it is.
-        sha256: Of its file.
+        sha256: SHA-256 of its file.
         views: Sides it sees each image from (`inference.views`).
         features: Whether it is asked for features too.
     """
@@ -90,7 +90,7 @@ class Teacher:
 
     @property
     def channels(self) -> int:
-        """Of all its maps."""
+        """Channels of all its maps."""
         return sum(spec.channels for spec in decoded_maps(self.representation.maps))
 
     @cached_property
@@ -101,7 +101,7 @@ class Teacher:
         return int(info.widths[-1]), int(info.strides[-1])
 
     def key(self, field: Field) -> str:
-        """Of what it says of an image."""
+        """Key of what it says of an image."""
         facts = {
             "format": _FORMAT,
             "teacher": self.sha256,

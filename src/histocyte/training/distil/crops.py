@@ -69,11 +69,11 @@ class DistilSampler:
         labelled: Fields with labels, one or more.
         extra: Fields without.
         colour: Variation of crops that leaves every pixel in its place.
-        share: Of crops without labels in a batch, where there are such fields; one crop at least has labels.
+        share: Share of crops without labels in a batch, where there are such fields; one crop at least has labels.
         crop_px: Side of a crop.
         feature_grid: Side of the grid that features are compared on; 0 for no features.
         weights: Share of the labelled crops by data set, 1 where not named.
-        seed: Of everything random.
+        seed: Seed of everything random.
 
     Raises:
         InputError: No labelled field, or one that is smaller than a crop.

@@ -35,7 +35,7 @@ class Field:
         name: Within its source.
         mpp: µm per px.
         size: Height and width, px.
-        sha256: Of its content.
+        sha256: SHA-256 of its content.
         read: Gives (H, W, 3) uint8 RGB.
         sample: With its labels; None where it has none.
     """

@@ -2,7 +2,8 @@
 
     L = α Σ distillation + β Σ student
 
-Distillation, per map: T² KL between softened probabilities, or the mean squared error of what is no probability; where
+Distillation, per map: T² KL between softened probabilities, or the mean squared error of what is not a probability;
+where
 the student learns by way of the teacher's labels, its own loss terms against these. Student: its own loss terms against
 the true labels, with their own weights. As the lightweight model's (Shvetsov et al. 2025, arXiv 2502.19217: T = 14,
 α = 0.3, β = 0.7), whose text leaves open which of the two coefficients belongs to which term.
@@ -59,7 +60,7 @@ class DistilOptions:
     """Divergences are multiplied by T², as Hinton et al. 2015 advise; whether the paper did is not known."""
     features: Features = "none"
     feature_weight: float = 1.0
-    """Of the distance between features, whatever α is."""
+    """Weight of the distance between features, whatever α is."""
 
     def check(self) -> None:
         """Refuse what makes no sense.

@@ -23,13 +23,13 @@ class Condition(nn.Module):
     """Image (B, 3, H, W) in −1…1 → context (B, 1 or 2, context).
 
     Args:
-        width: Of the patch's embedding; what `encoder` gives as its summary.
-        region_width: Of the region's embedding, which is always zeros here; without one there is one token.
+        width: Width of the patch's embedding; what `encoder` gives as its summary.
+        region_width: Width of the region's embedding, which is always zeros here; without one there is one token.
         context: Channels of a token.
         projected: Whether embeddings go through a linear layer each; if not, the patch's is the token itself, and
             `width` and `context` are one.
         encoder: {"name": part, "options": {…}} of the encoder whose summary is the patch's embedding; without one, the
-            embedding is zeros. Where the image's sides are no multiples of its own, it sees the image resampled.
+            embedding is zeros. Where the image's sides are not multiples of its own, it sees the image resampled.
         mean: Per RGB channel of images scaled to 0–1, as that encoder wants them.
         std: Standard deviation per RGB channel, in the same way.
 

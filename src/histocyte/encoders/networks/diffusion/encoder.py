@@ -40,9 +40,9 @@ class DiffusionEncoder(nn.Module):
         timestep: Step whose noise the latent gets, counted from 0.
         taps: Blocks of the way up, counted from 0.
         schedule: Variance that the first and the last step add.
-        steps: Of the noise schedule.
+        steps: Number of steps of the noise schedule.
         samples: Noises that the features are the mean of.
-        seed: Of the fixed noise.
+        seed: Seed of the fixed noise.
 
     Raises:
         InputError: Blocks, steps or samples that there are not, or parts that do not fit each other.
@@ -105,7 +105,7 @@ class DiffusionEncoder(nn.Module):
         """Maps fine to coarse, the coarsest also as tokens, and the summary.
 
         Raises:
-            InputError: Height or width is no multiple of `info.multiple`.
+            InputError: Height or width is not a multiple of `info.multiple`.
         """
         image = in_whole_steps(image, self.info.multiple)
         latent = self.first_stage.encode(image)

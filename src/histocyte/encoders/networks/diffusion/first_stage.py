@@ -24,7 +24,7 @@ class FirstStage(Protocol):
     """Image (B, 3, H, W) in −1…1 ↔ latent (B, channels, H / stride, W / stride).
 
     Attributes:
-        channels: Of the latent.
+        channels: Channels of the latent.
         stride: Image px per latent px.
     """
 
@@ -51,9 +51,9 @@ class Autoencoder(nn.Module):
         width: Channels at the image's size.
         multiples: Width of each level, in units of `width`; each halves the size of the one before.
         blocks: Residual blocks of each level on the way in; one more on the way out.
-        channels: Of the latent.
+        channels: Channels of the latent.
         kind: "vq" with a codebook, or "kl", whose encoder gives a mean and a variance; the mean is used.
-        codes: Of the codebook.
+        codes: Number of codes of the codebook.
         scale: Factor of the latent, which brings its standard deviation near 1.
         decoder: Whether the way out, and the codebook, are there.
 
@@ -211,7 +211,7 @@ class _Residual(nn.Module):
 
 
 class _Attention(nn.Module):
-    """Of all pixels to all, one head."""
+    """Attention of all pixels to all, one head."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -260,7 +260,7 @@ class TinyAutoencoder(nn.Module):
     add a term whose norm sees the whole image.
 
     Args:
-        channels: Of the latent.
+        channels: Channels of the latent.
         decoder: Whether the way out is there.
 
     Raises:

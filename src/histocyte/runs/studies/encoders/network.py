@@ -26,15 +26,15 @@ from histocyte.training.crops import CropSampler
 __all__ = ["crops_per_second", "predictor", "starting_network", "study_sampler", "study_spec"]
 
 _CONTROL_SEED = 0
-"""Of a control's random weights: the same whatever the decoder's seed, so that its features are made once."""
+"""Seed of a control's random weights: the same for every decoder's seed, so that its features are made once."""
 
 
 def study_spec(card: EncoderCard, taps: str, budget: Budget) -> ModelSpec:
     """The `frozen_encoder` recipe with the study's taps and decoder.
 
     Args:
-        card: Of the encoder.
-        taps: Of a vision transformer, blocks (`recipes.frozen_encoder.tapped_blocks`); of a pyramid, levels
+        card: Card of the encoder.
+        taps: Blocks of a vision transformer (`recipes.frozen_encoder.tapped_blocks`); levels of a pyramid
             (`runs.studies.encoders.plan.pyramid_levels`).
         budget: Resolution, classes and decoder.
     """
@@ -67,7 +67,7 @@ def starting_network(spec: ModelSpec, choice: Choice, *, seed: int) -> Segmenter
     Args:
         spec: As `study_spec` makes it.
         choice: Says which weights.
-        seed: Of the decoder's start.
+        seed: Seed of the decoder's start.
 
     Raises:
         ModelError: Weights that do not fit.
@@ -101,7 +101,7 @@ def predictor(spec: ModelSpec, trained: Segmenter, *, device: str) -> Predictor:
 
 @torch.inference_mode()
 def crops_per_second(model: Segmenter, crop_px: int, device: str, repeats: int = 20) -> float:
-    """Of the encoder alone, one crop at a time: the fastest of a few, which other work on the machine slows least."""
+    """Crops a second of the encoder alone, one at a time: the fastest of a few, which other work slows least."""
     crop = torch.full((1, 3, crop_px, crop_px), 128.0, device=device)
     encoder, seconds = model.eval().to(device).encoder, []
     for _ in range(repeats + 1):

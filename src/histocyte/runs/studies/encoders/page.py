@@ -28,12 +28,12 @@ def write_study_page(
     """Write the page; it needs no other file.
 
     Args:
-        path: Of the page.
-        table: Of the study.
+        path: Path of the page.
+        table: Table of the study.
         plots: SVGs by name.
         failures: Runs without scores.
         ready: Encoders without weights, each with its command.
-        settings: Of the study.
+        settings: Settings of the study.
 
     Raises:
         MissingExtraError: jinja2 is not installed.

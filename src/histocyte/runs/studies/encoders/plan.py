@@ -114,7 +114,7 @@ class Budget:
         tile_px: Side of the squares that networks are given of a held-out image.
         margin_px: Their margin.
         decoder: One of `DECODERS`.
-        learning_rate: Of the decoder.
+        learning_rate: Learning rate of the decoder.
         held_out: Share of the patients or slides of each data set that is held out.
         split_seed: Decides which, and the crops.
         classes: Names of the cell classes; none for outlines alone.
@@ -164,7 +164,7 @@ class Run:
 
     @property
     def features_key(self) -> str:
-        """Of what runs of several seeds share."""
+        """Key of what runs of several seeds share."""
         plain = re.sub(r"[^A-Za-z0-9.+_-]+", "-", self.choice.label).strip("-.")
         # Two labels may look alike once their special characters are gone.
         mark = hashlib.sha256(self.choice.label.encode()).hexdigest()[:6]

@@ -123,7 +123,7 @@ def _place(row: Row, key: str) -> float:
 
 
 def _best(table: Table) -> list[Row]:
-    """Of each encoder with weights its best row, which bears the name: controls show by their mark."""
+    """For each encoder with weights its best row, which bears the name; controls show by their mark."""
     best: dict[str, Row] = {}
     for row in table.rows:
         known = best.get(row.label)

@@ -76,7 +76,7 @@ def study_order(
     """Label and taps of all runs of the study in a folder, in the order in which they were first asked for.
 
     Args:
-        folder: Of the study; nothing in it is changed.
+        folder: Folder of the study; nothing in it is changed.
         settings: The same for all its runs.
         runs: Asked for now.
         reference: Label of the encoder that others are to be compared with; the first where None.
@@ -146,7 +146,7 @@ def run_study(
         training: Images to train on.
         held_out: Images to score.
         class_names: The cell classes.
-        folder: Of the study; `runs/KEY/result.json` for each that is done.
+        folder: Folder of the study; `runs/KEY/result.json` for each that is done.
         device: To train on.
         keep_features: Whether features stay on the disk once their runs are done.
         progress: Called within a run.

@@ -35,7 +35,7 @@ class EncoderStudy:
     """A study in a folder.
 
     Args:
-        folder: Of the study.
+        folder: Folder of the study.
         budget: The same for every run.
         data: Folders of labelled images.
         data_mpp: Resolution of those that are not known by name, µm/px.

@@ -208,7 +208,7 @@ def table_of(
     """Score the results.
 
     Args:
-        results: Of runs on the same held-out images (`read_results`).
+        results: Results of runs on the same held-out images (`read_results`).
         n_classes: Cell classes they were scored for.
         reference: Label of the encoder that others are compared with; the first where None.
         replicates: Bootstrap resamples, of patients or slides within each data set.

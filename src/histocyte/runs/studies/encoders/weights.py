@@ -25,7 +25,7 @@ class Ready:
     Attributes:
         label: The encoder.
         missing: What is missing, and how to get it.
-        memory_mb: Of one 1024² image in float32 (10⁶ bytes).
+        memory_mb: Memory of one 1024² image in float32 (10⁶ bytes).
         gated: Whether its conditions must be accepted first.
         page: Where.
         argument: As it is typed.
@@ -72,7 +72,7 @@ def check_unseen(choice: Choice, held_out: Sequence[Sample]) -> None:
 
 
 def weights_sha256(choice: Choice) -> str:
-    """Of the weights file, empty where it is the card's, a folder, or none."""
+    """SHA-256 of the weights file, empty where it is the card's, a folder, or none."""
     if choice.weights is None or not choice.weights.is_file():
         return ""
     return file_sha256(choice.weights)

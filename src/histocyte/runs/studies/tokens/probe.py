@@ -47,7 +47,7 @@ class ClassScores:
     """How well classes are told apart.
 
     Attributes:
-        auroc: Of each class against the rest, by name.
+        auroc: AUROC of each class against the rest, by name.
         macro: Their mean.
         balanced_accuracy: Mean share of each class that is told right.
         strength: Inverse penalty that was chosen.
@@ -73,9 +73,9 @@ class PlaceCheck:
 
     Attributes:
         x: R² within images not learnt from.
-        y: Likewise.
+        y: The same for the other direction.
         control_x: Highest R² of `PERMUTATIONS` probes that learnt places shuffled within each image.
-        control_y: Likewise.
+        control_y: The same for the other direction.
         n: Nuclei scored.
     """
 
@@ -122,8 +122,8 @@ def class_probe(
         table: Nuclei; those of unknown class are left out.
         learnt: (I,) whether an image is learnt from.
         class_names: K.
-        replicates: Of the bootstrap over patients or slides.
-        seed: Of the bootstrap.
+        replicates: Replicates of the bootstrap over patients or slides.
+        seed: Seed of the bootstrap.
 
     Raises:
         InputError: Fewer than two classes among those learnt.

@@ -29,7 +29,7 @@ class TokenSource:
         encoder: The network, `encoders.protocol`.
         part: It was built from.
         mean: Per RGB channel, of images scaled to 0–1.
-        std: Likewise.
+        std: Standard deviation per RGB channel, on the same scale.
         mpp: Resolution it is shown, µm/px.
         tile_px: Side of a tile.
         margin_px: Margin of a tile.

@@ -76,11 +76,11 @@ class TokenStudy:
     Attributes:
         title: The encoder.
         class_names: The cell classes.
-        image_names: Of all images, those learnt from first.
-        held_out: Of those scored.
+        image_names: Names of all images, those learnt from first.
+        held_out: Names of those scored.
         seen: Images that the encoder's weights were trained on with their labels, as far as its file says.
         variants: The encoder's vectors first, then the controls.
-        picture: Of the encoder's vectors; None where not asked for.
+        picture: Picture of the encoder's vectors; None where not asked for.
         facts: How it was done, for people and for the record.
     """
 
@@ -112,11 +112,11 @@ def run_token_study(
     Args:
         source: The encoder.
         samples: Labelled images; those without classes, or whose truth does not part touching nuclei, are left out.
-        folder: Of the study; vectors are kept in its `tokens`.
+        folder: Folder of the study; vectors are kept in its `tokens`.
         class_names: The classes that the samples' types are of.
         device: For the encoder.
-        replicates: Of the bootstrap over patients or slides.
-        seed: Of the split, the bootstrap, the shuffles, the random weights and the picture.
+        replicates: Replicates of the bootstrap over patients or slides.
+        seed: Seed of the split, the bootstrap, the shuffles, the random weights and the picture.
         picture: Whether to make the UMAP picture.
         step: Called as work goes on.
         stop: Looked at after each of its calls.

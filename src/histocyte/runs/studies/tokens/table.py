@@ -39,8 +39,8 @@ class TokenTable:
         tile_place: (N, 2) centre as x, y in the tile whose features it was given, as shares of a full tile.
         colour: (N, 6) mean red, green, blue (0–1) and mean amounts of haematoxylin, eosin and residual.
         image: (N,) number of its image.
-        names: Of the images.
-        groups: Of the images: patient or slide.
+        names: Names of the images.
+        groups: Groups of the images: patient or slide.
         size_um: (I, 2) width and height of each image.
     """
 
