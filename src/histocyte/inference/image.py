@@ -42,7 +42,7 @@ class Predicted:
     Attributes:
         pixels: (H, W, 3) uint8 RGB that it was shown.
         maps: (C, H, W) in half precision.
-        features: Of its tiles, where they were asked for.
+        features: Features of its tiles, where they were asked for.
     """
 
     pixels: NDArray[np.uint8]
@@ -60,11 +60,11 @@ def predict_image(
         runtime: The network.
         shown: How it is shown images.
         mpp: Resolution of the image, µm/px.
-        channels: Of all maps that the runtime gives.
+        channels: Channels of all maps that the runtime gives.
         features: Keep the features too.
 
     Raises:
-        InputError: An array that is no image, or features of a runtime that gives none.
+        InputError: An array that is not an image, or features of a runtime that gives none.
         ResolutionError: The resolution is impossible.
     """
     taken = FieldFeatures(features_of(runtime)) if features else None

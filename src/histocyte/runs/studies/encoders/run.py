@@ -43,7 +43,7 @@ __all__ = ["Failure", "Outcome", "check_folder", "run_study", "study_order"]
 
 _SETTINGS = "settings.json"
 _SETTINGS_BEFORE = {"tile_px": 512, "margin_px": 32}
-"""Of studies of earlier versions, which do not say it."""
+"""Settings of studies of earlier versions, which do not say it."""
 _SEED_STRIDE = 10**6
 """Passes over the crops between two seeds' orders of them; no run takes as many."""
 
