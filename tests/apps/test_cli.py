@@ -52,7 +52,7 @@ WRONG = {
     "no such runtime": (["segment", "{image}", "--mpp", "0.25", "--runtime", "tensorrt"], "openvino"),
     "no such region": (["segment", "{image}", "--mpp", "0.25", "--roi", "roi.geojson"], "roi.geojson"),
     "no such command": (["sgement"], "segment"),
-    "no number": (["segment", "{image}", "--mpp", "fine"], "--mpp"),
+    "not a number": (["segment", "{image}", "--mpp", "fine"], "--mpp"),
     "no such data": (["evaluate", "hover-unet-consep", "nowhere"], "nowhere"),
     "external data": (["train", "cpm15"], "never trained"),
 }

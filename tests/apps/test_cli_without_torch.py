@@ -46,11 +46,11 @@ ASKED = {
     "empty name": (["encoders", "show", ""], "UnknownNameError", "No encoder called ''"),
     "timm's folder": (["encoders", "show", "{folder}"], "MissingExtraError", EXTRA),
     "no folder": (["encoders", "show", "/nowhere/at/all"], "InputError", "no folder '/nowhere/at/all'"),
-    "no checkpoint": (["models", "convert", ""], "InputError", "no checkpoint"),
+    "not a checkpoint": (["models", "convert", ""], "InputError", "not a checkpoint"),
     "checkpoint": (["models", "convert", "{folder}/x.pth"], "MissingExtraError", EXTRA),
     "no model": (["models", "export", "nosuch"], "UnknownNameError", "hover-unet-consep"),
     "model": (["models", "export", "hover-unet-consep"], "MissingExtraError", EXTRA),
-    "odd header": (["models", "show", "{folder}/odd.safetensors"], "ModelError", "no safetensors file"),
+    "odd header": (["models", "show", "{folder}/odd.safetensors"], "ModelError", "not a safetensors file"),
     "training": (["train", "{folder}"], "MissingExtraError", EXTRA),
     "a classifier": (["train", "classifier", "nosuch", "{folder}"], "MissingExtraError", EXTRA),
 }

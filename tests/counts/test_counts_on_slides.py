@@ -316,7 +316,7 @@ def test_an_impossible_resolution_is_refused_even_where_the_file_states_it(tmp_p
 
 def test_what_is_no_result_is_refused(tmp_path: Path) -> None:
     folder = result(tmp_path / "out" / "s", scattered(5))
-    for path, says in ((tmp_path / "gone", "There is no"), (tmp_path / "out", "such as"), (tmp_path, "no result")):
+    for path, says in ((tmp_path / "gone", "There is no"), (tmp_path / "out", "such as"), (tmp_path, "not a result")):
         with pytest.raises(InputError, match=says):
             read_located(path)
     with pytest.raises(InputError, match="Leave --mpp out"):

@@ -65,7 +65,7 @@ def test_bad_folders_say_what_is_wrong(tmp_path: Path) -> None:
         (np.full((4, 4), np.nan), "holds float64"),
         (np.full((4, 4), 0.5), "holds float64"),
         (np.full((4, 4), -1), "negative ids"),
-        (np.full((4, 4), 1 << 40), "Number its cells again"),
+        (np.full((4, 4), 1 << 40), "Renumber its cells"),
         (np.full((4, 4), "a"), "whole numbers"),
         (np.array([{}]), "Python objects, which are never read"),
     ],

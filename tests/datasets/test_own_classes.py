@@ -65,8 +65,8 @@ def test_a_known_set_has_the_classes_of_its_card_and_names_may_be_typed(tmp_path
     [
         (None, "--classes"),
         ({"1": "a", "3": "b"}, "without a gap"),
-        ("a", "no list of classes"),
-        ([], "no list of classes"),
+        ("a", "not a list of classes"),
+        ([], "not a list of classes"),
         (["a", "a"], "a name of its own"),
         ({"classes": [{"name": "a"}]}, "Not a taxonomy"),
         (["a"], "in 0–1"),

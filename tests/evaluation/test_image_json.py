@@ -74,7 +74,7 @@ def change(data, path, value):
 @pytest.mark.parametrize(
     ("path", "value", "says"),
     [
-        (["format"], "other", "no report of an evaluation"),
+        (["format"], "other", "not a report of an evaluation"),
         (["images"], [], "no images"),
         (["images"], 3, "'images' is not a list"),
         (["images", 0], 3, "an image is not an object"),
@@ -115,7 +115,7 @@ def test_broken_reports_are_refused_in_one_line(stored, path, value, says):
 @pytest.mark.parametrize("text", [b"", b"{", b"[]", b"\xff", b'{"format": NaN}'])
 def test_what_is_no_report_is_refused(tmp_path, text):
     (tmp_path / "a.json").write_bytes(text)
-    with pytest.raises(InputError, match="valid JSON|no report"):
+    with pytest.raises(InputError, match="valid JSON|not a report"):
         read_report(tmp_path / "a.json")
     with pytest.raises(InputError, match="cannot be read"):
         read_report(tmp_path / "gone.json")

@@ -144,7 +144,7 @@ def test_codes_are_named_by_classes_json(tmp_path: Path) -> None:
     assert open_cells(path).class_names == {1: "one", 2: "two"}
     assert open_cells(path, names={1: "eins"}).class_names == {1: "eins"}
     (tmp_path / "classes.json").write_text('["one"]')
-    with pytest.raises(InputError, match="no list of classes"):
+    with pytest.raises(InputError, match="not a list of classes"):
         open_cells(path)
 
 
@@ -247,18 +247,18 @@ def test_a_folder_is_read_by_name_and_labels_go_before_pictures(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ('{"nuc"', "no valid JSON"),
-        ('{"nuc": NaNs}', "no valid JSON"),
+        ('{"nuc"', "not valid JSON"),
+        ('{"nuc": NaNs}', "not valid JSON"),
         ('{"a": 1}', "it has: a"),
         ("[1]", "it has: a list of 1"),
         ("<html>", "no format of cells"),
         ("", "no format of cells"),
         ('{"cells": [{"contour": [[1, 2]]}, {"centroid": [1, 2]}]}', "cell 2 of 2 has no 'contour'"),
         ('{"cells": [{"contour": [[1, 2]]}, {"contour": [[1, 2], [3]]}]}', "cell 2 of 2 is not a list of"),
-        ('{"cells": [{"contour": []}]}', "no list of"),
+        ('{"cells": [{"contour": []}]}', "not a list of"),
         ('{"cells": [{"contour": [[1, null], [2, 3]]}]}', "leaves"),
         ('{"cells": [{"contour": [[1, 1e300], [2, 3]]}]}', "leaves"),
-        ('{"cells": [{"contour": [[1, 2]], "type": "x"}]}', "no number"),
+        ('{"cells": [{"contour": [[1, 2]], "type": "x"}]}', "not a number"),
         ('{"type": "FeatureCollection"}', "it holds no feature"),
         ('{"type": "FeatureCollection", "features": [1]}', "it holds no feature"),
         ('{"type": "Feature", "geometry": null}', "no geometry"),

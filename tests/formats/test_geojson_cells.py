@@ -145,7 +145,7 @@ def test_wrong_arguments_are_refused(tmp_path):
     with pytest.raises(ResolutionError):
         read_geojson(tmp_path / "none.geojson", mpp=40)
     (tmp_path / "a.geojson.gz").write_text("not gzip")
-    with pytest.raises(InputError, match="no valid JSON"):
+    with pytest.raises(InputError, match="not valid JSON"):
         read_geojson(tmp_path / "a.geojson.gz", mpp=0.25)
 
 

@@ -187,11 +187,11 @@ def test_points_are_counted_and_cannot_be_scored(tmp_path: Path) -> None:
         (feature(None, DETECTION), "has no geometry"),
         (feature({"type": "Polygon", "coordinates": []}, DETECTION), "is an empty Polygon"),
         (feature(LINE, DETECTION), "is a LineString"),
-        (feature({"type": "Polygon", "coordinates": [[[1, 2], [3, 4]]]}, DETECTION), "no list of"),
-        (feature({"type": "Polygon", "coordinates": [[[1, 2], [3, 4], [5]]]}, DETECTION), "no list of"),
-        (feature({"type": "Polygon", "coordinates": [[["a", 2], [3, 4], [5, 6]]]}, DETECTION), "no list of"),
-        (feature({"type": "Polygon", "coordinates": [[[1, None], [3, 4], [5, 6]]]}, DETECTION), "no number"),
-        (feature({"type": "Polygon", "coordinates": [[[1, float("nan")], [3, 4], [5, 6]]]}, DETECTION), "no number"),
+        (feature({"type": "Polygon", "coordinates": [[[1, 2], [3, 4]]]}, DETECTION), "not a list of"),
+        (feature({"type": "Polygon", "coordinates": [[[1, 2], [3, 4], [5]]]}, DETECTION), "not a list of"),
+        (feature({"type": "Polygon", "coordinates": [[["a", 2], [3, 4], [5, 6]]]}, DETECTION), "not a list of"),
+        (feature({"type": "Polygon", "coordinates": [[[1, None], [3, 4], [5, 6]]]}, DETECTION), "not a number"),
+        (feature({"type": "Polygon", "coordinates": [[[1, float("nan")], [3, 4], [5, 6]]]}, DETECTION), "not a number"),
         (feature({"type": "Polygon", "coordinates": [[[1, 1e300], [3, 4], [5, 6]]]}, DETECTION), "leaves"),
         (feature({"type": "Polygon", "coordinates": 3}, DETECTION), "cannot be read"),
         (feature({"type": "GeometryCollection", "geometries": [1]}, DETECTION), "cannot be read"),
@@ -283,7 +283,7 @@ def test_a_file_that_nests_without_end_is_refused_and_deep_ones_are_read(tmp_pat
     (tmp_path / "x.geojson").write_text("[" * 900 + json.dumps(six(DETECTION)) + "]" * 900)
     assert len(found(tmp_path / "x.geojson")) == 6
     (tmp_path / "x.geojson").write_text("[" * 100_000 + "]" * 100_000)
-    with pytest.raises(InputError, match="no valid JSON"):
+    with pytest.raises(InputError, match="not valid JSON"):
         open_cells(tmp_path / "x.geojson")
 
 

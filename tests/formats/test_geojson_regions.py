@@ -87,10 +87,10 @@ def test_names_points_and_damaged_rings(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ("{", "no valid JSON"),
+        ("{", "not valid JSON"),
         ('"text"', "FeatureCollection or a list"),
         ('{"type": "FeatureCollection"}', "FeatureCollection or a list"),
-        ("[" * 100_000, "no valid JSON"),
+        ("[" * 100_000, "not valid JSON"),
         ("[]", "holds no polygon"),
         (json.dumps(_feature(shapely.Point(1, 1))), "holds no polygon"),
         (json.dumps(_feature(shapely.box(900, 900, 999, 999))), r"outside slide case7 \(300 × 200 px\)"),

@@ -126,7 +126,7 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
         load(pickle)
     garbage = tmp_path / "model.onnx"
     garbage.write_bytes(b"garbage")
-    with pytest.raises(ModelError, match="no ONNX model"):
+    with pytest.raises(ModelError, match="not an ONNX model"):
         load(garbage)
     with pytest.raises(InputError, match="--runtime torch"):
         load(runtime="openvino", device="cuda")

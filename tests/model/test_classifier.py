@@ -95,7 +95,7 @@ def damaged(content: bytes, how: str) -> bytes:
     metadata = about["__metadata__"]
     if how == "cut off":
         return content[:-5]
-    if how == "no number":
+    if how == "not a number":
         tensors["mean"] = tensors["mean"] * np.float32("nan")
     if how == "no spread":
         tensors["std"] = tensors["std"] * 0
@@ -110,7 +110,7 @@ def damaged(content: bytes, how: str) -> bytes:
     return save({name: np.ascontiguousarray(t) for name, t in tensors.items()}, metadata=metadata)
 
 
-DAMAGES = ["cut off", "no number", "no spread", "one class less", "an array less", "no spec", "no taxonomy"]
+DAMAGES = ["cut off", "not a number", "no spread", "one class less", "an array less", "no spec", "no taxonomy"]
 
 
 @pytest.mark.parametrize("how", DAMAGES)
@@ -128,7 +128,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         load_classifier(tmp_path / "none.safetensors")
     for content in (b"", b"nothing of the kind", b"\xff" * 40, save({"a": np.zeros(2, np.float32)})):
         (tmp_path / "x").write_bytes(content)
-        with pytest.raises(ModelError, match="no classifier"):
+        with pytest.raises(ModelError, match="not a classifier"):
             load_classifier(tmp_path / "x")
     model = find_model("hover-unet-consep").safetensors
     assert model is not None

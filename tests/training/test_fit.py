@@ -222,7 +222,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_checkpoint(tmp_pat
 def test_a_checkpoint_that_is_none_is_refused(tmp_path: Path) -> None:
     train(tmp_path, steps=2)
     (tmp_path / "last.safetensors").write_bytes(b"garbage")
-    with pytest.raises(ModelError, match="no checkpoint"):
+    with pytest.raises(ModelError, match="not a checkpoint"):
         train(tmp_path, steps=4)
 
 

@@ -85,8 +85,8 @@ def nearest_in_resolution(mpp: float, spec: ModelSpec) -> ModelSpec | None:
     """The bundled model of the same classes that works at a slide's resolution, where the one in use does not.
 
     Args:
-        mpp: Of the slide, µm/px.
-        spec: Of the model in use.
+        mpp: Resolution of the slide, µm/px.
+        spec: Spec of the model in use.
 
     Returns:
         The nearest in resolution, the default model of several; None where the model in use is as near.

@@ -93,7 +93,7 @@ def test_what_is_not_understood_is_said(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="activation 'relu'"):
         find_card(folder(tmp_path, {**VIT, **THEIRS["phikon"], "hidden_act": "relu"}))
     (tmp_path / "config.json").write_text("[]")
-    with pytest.raises(InputError, match="no JSON object"):
+    with pytest.raises(InputError, match="not a JSON object"):
         find_card(str(tmp_path))
     (tmp_path / "config.json").unlink()
     with pytest.raises(InputError, match=r"has no config\.json"):

@@ -58,7 +58,7 @@ def test_there_is_nothing_to_crop_beyond_1024_px() -> None:
 
 
 def test_what_it_is_not_is_said() -> None:
-    with pytest.raises(InputError, match="no encoder of Segment Anything"):
+    with pytest.raises(InputError, match="not an encoder of Segment Anything"):
         SamEncoder("resnet18")
     with pytest.raises(UnknownNameError, match="samvit_giant"):
         SamEncoder("samvit_giant")

@@ -107,7 +107,7 @@ def test_fit_resizes_to_whole_patches() -> None:
 def test_wrong_names_and_blocks_are_said() -> None:
     with pytest.raises(UnknownNameError, match="resnet19"):
         TimmPyramid("resnet19")
-    with pytest.raises(InputError, match="no vision transformer"):
+    with pytest.raises(InputError, match="not a vision transformer"):
         TimmViT("resnet18")
     with pytest.raises(InputError, match="blocks 1–12; tapped were"):
         TimmViT(SMALL_VIT, taps=(3, 13))

@@ -46,7 +46,7 @@ def test_a_file_that_was_cut_off_is_damaged(part: float, tmp_path: Path) -> None
 def test_other_files_are_no_models(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(content)
-    with pytest.raises(ModelError, match="no ONNX model"):
+    with pytest.raises(ModelError, match="not an ONNX model"):
         read_onnx_spec(path)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from typer.testing import CliRunner
 
 from histocyte.apps.cli.main import app
 from histocyte.core.taxonomies import CONSEP
+from histocyte.encoders.networks.diffusion.encoder import DiffusionEncoder
 from histocyte.encoders.networks.timm_import import import_timm
 from histocyte.model.checkpoint import read_spec
 from histocyte.recipes.plans import PLANS
@@ -34,6 +36,13 @@ ENCODERS = {
     **dict.fromkeys(("stardist", "cellpose", "lightweight_student"), PYRAMID),
 }
 """That stand in for the published ones; hovernet has its own, cisca a U-Net without a pre-trained one."""
+SMALL_DIFFUSION: dict[str, Any] = {
+    "first_stage": {"name": "tiny", "channels": 4},
+    "denoiser": {"width": 32, "multiples": [1, 2], "blocks": 1, "attention": [2]},
+    "condition": {},
+    "taps": [1, 3],
+}
+"""Of `pathsegdiff`, in place of 445 million weights."""
 HELD_OUT = 2
 """Number of the patch that the seed holds out."""
 
@@ -66,6 +75,9 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         torch.manual_seed(0)
         files[name] = folder / f"{name}.safetensors"
         save_file(dict(import_timm().create_model(name).state_dict()), files[name])
+    files["diffusion"] = folder / "diffusion.safetensors"
+    chosen = SMALL_DIFFUSION | {"condition": None}
+    save_file(DiffusionEncoder(**chosen).state_dict(), files["diffusion"])
     return files
 
 
@@ -92,6 +104,9 @@ def test_a_published_plan_takes_a_step_on_own_classes(
     if recipe in ENCODERS:
         command += ["--encoder", ENCODERS[recipe]]
         command += ["--encoder-weights", str(weights[ENCODERS[recipe]])]
+    if recipe == "pathsegdiff":
+        command += [f"--option={name}={json.dumps(value)}" for name, value in SMALL_DIFFUSION.items()]
+        command += ["--encoder-weights", str(weights["diffusion"])]
     answer = CliRunner().invoke(app, command)
     assert answer.exit_code == 0, answer.output
     plan = PLANS[recipe]["published"]

@@ -285,7 +285,7 @@ def _classes(folders: Sequence[Path], classes: str | Sequence[str], *, mpp: floa
 
     Raises:
         InputError: Those of the data, which has none or several lists.
-        UnknownNameError: One word that is no list.
+        UnknownNameError: One word that is not a list.
     """
     from histocyte.core.errors import InputError
     from histocyte.datasets.own_classes import classes_to_learn

@@ -59,7 +59,7 @@ def student_spec(
 
 
 def untaught_classes(student: Taxonomy, teachers: Sequence[ModelSpec], samples: Sequence[Sample]) -> list[str]:
-    """Of which classes nobody says anything, and by whom the others are taught, in sentences.
+    """Sentences on the classes that nobody teaches, and on who teaches the others.
 
     Args:
         student: Its classes.

@@ -93,7 +93,7 @@ def demand_of(spec: ModelSpec, crop_px: int, *, frozen: bool = False) -> Demand:
     """What training a network takes.
 
     Args:
-        spec: Of the network.
+        spec: Spec of the network.
         crop_px: Side of a crop.
         frozen: Whether its encoder stays as it is.
     """

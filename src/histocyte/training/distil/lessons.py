@@ -38,7 +38,8 @@ class Lesson:
         kind: What it says (`representations.kinds`).
         activation: Activation of that kind as `by_kind` gives it.
         teachers: Which teachers have it, by number; their mean is taken.
-        groups: Of classes where the teachers have other ones than the student: channels of theirs and of the student's
+        groups: Groups of classes, where the teachers' differ from the student's: channels of theirs and of the
+            student's
             that are one (`core.compared`), each added up. Of what is in none of them they say that it is a nucleus.
     """
 
