@@ -44,6 +44,16 @@ def test_runtimes_agree(runtime: RuntimeName, by_openvino: Model, image: np.ndar
     assert panoptic_counts(ours.labels, theirs.labels).pq > 0.99
 
 
+@pytest.mark.parametrize(("tile_px", "margin_px"), [(256, 32), (128, 32), (1024, 64)])
+def test_tiles_hardly_change_the_cells(tile_px: int, margin_px: int, by_openvino: Model, image: np.ndarray) -> None:
+    # The stated tolerance: a network sees further than a margin of 32 px, so cells near seams may move by a pixel.
+    other = by_openvino.with_tiles(tile_px=tile_px, margin_px=margin_px)
+    ours, theirs = (instances_on(image, m, mpp=0.25) for m in (by_openvino, other))
+    pq = panoptic_counts(ours.labels, theirs.labels).pq
+    assert pq > 0.97
+    assert (pq == 1) == (tile_px > max(image.shape)), "a tile that holds all of the image is no tile"
+
+
 def test_cells_do_not_depend_on_what_the_cpu_can_do(by_openvino: Model, image: np.ndarray) -> None:
     assert isinstance(by_openvino.runtime, OpenVinoRuntime)
     assert by_openvino.runtime.precision == "f32"
