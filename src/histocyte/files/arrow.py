@@ -1,6 +1,7 @@
 """Arrays of numpy as Arrow's and back.
 
-Without `pyarrow.array` and `to_numpy`: those import pandas wherever it is installed, which takes longer than many a job.
+Without `pyarrow.array` and `to_numpy`: those import pandas wherever it is installed, which takes longer than many a
+job.
 """
 
 from __future__ import annotations
