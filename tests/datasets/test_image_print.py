@@ -164,3 +164,14 @@ def test_content_that_repeats_itself_fills_neither_memory_nor_time() -> None:
     assert image_print_module._agreeing(shift, theirs, apart) == 9
     tiles = np.tile(tissue(1, 128), (6, 6, 1))
     assert PrintIndex([image_print(tiles, 0.25), image_print(tissue(2), 0.25)]).find(tiles[::-1], 0.25) == (0,)
+
+
+@pytest.mark.parametrize("pairs", [1, 2, 5, 30, 64, 200])
+def test_places_that_agree_are_counted_as_one_by_one(pairs: int) -> None:
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        shift = rng.integers(0, 12, (pairs, 2)).astype(np.int32)
+        theirs = np.sort(rng.integers(0, max(2, pairs // 2), pairs))
+        apart = rng.integers(0, 7, pairs).astype(np.uint8)
+        quick = image_print_module._agreeing(shift, theirs, apart)
+        assert quick == image_print_module._agreeing_plain(shift, theirs, apart)

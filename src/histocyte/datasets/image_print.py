@@ -44,8 +44,7 @@ _PAIR_BITS_APART = 4
 """Two do, as a small cut-out has no more, if their signs differ in no more than this many bits together."""
 _MANY = 64
 """Pairs of places with one print. There are more where content repeats itself, as in a grid: of these the pairs with
-the fewest signs apart are tried, until `_SURE` places agree."""
-_SURE = 8
+the fewest signs apart are tried."""
 _SCALE = 0.03
 """Resolutions that differ by less are one."""
 _MOST_SCALE = 4
@@ -232,14 +231,25 @@ def _may_agree(
 
 def _agreeing(shift: NDArray[np.int32], theirs: NDArray[np.intp], apart: NDArray[np.uint8]) -> int:
     """The largest number of a print's places that lie to one another as they do in the image; 0 if not enough agree."""
+    order = np.argsort(theirs, kind="stable")
+    shift, theirs, apart = shift[order], theirs[order], apart[order]
+    tried = shift if len(shift) <= _MANY else shift[np.argsort(apart, kind="stable")[:_MANY]]
+    near = (np.abs(shift - tried[:, None]) <= _PX_APART).all(2)
+    first = np.flatnonzero(np.diff(theirs, prepend=-1))
+    places = np.logical_or.reduceat(near, first, axis=1).sum(1)
+    least = np.sort(np.where(near, apart, 32), axis=1)[:, :2].sum(1)
+    enough = (places >= _PLACES) | ((places == 2) & (least <= _PAIR_BITS_APART))
+    return int(places[enough].max(initial=0))
+
+
+def _agreeing_plain(shift: NDArray[np.int32], theirs: NDArray[np.intp], apart: NDArray[np.uint8]) -> int:
+    """The same as `_agreeing`, one shift at a time."""
     best = 0
     for one in shift if len(shift) <= _MANY else shift[np.argsort(apart, kind="stable")[:_MANY]]:
         near = (np.abs(shift - one) <= _PX_APART).all(1)
         places = len(np.unique(theirs[near]))
         if places >= _PLACES or (places == 2 and np.sort(apart[near])[:2].sum() <= _PAIR_BITS_APART):
             best = max(best, places)
-        if best >= _SURE and len(shift) > _MANY:
-            break
     return best
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from histocyte.core.geometry import Box
+from histocyte.core.half import write_half
 from histocyte.core.tiles import Span, tile_spans
 from histocyte.inference.embed import FieldFeatures
 from histocyte.inference.runtime import Runtime
@@ -61,8 +62,11 @@ def predict_field(
         for (row, column), tile in zip(group, predicted, strict=True):
             rows = slice(row.core_start - row.start, row.core_stop - row.start)
             columns = slice(column.core_start - column.start, column.core_stop - column.start)
-            with np.errstate(over="ignore"):  # beyond 65504 is infinite, which decoding takes for no number
-                maps[:, row.core_start : row.core_stop, column.core_start : column.core_stop] = tile[:, rows, columns]
+            # Beyond 65504 is infinite, which decoding takes for no number.
+            write_half(
+                tile[:, rows, columns],
+                maps[:, row.core_start : row.core_stop, column.core_start : column.core_stop],
+            )
     return maps
 
 

@@ -26,13 +26,13 @@ _CLEARLY = 1.5
 """Resolutions nearer to each other than by this factor are as good as the same."""
 
 LARGEST_IMAGE_PX = 4096
-"""Models learn from images of up to such a side; larger ones are slides, and not looked up."""
+"""Models learn from images of up to such a side at their resolution; larger ones are slides, and not looked up."""
 
 
 def known_to_model(reader: SlideReader, model: Model) -> str:
     """Whether the model has learnt from an image, by what it shows: "learnt", "held_out", "left_out", or empty."""
     width, height = reader.size
-    if max(width, height) > LARGEST_IMAGE_PX:
+    if max(width, height) * max(1.0, reader.mpp / model.spec.mpp) > LARGEST_IMAGE_PX:
         return ""
     history = model.spec.history
     if model.classifier is not None:
