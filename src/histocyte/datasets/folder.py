@@ -2,6 +2,10 @@
 
 A set of dots has `points` (N, 2) and `type` (N,) in place of `inst`. A table `images.csv` in the folder may state the
 tissue and the patient of each image (`datasets.image_table`), classes.json its classes (`datasets.class_list`).
+
+A folder with dataset.json holds a set in the uniform form (`datasets.shards`), and is read in the same way; the
+official
+parts of such a set stand behind an @: `sets/pannuke@fold1,fold2`.
 """
 
 from __future__ import annotations
@@ -30,7 +34,10 @@ from histocyte.datasets.class_list import (
 from histocyte.datasets.dots import painted_dots
 from histocyte.datasets.image_table import ImageTable
 from histocyte.datasets.label_arrays import label_array, read_dots, read_label_arrays
+from histocyte.datasets.labelled_image import LabelledImage
 from histocyte.datasets.sample import Sample
+from histocyte.datasets.shards.describe import is_uniform, read_description, shard_paths
+from histocyte.datasets.shards.read import read_shards, split_of, splits_of
 from histocyte.files.foreign import broken_link
 from histocyte.slides.picture import pictures_in, read_picture
 
@@ -66,6 +73,10 @@ def card_for(folder: Path, *, mpp: float | None = None, option: str = "--mpp") -
     """
     if mpp is not None:
         check_mpp(mpp, what=f"the images in '{folder}'", option=option)
+    folder, splits = split_of(folder)
+    if is_uniform(folder):
+        splits_of(folder, splits)
+        return read_description(folder).card
     known = DATASETS.get(folder.resolve().name)
     if known is not None:
         return known
@@ -114,8 +125,7 @@ def labelled_card(
     Raises:
         InputError: No such folder, an unknown resolution, or a broken classes.json.
     """
-    if not folder.is_dir():
-        raise InputError(f"There is no folder '{folder}'. Pass a folder with NAME.webp/.png and NAME.npz pairs.")
+    _check_folder(folder)
     card = card_for(folder, mpp=mpp, option=option)
     if names is not None:
         return replace(card, taxonomy=taxonomy_of(names, name=card.name))
@@ -150,12 +160,14 @@ def load_folder(
             images.csv.
     """
     folder = Path(folder)
-    if not folder.is_dir():
-        raise InputError(f"There is no folder '{folder}'. Pass a folder with NAME.webp/.png and NAME.npz pairs.")
+    _check_folder(folder)
     card = card or labelled_card(folder, mpp=mpp)
+    store, wanted = store or ArrayStore(), taxonomy or card.taxonomy or NO_CLASSES
+    plain, splits = split_of(folder)
+    if is_uniform(plain):
+        return _load_shards(plain, splits, card, wanted, store, listener)
     table = ImageTable.read(folder)
-    store, pairs = store or ArrayStore(), list(_pairs(folder))
-    wanted, samples = taxonomy or card.taxonomy or NO_CLASSES, []
+    pairs, samples = list(_pairs(folder)), []
     with listener.task(f"reading {card.name}", len(pairs), unit="images") as task:
         for pair in pairs:
             samples.append(_load(pair, card, wanted, table, store))
@@ -174,7 +186,8 @@ def refuse_external(folders: Sequence[str | Path]) -> None:
         InputError: One is among the folders.
     """
     for folder in folders:
-        card = DATASETS.get(Path(folder).resolve().name)
+        plain, _ = split_of(Path(folder))
+        card = read_description(plain).card if is_uniform(plain) else DATASETS.get(plain.resolve().name)
         if card is not None and card.external:
             raise InputError(f"'{folder}' is an external test set, never trained or selected on. Leave it out.")
 
@@ -192,6 +205,20 @@ def refuse_twice(folders: Sequence[str | Path]) -> None:
         seen.add(place)
 
 
+def _check_folder(folder: Path) -> None:
+    plain, splits = split_of(folder)
+    if not plain.is_dir():
+        raise InputError(
+            f"There is no folder '{plain}'. Pass a folder with NAME.webp/.png and NAME.npz pairs, or one that "
+            "`histocyte data import` made."
+        )
+    if splits and not is_uniform(plain):
+        raise InputError(
+            f"'{plain}' has no official parts, and '@{','.join(splits)}' asks for some. Only sets that `histocyte data "
+            "import` made have them."
+        )
+
+
 def _pairs(folder: Path) -> Iterator[tuple[Path, Path]]:
     pictures = pictures_in(folder)
     for labels in _labels(folder):
@@ -206,6 +233,8 @@ def _labels(folder: Path) -> list[Path]:
 
 def is_labelled(folder: Path) -> bool:
     """Whether a folder holds an image with labels."""
+    if is_uniform(split_of(folder)[0]):
+        return bool(shard_paths(split_of(folder)[0]))
     return next(_pairs(folder), None) is not None
 
 
@@ -215,6 +244,8 @@ def has_types(folder: Path) -> bool:
     Raises:
         InputError: A label file cannot be read.
     """
+    if is_uniform(split_of(folder)[0]):
+        return read_description(split_of(folder)[0]).card.taxonomy is not None
     for _, labels in _pairs(folder):
         types = read_label_arrays(labels)[1]
         if types is not None and types.size > 1:
@@ -225,6 +256,8 @@ def has_types(folder: Path) -> bool:
 def unpaired(folder: str | Path) -> list[Path]:
     """Images without labels and labels without an image, which `load_folder` passes over, sorted by name."""
     folder = Path(folder)
+    if is_uniform(split_of(folder)[0]):
+        return []
     pairs = {path for pair in _pairs(folder) for path in pair}
     pictures = [path for paths in pictures_in(folder).values() for path in paths]
     return sorted({*pictures, *_labels(folder)} - pairs)
@@ -254,28 +287,105 @@ def _load(
         if highest > MOST_IDS:
             raise InputError(f"'{label_path}' has ids up to {highest}. Renumber its cells: at most {MOST_IDS:,}.")
         instances, notes = np.append(0, found.ids).astype(np.int32)[found.labels], found.notes
-    codes = _codes(own, instances, card, label_path)
+    return _sample(
+        name,
+        picture.pixels,
+        instances,
+        own,
+        ignored,
+        card,
+        taxonomy,
+        store,
+        where=label_path,
+        mpp=(mpp, mpp_estimated),
+        group=table.group(name) or card.group(name),
+        tissue=table.tissue(name),
+        notes=(*picture.notes, *notes),
+    )
+
+
+def _load_shards(
+    folder: Path, splits: tuple[str, ...], card: DatasetCard, taxonomy: Taxonomy, store: ArrayStore, listener: Listener
+) -> list[Sample]:
+    description = read_description(folder)
+    total = sum(description.by_split[part] for part in splits) if splits else description.images
+    samples = []
+    with listener.task(f"reading {card.name}", total, unit="images") as task:
+        for name, image in read_shards(folder, splits=splits):
+            samples.append(_of_row(name, image, card, taxonomy, store, folder))
+            task.advance()
+    if not samples:
+        raise InputError(f"'{folder}' holds no image{f' of {splits[0]}' if splits else ''}. Import the set again.")
+    return samples
+
+
+def _of_row(
+    name: str, image: LabelledImage, card: DatasetCard, taxonomy: Taxonomy, store: ArrayStore, folder: Path
+) -> Sample:
+    mpp = image.mpp if image.mpp is not None else card.mpp
+    check_mpp(mpp, what=f"'{name}' of '{folder}'")
+    own = None if image.classes is None else np.concatenate([np.zeros(1, np.int64), image.classes])
+    instances, ignored = image.instances, image.ignored
+    if image.points is not None:
+        instances, ignored = painted_dots(image.points, image.pixels.shape[:2], mpp=mpp, every=card.dots == "all")
+    if instances is None:
+        instances = np.zeros(image.pixels.shape[:2], np.int32)
+    return _sample(
+        name,
+        image.pixels,
+        instances,
+        own,
+        ignored,
+        card,
+        taxonomy,
+        store,
+        where=folder / name,
+        mpp=(mpp, card.nucleus_um is not None and image.mpp is not None),
+        group=image.group or name,
+        tissue=image.tissue,
+    )
+
+
+def _sample(
+    name: str,
+    pixels: NDArray[np.uint8],
+    instances: NDArray[np.int32],
+    own: NDArray[Any] | None,
+    ignored: NDArray[np.bool_] | None,
+    card: DatasetCard,
+    taxonomy: Taxonomy,
+    store: ArrayStore,
+    *,
+    where: Path,
+    mpp: tuple[float, bool],
+    group: str,
+    tissue: str,
+    notes: tuple[str, ...] = (),
+) -> Sample:
+    """An image with its own classes read as those of a taxonomy; `mpp` with whether it is an estimate."""
+    codes = _codes(own, instances, card, where)
     if codes is not None and card.ignored:
         unclear = np.isin(codes, card.ignored)
-        ignored = unclear[instances]
-        instances, codes = np.where(ignored, 0, instances).astype(np.int32), np.where(unclear, 0, codes)
+        unclear_px = unclear[instances]
+        ignored = unclear_px if ignored is None else ignored | unclear_px
+        instances, codes = np.where(unclear_px, 0, instances).astype(np.int32), np.where(unclear, 0, codes)
     types, one_of = (None, None) if codes is None else _read_as(codes, card, taxonomy)
     return Sample(
         name=name,
-        image=store.keep(picture.pixels),
+        image=store.keep(pixels),
         instances=store.keep(instances),
         types=types,
         one_of=one_of,
         ignored=None if ignored is None else store.keep(ignored),
-        mpp=mpp,
-        mpp_estimated=mpp_estimated,
+        mpp=mpp[0],
+        mpp_estimated=mpp[1],
         source=card.name,
-        group=table.group(name) or card.group(name),
+        group=group,
         separable=card.separable and not card.dots,
         dots=bool(card.dots),
         centres=_CENTRES[card.dots or card.centres],
-        tissue=table.tissue(name),
-        notes=(*picture.notes, *notes),
+        tissue=tissue,
+        notes=notes,
     )
 
 

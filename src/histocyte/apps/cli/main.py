@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 from histocyte.apps.cli import (
     compare,
     counts,
+    data,
     demo,
     distil,
     doctor,
@@ -97,6 +98,7 @@ app.command("score")(score.score)
 app.command("compare")(compare.compare)
 app.command("folds")(compare.folds)
 app.command("counts")(counts.counts)
+app.add_typer(data.app, name="data")
 app.add_typer(models.app, name="models")
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(encoders.app, name="encoders")

@@ -1,0 +1,1 @@
+"""Labelled data of one's own in the forms that programs leave it in."""
