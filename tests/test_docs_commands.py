@@ -105,8 +105,9 @@ def _read(command: Shown) -> None:
     context, name, rest = _resolved(list(command.arguments))
     parsed = context.command.make_context(name, rest, parent=context.parent)
     folders = parsed.params.get(_DATA.get(name, "")) or ()
-    named = [Path(f).name for f in ([folders] if isinstance(folders, str | Path) else folders)]
-    unknown = [name for name in named if name not in DATASETS]
+    given = [Path(f) for f in ([folders] if isinstance(folders, str | Path) else folders)]
+    # What `histocyte data import` has made, in sets/ on these pages, states it.
+    unknown = [path.name for path in given if path.name not in DATASETS and path.parent.name != "sets"]
     if command.whole and unknown:
         assert parsed.params["mpp"], f"{unknown[0]} is no known set: its resolution has to be passed"
 
