@@ -149,8 +149,8 @@ def load(
         runtime: "auto" takes torch where there is a GPU and torch to drive it, else OpenVINO, else what can run.
         device: For torch: "auto", "cpu", "cuda", "cuda:1", "mps".
         workers: Threads on a CPU; as many as this process may use where None.
-        precision: For OpenVINO: "f32", the default, gives the same cells on every CPU; "bf16" is up to twice as fast on
-            CPUs with units for it; "auto" takes it where there are such units.
+        precision: For OpenVINO: "auto", the default, takes "bf16" on CPUs with units for it, which is up to twice as
+            fast; "f32" gives the same cells on every CPU.
         features: Vectors of cells are wanted: "auto" takes a runtime that gives them.
         views: Average the maps over 2, 4 or 8 flips and turns of each image: as many times slower, a little better.
         tile_px: Side of the squares that the network is given of an image, px at its resolution; the model's own where

@@ -13,7 +13,7 @@ import openvino
 from numpy.typing import NDArray
 
 from histocyte.core.errors import InputError
-from histocyte.inference.runtime import DEFAULT_PRECISION, Precision, Runtime, as_maps, features_of, running
+from histocyte.inference.runtime import Precision, Runtime, as_maps, features_of, running
 from histocyte.model.onnx.features import features_in
 
 __all__ = ["OpenVinoRuntime"]
@@ -68,9 +68,7 @@ class OpenVinoRuntime(Runtime):
 
     name = "openvino"
 
-    def __init__(
-        self, path: Path, *, threads: int, multiple: int = 16, precision: Precision = DEFAULT_PRECISION
-    ) -> None:
+    def __init__(self, path: Path, *, threads: int, multiple: int = 16, precision: Precision = "f32") -> None:
         core = _core()
         able = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         if precision == "bf16" and not able:

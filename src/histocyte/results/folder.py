@@ -140,7 +140,11 @@ def segment_to_folder(
                 "resumed_blocks": resumed,
                 "workers": options.workers or model.runtime.parallel,
                 "peak_memory_mb": peak_memory_mb(),
-                "runtime": {"name": model.runtime.name, "device": model.runtime.device},
+                "runtime": {
+                    "name": model.runtime.name,
+                    "device": model.runtime.device,
+                    "precision": model.runtime.precision,
+                },
                 "signature": key,
                 "notes": [*reader.notes, *notes, *findings(record, stats, reader, model)],
             }

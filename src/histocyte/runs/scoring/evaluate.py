@@ -160,6 +160,7 @@ def evaluate(
         "model": loaded.spec.name,
         "model_sha256": loaded.sha256,
         "runtime": loaded.runtime.name,
+        "precision": loaded.runtime.precision,
         "views": loaded.views,
         "tile_px": loaded.spec.tile_px,
         "margin_px": loaded.spec.margin_px,
