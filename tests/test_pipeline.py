@@ -163,5 +163,5 @@ def test_one_line_tells_a_listener_and_stops_where_it_is_told(perfect_model: Mod
     cells = segment(image, model=perfect_model, mpp=perfect_model.spec.mpp, listener=heard)
     assert heard.told[0] == ("image", 1, "blocks", 0)
     assert len(cells)
-    with pytest.raises(Stopped, match=r"^0 of 1 blocks of 'image' are done"):
+    with pytest.raises(Stopped, match=r"^0 of 1 block of 'image' done"):
         segment(image, model=perfect_model, mpp=perfect_model.spec.mpp, stop=lambda: True)

@@ -33,6 +33,7 @@ from histocyte.core.errors import ResolutionError
 from histocyte.core.instances import Instances, relabel_sequential
 from histocyte.core.listener import SILENT, Listener, Stop, Stopped, never
 from histocyte.core.maps import split_maps
+from histocyte.core.names import counted
 from histocyte.inference.embed import FieldFeatures
 from histocyte.inference.image import predict_image
 from histocyte.inference.load import Model, load
@@ -128,7 +129,7 @@ def finish_blocks(
     todo = [b for b in blocks if b.index not in done]
     count, found = len(blocks) - len(todo), sum(_own_cells(plan, i, journal.read(i)) for i in done)
     with listener.task(name, len(blocks), unit="blocks", done=count) as task:
-        task.advance(0, note=f"{found:,} cells")
+        task.advance(0, note=counted(found, "cell"))
         for block, result in map_unordered(
             lambda block: (block, segment_block(plan, block)),
             takewhile(lambda _: not stop(), todo),
@@ -136,9 +137,9 @@ def finish_blocks(
         ):
             journal.append(block.index, result.cells, result.in_band, result.stats)
             count, found = count + 1, found + _own_cells(plan, block.index, result)
-            task.advance(note=f"{found:,} cells")
+            task.advance(note=counted(found, "cell"))
     if count < len(blocks):
-        raise Stopped(f"{count:,} of {len(blocks):,} blocks of '{name}' are done")
+        raise Stopped(f"{count:,} of {counted(len(blocks), 'block')} of '{name}' done")
 
 
 def _own_cells(plan: Plan, index: int, stored: StoredBlock) -> int:

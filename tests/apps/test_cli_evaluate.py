@@ -108,7 +108,7 @@ def test_an_image_in_a_folder_of_another_name_is_known_by_what_it_shows(
     assert facts["doubts"] == []
     (folder / "tile2.npz").unlink()
     says = str(run(*common).exception)
-    assert "all of these 2 images, 2 of them in a folder of another name, known by what they show" in says
+    assert "all of these images (2), 2 of them in a folder of another name, known by what they show" in says
 
 
 def test_an_image_without_labels_is_passed_over_and_said(data: Path, model_file: Path, tmp_path: Path) -> None:
@@ -163,7 +163,7 @@ def test_a_model_file_is_scored_into_a_page_a_table_and_json(data: Path, model_f
     assert html.endswith("</html>")
     assert not re.search(r"<script|https?://(?!www\.w3\.org)", html)
     assert facts["model_sha256"] in html
-    assert "unseen; 1 images the model was trained on were left out" in html
+    assert "unseen; 1 image the model was trained on was left out" in html
     assert f"{source['scores']['dice']['value']:.3f}" in html
     assert source["scores"]["dice"]["low"] is None  # of two images
     assert "– for an interval: fewer than 5 patients" in html

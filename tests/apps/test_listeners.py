@@ -39,7 +39,7 @@ def test_what_is_not_known_is_not_said() -> None:
     assert _paced(0.0).line() == "a.svs: 0 of 10 blocks"
     pace = _paced(0.0, 1.0, total=None)
     pace.advance()
-    assert pace.line() == "a.svs: 1 blocks, 1.0 blocks/s"
+    assert pace.line() == "a.svs: 1 block, 1.0 blocks/s"
 
 
 def test_a_log_has_a_line_now_and_then_though_no_step_ends(capsys: pytest.CaptureFixture[str]) -> None:

@@ -227,7 +227,7 @@ def test_told_to_end_it_says_how_to_go_on_and_does(
     assert code == 128 + signal.Signals[name]
     assert f"{name}: ends once the blocks under way are done." in err
     assert f"ended by {name}. " in err
-    assert " of 4 blocks of 'one' are done. Run the same command again to go on." in err
+    assert " of 4 blocks of 'one' done. Run the same command again to go on." in err
     code, out, _ = segment(slides / "a", *force, "--json")
     record = json.loads(out)
     assert code == 0

@@ -137,7 +137,7 @@ def test_what_is_left_out_is_neither_learnt_from_nor_chosen_by(
     assert spec.history.left_out == {data.name: ["i0", "i3"]}
     assert sorted(spec.history.held_out[data.name]) == sorted(["i0", "i3", *images["held_out"][data.name]])
     assert spec.history.sets[0].images == 2
-    assert "1 images to train on, 1 held out, 2 left out for a test" in " ".join(capfd.readouterr().err.split())
+    assert "1 image to train on, 1 held out, 2 left out for a test" in " ".join(capfd.readouterr().err.split())
     with pytest.raises(InputError, match=f"other images of {data.name}"):
         run(data, tmp_path / "run", encoder=SMALL, steps=2)
 

@@ -172,7 +172,7 @@ def test_cells_of_the_rim_count_with_the_tissue_they_stand_beside(tmp_path: Path
     (folder / "run.json").write_text(json.dumps(run | {"searched_beyond_um": 24.0}))
     counted = count_cells(folder)
     assert counted.regions[0].classes[0].count == 4
-    assert counted.notes[-1].startswith("1 cells have their centre outside")
+    assert counted.notes[-1].endswith("outside the searched tissue: 1 cell.")
     (tmp_path / "east.geojson").write_text(drawn(("East", shapely.box(3000, 0, 5000, 2000))))
     assert count_cells(folder, roi=tmp_path / "east.geojson").regions[0].classes[0].count == 2
 
@@ -365,7 +365,7 @@ def test_only_what_both_searched_and_squares_half_covered_count(tmp_path: Path) 
     assert [(s.x, s.y) for s in agreed.subjects] == [(0, 0), (500, 0), (1000, 0)]
     assert agreed.classes[0].totals == (2, 2)
     assert any("compared is what both searched" in note for note in agreed.notes)
-    assert any(note.startswith("5 of 8 squares are not compared") for note in agreed.notes)
+    assert any("by both: 5 of 8 squares, with" in note for note in agreed.notes)
 
 
 def test_regions_are_compared_by_density(tmp_path: Path) -> None:

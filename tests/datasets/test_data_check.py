@@ -70,7 +70,7 @@ def test_a_cell_that_may_be_several_things_counts_for_none_of_them() -> None:
     check = found(sample(types=(0, 3), one_of=may_be))
     (row,) = check.parts
     assert (row.by_class, row.several, row.unknown) == ((0, 0, 1), 1, 0)
-    assert "1 cells of mine may be of several classes: they teach that it is one of these." in check.unlearnt
+    assert "1 cell of mine may be of several classes: learnt is that one of these is right." in check.unlearnt
 
 
 def test_what_will_not_be_learnt_is_said() -> None:
@@ -114,9 +114,8 @@ def test_nuclei_of_an_unusual_size_make_the_resolution_doubtful() -> None:
     assert found(sample(mpp=0.5, mpp_estimated=True)).warnings == ()
     assert found(sample(mpp=0.5, source="brca_m2c_points")).warnings == ()
     dots = found(sample(source="brca_m2c_points", types=(0, 1)))
-    assert "1 cells of brca_m2c_points are of none of the model's classes: they teach where nuclei are alone." in (
-        dots.unlearnt
-    )
+    said = "1 cell of brca_m2c_points is of none of the model's classes: only where nuclei are can be learnt there."
+    assert said in dots.unlearnt
 
 
 def test_labels_in_the_wrong_place_are_told() -> None:

@@ -252,7 +252,7 @@ def test_regions_with_open_or_crossing_rings_holes_and_pieces(tmp_path: Path) ->
     path = write(tmp_path / "x.geojson", [feature(g) for g in (bow_tie, ringed, both, two_points, LINE, None)])
     region, notes = read_polygons(path)
     assert [part.area for part in region.parts] == pytest.approx([50, 396, 25])
-    assert notes == ["'x.geojson': 3 of 6 objects have no area and are no regions."]
+    assert notes == ["'x.geojson': left out, as they have no area: 3 of 6 objects."]
 
 
 def test_a_broken_region_is_named_by_its_place_in_the_file(tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def test_a_renamed_mirrored_and_compressed_copy_is_what_its_original_is(
 def test_a_folder_that_shows_what_was_learnt_from_is_doubted(samples: list[Sample], history: History) -> None:
     ours = [copy(s, s.name, "ours") for s in (*samples[:2], *samples[6:])]
     (doubt,) = history.parts_may_be_missed(ours, history.know(ours))
-    assert doubt.startswith("2 of the 4 images of ours show what was learnt from.")
+    assert doubt.startswith("Of the 4 images of ours, 2 show what was learnt from.")
     assert "the 2 that are taken for new" in doubt
     for sure in (ours[:2], ours[2:], samples):
         assert history.parts_may_be_missed(sure, history.know(sure)) == []
@@ -144,7 +144,7 @@ def test_a_copy_of_a_held_out_image_is_not_learnt_from() -> None:
         parts = History().split([*originals, copy(held, "again", "mine")], fold=(number, 5))
         if twins & {s.name for s in parts.validation}:
             assert not twins & {s.name for s in parts.training}
-            assert "1 images show the same as others that are held out" in parts.notes[0]
+            assert "the same as others that are held out or left out: 1 image, e.g. " in parts.notes[0]
     assert names
     parts = History().split(originals, fraction=0.25, apart=[copy(s, "t") for s in plain.training[:1]])
     assert plain.training[0] not in parts.training

@@ -138,7 +138,7 @@ def test_a_region_wins_over_the_tissue(picture: Path, perfect_model: Model, tmp_
     assert 0 < len(cells) < 240
     assert cells.xy[:, 0].max() <= 200
     assert record.tissue_mm2 == pytest.approx(200 * 400 * 0.25**2 / 1e6)
-    assert any("1 of 3 regions lie outside the slide" in note and "'far'" in note for note in record.notes)
+    assert any("Outside the slide" in note and "1 of 3 regions, 'far'" in note for note in record.notes)
 
 
 def test_a_cell_that_stands_off_from_the_tissue_is_found_and_the_outline_stays_with_the_tissue(

@@ -160,7 +160,7 @@ def test_the_old_result_stays_until_the_new_one_is_written(
 
 def test_a_forced_run_goes_on_too(out: Path, picture: Path, perfect_model: Model) -> None:
     asked = iter([False, False])
-    with pytest.raises(Stopped, match="of 'picture' are done"):
+    with pytest.raises(Stopped, match="of 'picture' done"):
         segment_to_folder(picture, out, perfect_model, FORCE, stop=lambda: next(asked, True))
     record = segment_to_folder(picture, out, perfect_model, FORCE)
     assert 0 < record.resumed_blocks < record.blocks

@@ -10,6 +10,7 @@ from typing import Any
 from histocyte.conversion.file import ForeignFile
 from histocyte.core.errors import InputError
 from histocyte.core.geometry import check_mpp
+from histocyte.core.names import counted
 from histocyte.core.taxonomies import PANNUKE, PANNUKE_TISSUES, taxonomy_of
 from histocyte.core.taxonomy import NO_CLASSES, Taxonomy
 
@@ -81,7 +82,7 @@ class Facts:
         if self.taxonomy is not None:
             if len(self.taxonomy) != count:
                 raise InputError(
-                    f"'{self.file.path}' tells {count} classes apart beside the background; given were "
+                    f"'{self.file.path}' tells {counted(count, 'class')} apart beside the background; given were "
                     f"{len(self.taxonomy)}: {', '.join(self.taxonomy.names)}."
                 )
             return self.taxonomy
@@ -94,10 +95,10 @@ class Facts:
         if known is not None:
             names = ", ".join(known.names)
             self.notes.append(
-                f"its {count} classes are assumed to be those of {known.name} ({names}); --classes sets them"
+                f"its classes ({count}) are assumed to be those of {known.name} ({names}); --classes sets them"
             )
             return known
-        self.notes.append(f"the file does not name its {count} classes; --classes does")
+        self.notes.append(f"the file does not name its {counted(count, 'class')}; --classes does")
         return taxonomy_of([f"class {number}" for number in range(1, count + 1)])
 
     def tissues(self, outputs: int) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from histocyte.core.cell_columns import COLUMNS
+from histocyte.core.names import counted
 from histocyte.core.notebook import dot, outlines_svg
 from histocyte.core.plain_text import plain
 from histocyte.core.registry import Registry
@@ -93,7 +94,8 @@ class Cells:
             rows.append(f"<tr><td>{colour}{escape(plain(name))}<td>{count:,}<td>{share}<td>{area}<td>{prob}</tr>")
         colours = [each.colour for each in self.taxonomy.classes]
         return (
-            f"<table><caption>{len(self):,} cells, slide at {self.mpp:g} µm/px</caption><tr><th>class<th>cells<th>share"
+            f"<table><caption>{counted(len(self), 'cell')}, slide at {self.mpp:g} "
+            "µm/px</caption><tr><th>class<th>cells<th>share"
             f"<th>median area, µm²<th>mean probability</tr>{''.join(rows)}</table>"
             f"{outlines_svg(self.contour_xy, self.contour_offsets, index, colours)}"
         )

@@ -1,14 +1,30 @@
-"""Names for people: several in a sentence, and such that no two are the same."""
+"""Names and counts for people: several names in a sentence, such that no two are the same; one of a thing or more."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-__all__ = ["MOST_NAMED", "distinct_names", "some_names"]
+__all__ = ["MOST_NAMED", "counted", "distinct_names", "some_names"]
 
 
 MOST_NAMED = 5
 """So many of a list are named in a sentence, or have a sentence of their own."""
+
+
+def counted(count: int, one: str, more: str = "") -> str:
+    """A number with what it counts, which is one or several.
+
+    Args:
+        count: How many there are.
+        one: What follows a 1: a noun, or with it a verb that has to agree.
+        more: What follows any other number; `one` with an ending where not given.
+
+    >>> counted(1, "cell"), counted(2000, "class"), counted(0, "nucleus is", "nuclei are")
+    ('1 cell', '2,000 classes', '0 nuclei are')
+    """
+    if count == 1:
+        return f"1 {one}"
+    return f"{count:,} {more or one + ('es' if one.endswith('s') else 's')}"
 
 
 def some_names(names: Sequence[str], *, followed_by: Sequence[str] = (), most: int = MOST_NAMED) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from histocyte.core.names import counted
 from histocyte.counts.count import ALL, GRID_UM, check_grid
 from histocyte.counts.input import read_located
 from histocyte.counts.pair import Subject, check_pair, count_in_subjects, shared_classes
@@ -132,7 +133,8 @@ class CountAgreement:
         """For each class a title and a row a figure: figure, value, interval; all text, and never many rows."""
         return [
             (
-                f"{c.name}: {c.totals[0]:,} and {c.totals[1]:,} cells in n = {len(self.subjects)} {self.subjects_are}, "
+                f"{c.name}: {c.totals[0]:,} and {counted(c.totals[1], 'cell')} in n = {len(self.subjects)} "
+                f"{self.subjects_are}, "
                 f"differences in {self.unit}",
                 list(figures_in_words(c)),
             )

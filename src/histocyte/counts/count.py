@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from histocyte.core.errors import InputError
-from histocyte.core.names import MOST_NAMED, some_names
+from histocyte.core.names import MOST_NAMED, counted, some_names
 from histocyte.counts.input import LocatedCells, read_located
 from histocyte.counts.regions import Drawn, drawn_on
 from histocyte.counts.result import ClassCount, Counts, RegionCount
@@ -67,10 +67,10 @@ def count_cells(
         )
     names, kinds = _kinds(cells)
     points = SortedPoints(cells.xy)
-    counted = []
+    rows = []
     for region in regions:
         if region.searched is None:
-            counted.append(_without_area(region.name, names, kinds))
+            rows.append(_without_area(region.name, names, kinds))
             continue
         squares = cut_into_squares(region.searched, grid_um / cells.mpp)
         whole = float(region.whole.area if region.whole is not None else region.searched.area)
@@ -78,9 +78,9 @@ def count_cells(
         here = points.inside(region.searched)
         counts = squares.count(cells.xy[here], kinds[here], len(names)).reshape(-1, len(names))
         mm2 = squares.area_px2.ravel() * cells.mpp**2 / 1e6
-        counted.append(_in_region(region.name, area, counts, mm2, names, replicates, seed))
-    notes += _notes(cells, regions, counted, roi is not None)
-    return Counts(cells.name, cells.path, cells.mpp, grid_um, replicates, seed, tuple(counted), tuple(notes))
+        rows.append(_in_region(region.name, area, counts, mm2, names, replicates, seed))
+    notes += _notes(cells, regions, rows, roi is not None)
+    return Counts(cells.name, cells.path, cells.mpp, grid_um, replicates, seed, tuple(rows), tuple(notes))
 
 
 def check_grid(grid_um: float) -> None:
@@ -149,9 +149,9 @@ def _densities(
     return [Estimate(float(v), float(a), float(b), n, dropped) for v, a, b in zip(values, *ends, strict=True)]
 
 
-def _notes(cells: LocatedCells, regions: list[Drawn], counted: list[RegionCount], roi: bool) -> list[str]:
+def _notes(cells: LocatedCells, regions: list[Drawn], rows: list[RegionCount], roi: bool) -> list[str]:
     notes = list(cells.notes)
-    partial = [row for row in counted if roi and row.searched_mm2 < 0.9995 * row.area_mm2]
+    partial = [row for row in rows if roi and row.searched_mm2 < 0.9995 * row.area_mm2]
     notes += [
         f"'{row.name}': {row.searched_mm2:.4g} of {row.area_mm2:.4g} mm² were searched; the density is that of this "
         "part."
@@ -159,19 +159,23 @@ def _notes(cells: LocatedCells, regions: list[Drawn], counted: list[RegionCount]
     ]
     if len(partial) > MOST_NAMED:
         notes.append(
-            f"Of {len(partial) - MOST_NAMED:,} more regions only a part was searched; their densities are that part's."
+            f"Of {counted(len(partial) - MOST_NAMED, 'more region', 'more regions')} only a part was searched; "
+            "densities are those of the part."
         )
-    few = [row for row in counted if row.squares < _FEW and not math.isnan(row.searched_mm2)]
+    few = [row for row in rows if row.squares < _FEW and not math.isnan(row.searched_mm2)]
     if few:
         said = some_names([row.name for row in few], followed_by=[str(row.squares) for row in few])
         notes.append(
             f"Few squares ({said}): intervals are rough, below {LEAST_GROUPS} there is none. Try a smaller --grid-um."
         )
     if not roi and cells.searched is not None:
-        outside = len(cells.xy) - counted[0].classes[0].count
+        outside = len(cells.xy) - rows[0].classes[0].count
         if outside:
-            notes.append(f"{outside:,} cells have their centre outside the searched tissue and do not count.")
+            notes.append(f"Not counted, as their centre lies outside the searched tissue: {counted(outside, 'cell')}.")
     unclassified = int((cells.kinds < 0).sum()) if cells.class_names else 0
     if unclassified:
-        notes.append(f"{unclassified:,} cells have no class and count under '{UNCLASSIFIED}'.")
+        notes.append(
+            f"{counted(unclassified, 'cell has no class and counts', 'cells have no class and count')} under "
+            f"'{UNCLASSIFIED}'."
+        )
     return notes

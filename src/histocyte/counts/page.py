@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from histocyte.core.names import counted
 from histocyte.counts.agreement import ClassAgreement, CountAgreement
 from histocyte.counts.result import Counts, RegionCount
 from histocyte.pages.drawing import COLOURS, DARK, MUTED, Plot, draw, rasterised, short, with_intervals
@@ -77,7 +78,7 @@ def plot_densities(region: RegionCount) -> Plot | None:
             if not math.isnan(c.density.low):
                 axes.plot([c.density.low, c.density.high], [y, y], color=COLOURS[0], linewidth=2)
             axes.plot([c.density.value], [y], "o", color=COLOURS[0], markersize=6.5)
-        axes.set_yticks(range(len(shown)), [f"{short(c.name)}\n{c.count:,} cells" for c in shown])
+        axes.set_yticks(range(len(shown)), [f"{short(c.name)}\n{counted(c.count, 'cell')}" for c in shown])
         axes.set_ylim(len(shown) - 0.5, -0.5)
         axes.tick_params(axis="y", length=0)
         axes.set_xlim(left=0)
@@ -86,7 +87,7 @@ def plot_densities(region: RegionCount) -> Plot | None:
         axes.set_xlabel("cells per mm²")
 
     intervals = with_intervals([c.density for c in shown])
-    caption = f"Cells per mm² of '{region.name}'{intervals}, n = {region.squares} squares."
+    caption = f"Cells per mm² of '{region.name}'{intervals}, n = {counted(region.squares, 'square')}."
     said = "; ".join(f"{c.name} {c.density.value:.4g}" for c in shown)
     return draw(paint, size_in=(5.6, 0.9 + 0.45 * len(shown)), alt=f"{caption} {said}.", caption=caption)
 

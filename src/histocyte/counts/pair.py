@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from shapely.geometry.base import BaseGeometry
 
 from histocyte.core.errors import InputError
-from histocyte.core.names import MOST_NAMED, some_names
+from histocyte.core.names import MOST_NAMED, counted, some_names
 from histocyte.counts.input import SAME_MPP, LocatedCells
 from histocyte.counts.regions import drawn_on
 from histocyte.counts.squares import SortedPoints, cut_into_squares
@@ -160,7 +160,10 @@ def count_in_subjects(
         notes.append(f"Not compared, as they lie outside what both searched: {some_names(left_out)}.")
     notes += partial[:MOST_NAMED]
     if len(partial) > MOST_NAMED:
-        notes.append(f"So are {len(partial) - MOST_NAMED:,} more regions, in the part that both searched.")
+        notes.append(
+            f"So with {counted(len(partial) - MOST_NAMED, 'more region', 'more regions')}: what both searched is "
+            "compared."
+        )
     return subjects, np.array(tables, np.int64), notes
 
 
@@ -173,17 +176,17 @@ def _in_squares(
 ) -> tuple[list[Subject], NDArray[np.int64], list[str]]:
     squares = cut_into_squares(common, side_px)
     used = squares.area_px2 >= _COVERED * side_px**2
-    counted = [squares.count(cells.xy, kinds, n_kinds) for cells, kinds in zip(pair, columns, strict=True)]
-    table = np.stack([c[used] for c in counted], axis=1)
+    counts = [squares.count(cells.xy, kinds, n_kinds) for cells, kinds in zip(pair, columns, strict=True)]
+    table = np.stack([c[used] for c in counts], axis=1)
     mm2 = squares.area_px2[used] * pair[0].mpp ** 2 / 1e6
     corners = squares.corners_px()[used] if used.any() else np.zeros((0, 2))
     subjects = [Subject("", x, y, area) for (x, y), area in zip(corners.tolist(), mm2.tolist(), strict=True)]
     notes = []
     partial = int(((squares.area_px2 > 0) & ~used).sum())
     if partial:
-        lost = " and ".join(f"{int(c.sum() - c[used].sum()):,}" for c in counted)
+        lost = " and ".join(f"{int(c.sum() - c[used].sum()):,}" for c in counts)
         notes.append(
-            f"{partial} of {partial + len(subjects)} squares are not compared, as less than half of each was searched "
-            f"by both; they hold {lost} cells."
+            f"Not compared, as less than half of each was searched by both: {partial:,} of "
+            f"{counted(partial + len(subjects), 'square')}, with {lost} cells."
         )
     return subjects, table, notes

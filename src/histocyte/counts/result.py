@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from histocyte.core.names import counted
 from histocyte.counts.regions import SEARCHED
 from histocyte.files.csv_file import write_rows
 from histocyte.pages.text import figures
@@ -133,7 +134,7 @@ class Counts:
         whole = "" if region.name == SEARCHED else f" of {region.area_mm2:.4g}"
         return (
             f"{self.name}, {region.name}: {region.searched_mm2:.4g}{whole} mm² searched, "
-            f"n = {region.squares} squares of {self.grid_um:g} µm"
+            f"n = {counted(region.squares, 'square')} of {self.grid_um:g} µm"
         )
 
     def write_csv(self, path: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from histocyte.core.names import counted
 from histocyte.datasets.cards import DATASETS
 from histocyte.datasets.label_fit import LabelFit, label_fit
 from histocyte.datasets.sample import Sample
@@ -190,18 +191,23 @@ def _of_sets(
             yield f"{source} has no classes of cells: it teaches outlines alone."
         elif classes and (unknown := sum(row.unknown for row in mine)):
             what = "where nuclei are" if _has_dots(source) else "outlines"
-            yield f"{unknown:,} cells of {source} are of none of the model's classes: they teach {what} alone."
+            cells_are = counted(unknown, f"cell of {source} is", f"cells of {source} are")
+            yield f"{cells_are} of none of the model's classes: only {what} can be learnt there."
         if several := sum(row.several for row in mine):
-            yield f"{several:,} cells of {source} may be of several classes: they teach that it is one of these."
+            yield (
+                f"{counted(several, 'cell')} of {source} may be of several classes: learnt is that one of these is "
+                "right."
+            )
         ignored = sum(float(s.ignored.mean()) for s in samples if s.ignored is not None) / len(samples)
         if ignored and not _has_dots(source):
             yield f"{ignored:.1%} of the area of {source} is marked as unclear: nothing is learnt there."
         if empty := sum(not s.instances.any() for s in samples):
-            yield f"{empty:,} of the {len(samples):,} images of {source} have no nuclei: they teach background."
+            yield f"Without nuclei: {empty:,} of the {counted(len(samples), 'image')} of {source}, teaching background."
         if small := sum(min(s.instances.shape) * s.mpp < crop_um * 0.999 for s in samples):
             yield (
-                f"{small:,} of the {len(samples):,} images of {source} are smaller than a crop ({crop_um:.0f} µm): "
-                "white fills the rest."
+                f"Smaller than a crop ({crop_um:.0f} µm): {small:,} of the {counted(len(samples), 'image')} of "
+                f"{source}. White "
+                "fills the rest."
             )
 
 
@@ -213,14 +219,15 @@ def _of_classes(rows: Sequence[SetPart], classes: Sequence[str]) -> Iterator[str
         yield f"Nothing shows what {' or '.join(absent)} looks like."
     for name, count in counts.items():
         if 0 < count < _FEW_CELLS:
-            yield f"Only {count:,} cells show what {name} looks like: it will hardly be learnt."
+            yield f"Only {counted(count, 'cell shows', 'cells show')} what {name} looks like: it will hardly be learnt."
 
 
 def _of_parts(rows: Sequence[SetPart]) -> Iterator[str]:
     for row in rows:
         if row.part == UNUSED:
             yield (
-                f"{row.images:,} images of {row.source} are not used: they show the same as held-out ones, or a model "
+                f"Not used of {row.source}: {counted(row.images, 'image')}. They show the same as held-out ones, or a "
+                "model "
                 "before has learnt from them and they belong to held-out patients or slides."
             )
 

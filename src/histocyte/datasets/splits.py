@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from histocyte.core.errors import InputError
+from histocyte.core.names import counted
 from histocyte.datasets.sample import Sample
 
 __all__ = ["split_by_group"]
@@ -48,7 +49,7 @@ def split_by_group(
         else:
             number, folds = fold
             if len(groups) < folds:
-                raise InputError(f"'{source}' has {len(groups)} groups, too few for {folds} folds.")
+                raise InputError(f"'{source}' has {counted(len(groups), 'group')}, too few for {folds} folds.")
             part = order[number - 1 :: folds]
         held |= {(source, groups[i]) for i in part}
     patients = {group for _, group in held if group.startswith(TCGA)}

@@ -13,12 +13,13 @@ from pathlib import Path
 import numpy as np
 
 from histocyte.core.errors import InputError
+from histocyte.core.names import counted
 from histocyte.evaluation.class_summary import class_scores, states_probabilities
 from histocyte.evaluation.image_json import StoredReport
 from histocyte.evaluation.image_scores import ImageScores
 from histocyte.evaluation.summary import Kind, scores_of, stratum_scores, title_of
 from histocyte.files.csv_file import write_rows
-from histocyte.statistics.bootstrap import LEAST_GROUPS, Estimate, Score, few_groups
+from histocyte.statistics.bootstrap import GROUPS, LEAST_GROUPS, Estimate, Score, few_groups
 from histocyte.statistics.paired import PairedResamples, holm
 
 __all__ = ["Comparison", "Difference", "SourceComparison", "compare_reports"]
@@ -180,7 +181,8 @@ def _learnt(
         seen = sum((one.info.source, one.info.name) in report.learnt for one, _ in pairs)
         if seen:
             yield (
-                f"{report.title} has learnt from {seen} of these {len(pairs)} images, which favours it: compare what "
+                f"{report.title} has learnt from {seen} of these {counted(len(pairs), 'image')}, which favours it: "
+                "compare what "
                 "neither has seen (evaluate --split unseen)."
             )
 
@@ -275,12 +277,13 @@ def _without_calibration(scores: dict[str, Score], typed: Sequence[ImageScores],
 def _say_limits(n_scores: int, n_groups: int, replicates: int, notes: list[str]) -> None:
     if n_scores / (1 + replicates) > 0.05:
         notes.append(
-            f"With {replicates} replicates a p-value corrected for {n_scores} scores cannot fall below "
+            f"With {counted(replicates, 'replicate')} a p-value corrected for {counted(n_scores, 'score')} cannot "
+            "fall below "
             f"{n_scores / (1 + replicates):.2f}; ask for more replicates."
         )
     if n_groups < 6:
         least = 0.5 ** (n_groups - 1)
-        notes.append(f"With {n_groups} patients, slides or single images, p-values hardly fall below {least:.2g}.")
+        notes.append(f"With {counted(n_groups, *GROUPS)}, p-values hardly fall below {least:.2g}.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,7 +340,10 @@ def _comparable_classes(
     if lost and not classes.names:
         notes.append("Scores of classes are not compared: the two results have other classes.")
     elif lost:
-        notes.append(f"Scores of classes leave out {lost} images that have classes in only one of the two results.")
+        notes.append(
+            "Scores of classes leave out "
+            f"{counted(lost, 'image that has', 'images that have')} classes in only one of the two results."
+        )
     if classes.names and not classes.same:
         notes.append(
             f"The two results have other classes: compared are {', '.join(classes.names)}, which both have, and no "

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from histocyte.core.errors import InputError, UnknownNameError
+from histocyte.core.names import counted
 from histocyte.evaluation.class_summary import class_scores
 from histocyte.evaluation.image_json import StoredReport
 from histocyte.evaluation.image_scores import ImageScores
@@ -207,7 +208,8 @@ def _repeated(reports: Sequence[StoredReport]) -> list[str]:
     named = ", ".join(common[:3]) + (", …" if len(common) > 3 else "")
     models = ", ".join(dict.fromkeys(report.title for report in reports))
     return [
-        f"{len(common):,} images stand in more than one report ({named}): of these the mean is one over models "
+        f"{counted(len(common), 'image stands', 'images stand')} in more than one report ({named}): of these the mean "
+        "is one over models "
         f"({models}) on the same images, as of repeated trainings, and not over folds."
     ]
 

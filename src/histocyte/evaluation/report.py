@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from histocyte.core.compared import ComparedClasses
+from histocyte.core.names import counted
 from histocyte.core.notebook import html_table
 from histocyte.core.plain_text import plain
 from histocyte.evaluation.image_json import FORMAT, image_to_json
@@ -69,7 +70,7 @@ class Report:
 
     def __repr__(self) -> str:
         """Sets, images and mean panoptic quality of each."""
-        said = ", ".join(f"{name}: {s.n_images} images, {_headline(s)}" for name, s in self.sources.items())
+        said = ", ".join(f"{name}: {counted(s.n_images, 'image')}, {_headline(s)}" for name, s in self.sources.items())
         return plain(f"<{type(self).__name__} {said}>", one_line=True)
 
     def _repr_html_(self) -> str:

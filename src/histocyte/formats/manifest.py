@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from histocyte.core.errors import InputError
 from histocyte.core.geometry import area_text
+from histocyte.core.names import counted
 from histocyte.core.notebook import html_table
 from histocyte.core.plain_text import plain
 from histocyte.files.atomic import write_atomically
@@ -115,7 +116,7 @@ class RunRecord(SlideFacts):
     def __repr__(self) -> str:
         """How many cells of which classes, on how much tissue."""
         found = ", ".join(f"{count:,} {name}" for name, count in self.classes.items())
-        said = f"{self.name}: {self.cells:,} cells ({found}) on {area_text(self.tissue_mm2)}"
+        said = f"{self.name}: {counted(self.cells, 'cell')} ({found}) on {area_text(self.tissue_mm2)}"
         return plain(f"<RunRecord {said}>", one_line=True)
 
     __str__ = __repr__
@@ -124,7 +125,7 @@ class RunRecord(SlideFacts):
         """Cells of each class, notes and files, for notebooks."""
         area = self.tissue_mm2
         rows = [(n, f"{count:,}", f"{count / area:,.1f}" if area else "–") for n, count in self.classes.items()]
-        caption = f"{self.name}: {self.cells:,} cells on {area_text(self.tissue_mm2)}"
+        caption = f"{self.name}: {counted(self.cells, 'cell')} on {area_text(self.tissue_mm2)}"
         notes = "".join(f"<li>{escape(plain(note))}" for note in self.notes)
         files = "".join(f"<li>{escape(plain(path))}" for path in self.outputs.values())
         return f"{html_table(caption, ('class', 'cells', 'per mm²'), rows)}<ul>{notes}{files}</ul>"

@@ -15,6 +15,7 @@ from histocyte.core.digest import file_sha256
 from histocyte.core.errors import InputError, MissingExtraError, ModelError, UnknownNameError, is_installed
 from histocyte.core.installation import how_to_add
 from histocyte.core.maps import MapSpec, decoded_maps
+from histocyte.core.names import counted
 from histocyte.core.notebook import dot
 from histocyte.core.plain_text import plain
 from histocyte.core.taxonomy import Taxonomy
@@ -197,7 +198,7 @@ def _check_fits(runtime: Runtime, spec: ModelSpec, representation: Representatio
     channels, wanted = runtime.channels, sum(m.channels for m in decoded_maps(representation.maps))
     fault = ""
     if channels not in (None, wanted):
-        fault = f"its network gives {channels} channels, and its spec asks for {wanted}"
+        fault = f"its network gives {counted(channels, 'channel')}, and its spec asks for {wanted}"
     elif spec.multiple % runtime.multiple:
         fault = f"its network takes sides in multiples of {runtime.multiple}, and its spec says {spec.multiple}"
     if fault:

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from histocyte.core.errors import InputError, ModelError
 from histocyte.core.listener import SILENT, Listener
+from histocyte.core.names import counted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -291,9 +292,10 @@ class History(BaseModel):
             seen, new = sum(k.standing == Standing.LEARNT for k in mine), sum(not k.standing for k in mine)
             if seen and new:
                 notes.append(
-                    f"{seen} of the {len(mine)} images of {source} show what was learnt from. Small parts of an image "
-                    f"are not always known by what they show: see whether the {new} that are taken for new come from "
-                    "elsewhere."
+                    f"Of the {counted(len(mine), 'image')} of {source}, {counted(seen, 'shows', 'show')} what was "
+                    "learnt from. "
+                    "Small parts of an image are not always known by what they show: see whether the "
+                    f"{counted(new, 'that is', 'that are')} taken for new come from elsewhere."
                 )
         return notes
 
@@ -408,8 +410,8 @@ class History(BaseModel):
         training, copies = _apart_from(rest, [*away, *apart], listener)
         if copies:
             notes.append(
-                f"{len(copies)} images show the same as others that are held out or left out, e.g. "
-                f"{copies[0].source}/{copies[0].name}: they are not learnt from."
+                "Not learnt from, as they show the same as others that are held out or left out: "
+                f"{counted(len(copies), 'image')}, e.g. {copies[0].source}/{copies[0].name}."
             )
         if not training:
             raise InputError("All of these images are held out, or show the same as one that is. Add others.")
@@ -449,7 +451,7 @@ class History(BaseModel):
         if torn:
             raise InputError(
                 f"'{torn[0].name}' is of the same patient or slide ('{torn[0].group}') as an image to leave out, and "
-                f"is not left out itself; so are {len(torn)} images in all. Add them to the list."
+                f"is not left out itself. Add to the list {counted(len(torn), 'such image')}."
             )
         return [s for s in samples if id(s) not in kept], [s for s in samples if id(s) in kept]
 

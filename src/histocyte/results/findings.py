@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from histocyte.core.geometry import Box, area_text
+from histocyte.core.names import counted
 from histocyte.inference.load import Model, spec_of
 from histocyte.model.spec import ModelSpec
 from histocyte.model.zoo import DEFAULT_MODEL, bundled_models
@@ -65,7 +66,7 @@ def findings(
         foreground = 100 * float(np.mean([s["foreground"] for s in stats])) if stats else 0.0
         notes.append(
             f"No cell was found: {share:.1f} % of the slide was searched ({area_text(record['tissue_mm2'])}, "
-            f"{len(stats)} blocks), "
+            f"{counted(len(stats), 'block')}), "
             f"{foreground:.2f} % of it looked like nuclei, at {reader.mpp:g} µm/px. "
             + (
                 "Nothing was taken for tissue; draw a region and pass it with --roi."

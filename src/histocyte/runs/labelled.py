@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from histocyte.core.names import counted
+
 if TYPE_CHECKING:
     from histocyte.core.listener import Listener
 
@@ -89,7 +91,7 @@ def say_unpaired(folders: Iterable[Path], listener: Listener) -> None:
 
     for folder in folders:
         if alone := unpaired(folder):
-            count = f"{len(alone):,} files are" if len(alone) > 1 else "1 file is"
+            count = counted(len(alone), "file is", "files are")
             listener.say(
                 f"In '{folder}' {count} an image without labels or labels without an image, e.g. '{alone[0].name}'."
             )
@@ -101,4 +103,4 @@ def say_notes(images: Iterable[_WithNotes], listener: Listener) -> None:
     for note in notes[:_MOST_NOTES]:
         listener.say(note)
     if len(notes) > _MOST_NOTES:
-        listener.say(f"{len(notes) - _MOST_NOTES:,} more images have such notes.")
+        listener.say(f"{counted(len(notes) - _MOST_NOTES, 'more image has', 'more images have')} such notes.")

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from histocyte.core.errors import HistocyteError, ResolutionError, SlideError
 from histocyte.core.geometry import MPP_MAX, MPP_MIN, Box, check_mpp
+from histocyte.core.names import counted
 from histocyte.files.foreign import foreign_parser, reason_of, size_fault
 from histocyte.slides.levels import downsample_of
 from histocyte.slides.protocol import Backend, Level, StoredLevel, working_size
@@ -160,7 +161,7 @@ class PyramidReader:
 
     def __repr__(self) -> str:
         width, height = self.size
-        return f"<slide {self._name}: {width}×{height} px, {self._mpp:g} µm/px, {len(self._levels)} levels>"
+        return f"<slide {self._name}: {width}×{height} px, {self._mpp:g} µm/px, {counted(len(self._levels), 'level')}>"
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_lock": None, "_backend": None}

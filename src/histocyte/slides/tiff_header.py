@@ -14,6 +14,7 @@ from typing import Any
 import tifffile
 
 from histocyte.core.errors import HistocyteError, SlideError
+from histocyte.core.names import counted
 from histocyte.files.foreign import foreign_parser, size_fault
 from histocyte.slides.protocol import RefusedError
 from histocyte.slides.stored import used_bits
@@ -88,7 +89,7 @@ def _fault(page: tifffile.TiffPage, file_bytes: int) -> str | None:
             return fault
         grid = -(-page.imagewidth // page.tilewidth) * -(-page.imagelength // page.tilelength)
         if len(page.dataoffsets) < grid:
-            return f"an image of {grid:,} tiles and lists {len(page.dataoffsets):,}"
+            return f"an image of {counted(grid, 'tile')} and lists {len(page.dataoffsets):,}"
     most = max(page.databytecounts, default=0)
     return f"a piece of {most:,} bytes, more than the file has" if most > file_bytes else None
 

@@ -17,6 +17,7 @@ from histocyte.core.errors import InputError
 
 __all__ = [
     "FEW_GROUPS",
+    "GROUPS",
     "LEAST_GROUPS",
     "LEAST_UNITS",
     "MOST_UNDEFINED",
@@ -35,6 +36,9 @@ __all__ = [
     "weighted_r_squared",
     "weighted_strata_mean",
 ]
+
+GROUPS = ("patient, slide or single image", "patients, slides or single images")
+"""What resamples are drawn of: one, and several (for `core.names.counted`)."""
 
 LEAST_GROUPS = 5
 """So many patients, slides or single images a score has to rest on to have an interval. Of one nothing can be drawn;

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from histocyte.core.errors import InputError
+from histocyte.core.names import counted
 from histocyte.encoders.weights.fingerprint import encoder_sha256
 from histocyte.model.adapters import ATTENTION, DOWN, UP, add_adapters
 from histocyte.model.segmenter import Segmenter
@@ -142,7 +143,7 @@ def _last(encoder: nn.Module, count: int) -> Iterator[nn.Module]:
     """The last blocks, and at every level what stands after them: norms, necks, heads."""
     holder, blocks = encoder_blocks(encoder)
     if count > len(blocks):
-        raise InputError(f"This encoder has {len(blocks)} blocks; --adapt last-{count} asks for more.")
+        raise InputError(f"This encoder has {counted(len(blocks), 'block')}; --adapt last-{count} asks for more.")
     parent = encoder.get_submodule(holder)
     after = list(dict(parent.named_children()))
     first = after.index(blocks[-count])

@@ -25,6 +25,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from histocyte.core.errors import DiskError, InputError
+from histocyte.core.names import counted
 from histocyte.encoders.protocol import Features
 from histocyte.encoders.weights.fingerprint import weights_sha256
 from histocyte.files.atomic import write_atomically
@@ -243,7 +244,7 @@ class FeatureCache:
         needed, free = self.bytes_needed(crops), shutil.disk_usage(self.folder).free
         if needed and needed + _SPARE_BYTES > free:
             raise DiskError(
-                f"The features of {crops:,} crops need {needed / 1e9:.1f} GB in '{self.folder}', and "
+                f"The features of {counted(crops, 'crop')} need {needed / 1e9:.1f} GB in '{self.folder}', and "
                 f"{free / 1e9:.1f} GB are free. Keep fewer passes, or name a folder on another disk."
             )
 

@@ -209,7 +209,7 @@ def test_files_go_together_by_name_and_single_files_whatever_theirs(truth: Path,
     folder = tmp_path / "found"
     folder.mkdir()
     features(folder / "two.geojson")
-    with pytest.raises(InputError, match="no file for 1 of 1 images: one. It has two"):
+    with pytest.raises(InputError, match="no file for 1 of 1 image: one. It has two"):
         pair_files(folder, images, truth)
 
 

@@ -116,6 +116,6 @@ def test_files_of_cells_are_scored(data: Path, tmp_path: Path, capfd: pytest.Cap
     assert hc.score(found, data, mpp=0.25, with_classes=False).class_names == ()
     with pytest.raises(HistocyteError, match="--origin 3,4 is for one crop"):
         hc.score(found, data, mpp=0.25, origin=(3, 4))
-    with pytest.raises(Stopped, match="1 of 2 files are scored"):
+    with pytest.raises(Stopped, match="1 of 2 files scored"):
         hc.score(found, data, mpp=0.25, with_classes=False, stop=lambda: True)
     assert capfd.readouterr() == ("", "")

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from histocyte.core.names import counted
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -47,7 +49,7 @@ def compare(
         _print_source(result, source)
     for path, keys in zip((first, second), result.unpaired, strict=True):
         if keys:
-            say(f"{len(keys)} images are in {path} alone and not compared: {_listed(keys)}")
+            say(f"Not compared, as in {path} alone: {counted(len(keys), 'image')}, {_listed(keys)}")
 
 
 def folds(
@@ -89,8 +91,10 @@ def folds(
         for s in result.scores
     ]
     columns = ("score", "mean over folds (95 %)", "SD over folds", "SD over tissues", "images")
-    parts = ", ".join(f"{title} ({n} images)" for title, n in zip(result.titles, result.n_images, strict=True))
-    print_table(f"{len(result.titles)} folds: {parts}", columns, rows)
+    parts = ", ".join(
+        f"{title} ({counted(n, 'image')})" for title, n in zip(result.titles, result.n_images, strict=True)
+    )
+    print_table(f"{counted(len(result.titles), 'fold')}: {parts}", columns, rows)
     for note in result.notes:
         say_note(note)
 
@@ -98,6 +102,7 @@ def folds(
 def _print_source(result: Comparison, source: SourceComparison) -> None:
     from histocyte.apps.cli.output import print_table, say
     from histocyte.pages.text import estimate_text, p_text
+    from histocyte.statistics.bootstrap import GROUPS
 
     columns = ("score", "A (95 %)", "B (95 %)", "B - A (95 %)", "p", "p, Holm", "images")
     rows = [
@@ -113,8 +118,8 @@ def _print_source(result: Comparison, source: SourceComparison) -> None:
         for d in source.differences
     ]
     title = (
-        f"{source.source}: A = {result.titles[0]}, B = {result.titles[1]}; {source.n_images} images, "
-        f"{source.n_groups} patients, slides or single images"
+        f"{source.source}: A = {result.titles[0]}, B = {result.titles[1]}; {counted(source.n_images, 'image')}, "
+        f"{counted(source.n_groups, *GROUPS)}"
     )
     print_table(title, columns, rows)
     for note in source.notes:

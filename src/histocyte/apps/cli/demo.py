@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from histocyte.core.names import counted
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -65,7 +67,8 @@ def demo(
     if truth is not None:
         score = record["score"]
         say(
-            f"Against the truth: {score['truth']:,} nuclei painted, {record['cells']:,} found; detection F1 "
+            f"Against the truth: {counted(score['truth'], 'nucleus', 'nuclei')} painted, {record['cells']:,} found; "
+            "detection F1 "
             f"{score['detection_f1']:.2f} (precision {score['precision']:.2f}, recall {score['recall']:.2f})."
         )
         say(_classes_in_words(score))

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from histocyte.core.listener import SILENT, Listener, Task
+from histocyte.core.names import counted
 from histocyte.core.plain_text import plain
 
 if TYPE_CHECKING:
@@ -85,11 +86,12 @@ class Pace:
 
     def state(self) -> str:
         """'31 of 49 blocks, 1,234 cells, 2.5 blocks/s, 0:00:07 left', as far as it is known."""
-        count = f"{self.done:,}" if self.total is None else f"{self.done:,} of {self.total:,}"
+        done = "" if self.total is None else f"{self.done:,} of "
+        count = done + counted(self.done if self.total is None else self.total, self.unit.removesuffix("s"), self.unit)
         rate, left = self.rate(), self.left_s()
         pace = "" if rate is None else _rate(rate, self.unit)
         remains = "" if left is None else f"{_clock(left)} left"
-        return ", ".join(part for part in (f"{count} {self.unit}", self.note, pace, remains) if part)
+        return ", ".join(part for part in (count, self.note, pace, remains) if part)
 
     def line(self) -> str:
         """The same, after the name."""

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from histocyte.core.names import counted
+
 if TYPE_CHECKING:
     from histocyte.model.zoo import ModelFiles
 
@@ -124,7 +126,10 @@ def _export_int8(
         )
     assert spec.quantised is not None
     _say_written(target)
-    say(f"Calibrated on {spec.quantised.tiles} tiles of {spec.quantised.slides} slides or images.")
+    say(
+        f"Calibrated on {counted(spec.quantised.tiles, 'tile')} of "
+        f"{counted(spec.quantised.slides, 'slide or image', 'slides or images')}."
+    )
     _warn_of_encoder(files)
     say(f"Next, to see what it costs: histocyte evaluate {target} LABELLED --json > int8.json; histocyte compare …")
 

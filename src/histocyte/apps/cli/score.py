@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from histocyte.core.names import counted
 from histocyte.runs.scoring.score import score as score_files
 
 __all__ = ["score"]
@@ -66,8 +67,8 @@ def score(
     if learnt := len(report.known_images["learnt"]):
         every = len(report.files) + sum(map(len, report.skipped.values()))
         say_note(
-            f"The model that found these cells has learnt from {learnt} of the {every} images, so scores "
-            f"on them say nothing of how good it is."
+            f"The model that found these cells has learnt from {learnt} of the {counted(every, 'image')}, so scores "
+            "on them say nothing of how good it is."
         )
     if report.notes:
         say(" ".join(report.notes))

@@ -10,6 +10,7 @@ import typer
 from histocyte.apps.cli.tiles import Margin, Tile
 from histocyte.core.geometry import area_text
 from histocyte.core.listener import Stop, never
+from histocyte.core.names import counted
 from histocyte.files.names import shown
 
 if TYPE_CHECKING:
@@ -152,14 +153,14 @@ class _Batch:
             except Stopped as stopped:
                 stands = str(stopped)
         if stands:
-            raise stopping.end(f"{stands}, {len(self.done)} of {len(slides)} slides" if several else stands)
+            raise stopping.end(f"{stands}, {len(self.done)} of {counted(len(slides), 'slide')}" if several else stands)
         for (path, _), why in busy.items():
             self.skipped.append({"slide": shown(path), "why": why})
             say(f": skipped. {why}", lead=shown(path))
         if several:
             counts = {"failed": len(self.failed), "skipped": len(self.skipped)}
             others = "".join(f", {count} {what}" for what, count in counts.items() if count)
-            say(f"{len(self.done)} of {len(slides)} slides done{others}.")
+            say(f"{len(self.done)} of {counted(len(slides), 'slide')} done{others}.")
 
     def to_json(self) -> dict[str, Any]:
         """What became of each slide."""
@@ -230,7 +231,7 @@ def _report(record: RunRecord, *, notes_alone: bool) -> None:
             say_note(f"{name}: {note}")
         return
     already = " (finished before; --force does it again)" if record.already_done else ""
-    found = f"{record.cells:,} cells on {area_text(record.tissue_mm2)}"
+    found = f"{counted(record.cells, 'cell')} on {area_text(record.tissue_mm2)}"
     say(f": {found} in {record.seconds['total']:.0f} s{already}", lead=name)
     say("  " + ", ".join(f"{count:,} {kind}" for kind, count in record.classes.items()))
     for note in record.notes:

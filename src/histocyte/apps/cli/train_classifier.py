@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from histocyte.apps.cli.tiles import Margin, Tile
+from histocyte.core.names import counted
 from histocyte.runs.arguments import defaults_of
 from histocyte.runs.classifier.classifier import LIMITS, teach_classifier
 
@@ -122,8 +123,8 @@ def _report(record: Mapping[str, Any], scores: Any, out: Path, model: str) -> No
         if facts["cells_to_stop_by"]
         else "no other patient or slide was left to say when to stop"
     )
-    say(f"Learnt from {fitted:,} cells; {stop} (epoch {facts['best_epoch']} of {facts['epochs']}).")
-    say(f"Of {scores.n_labelled:,} labelled cells on held-out images the model found {sum(scores.n_cells):,}.")
+    say(f"Learnt from {counted(fitted, 'cell')}; {stop} (epoch {facts['best_epoch']} of {facts['epochs']}).")
+    say(f"Of {counted(scores.n_labelled, 'labelled cell')} on held-out images the model found {sum(scores.n_cells):,}.")
     lacking = [name for name, n in facts["cells_fitted"].items() if not n]
     if lacking:
         say_note(f"No cell to learn from of: {', '.join(lacking)}. It will not be told.")

@@ -26,7 +26,7 @@ def check_finite(weights: Mapping[str, Tensor], *, where: str) -> None:
     if bad:
         raise ModelError(
             f"'{where}' holds weights that are no numbers (NaN or infinite), in {', '.join(bad[:4])}"
-            f"{f' and {len(bad) - 4} others' if len(bad) > 4 else ''}: its training diverged, or the file is damaged."
+            f"{f' and {len(bad) - 4} more' if len(bad) > 4 else ''}: its training diverged, or the file is damaged."
         )
 
 

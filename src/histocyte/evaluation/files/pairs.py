@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from histocyte.core.errors import InputError
+from histocyte.core.names import counted
 from histocyte.datasets.cards import DATASETS, DatasetCard
 from histocyte.datasets.folder import card_for
 from histocyte.datasets.image_table import ImageTable
@@ -100,7 +101,8 @@ def pair_files(predictions: Path, images: Sequence[TrueImage], truth: Path) -> l
     missing = [image.name for image in images if image.name not in found]
     if missing:
         raise InputError(
-            f"'{predictions}' has no file for {len(missing)} of {len(images)} images: {', '.join(missing[:5])}. "
+            f"'{predictions}' has no file for {len(missing)} of {counted(len(images), 'image')}: "
+            f"{', '.join(missing[:5])}. "
             f"It has {', '.join(list(found)[:5])}. Names must agree; where nothing was found, an empty file is needed."
         )
     return [found[image.name] for image in images]

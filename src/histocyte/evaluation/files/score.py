@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from histocyte.core.errors import InputError
 from histocyte.core.instances import Instances, Labels, relabel_sequential
+from histocyte.core.names import counted
 from histocyte.evaluation.files.classes import ClassMap
 from histocyte.evaluation.files.pairs import TrueImage
 from histocyte.evaluation.image_scores import ClassScores, ImageScores, score_image
@@ -112,7 +113,8 @@ def score_file(
         raise InputError(f"'{found.path}' and its truth '{image.path}': {error}") from error
     if len(drawn.outside) and origin is None:
         raise InputError(
-            f"'{found.path}': {len(drawn.outside)} of {len(found.shapes)} cells lie outside the {_px(shape)} of the "
+            f"'{found.path}': {len(drawn.outside)} of {counted(len(found.shapes), 'cell lies', 'cells lie')} outside "
+            f"the {_px(shape)} of the "
             f"truth '{image.path}'; both must be of the same image at the same resolution. "
             "If the truth is a crop, say where it lies: --origin X,Y."
         )
@@ -162,7 +164,8 @@ def _truth(true: CellFile, image: TrueImage, shape: tuple[int, int], classes: Cl
     drawn = true.shapes.draw(shape)
     if len(drawn.outside):
         raise InputError(
-            f"'{image.path}': {len(drawn.outside)} of {len(true.shapes)} true cells lie outside the image of "
+            f"'{image.path}': {len(drawn.outside)} of {counted(len(true.shapes), 'true cell lies', 'true cells lie')} "
+            "outside the image of "
             f"{_px(shape)}."
         )
     types = None

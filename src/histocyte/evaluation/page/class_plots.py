@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from histocyte.core.names import counted
 from histocyte.evaluation.class_summary import CalibrationSummary, ConfusionSummary
 from histocyte.pages.drawing import COLOURS, DARK, MUTED, Plot, draw, short, spoken, with_intervals
 from histocyte.statistics.bootstrap import Estimate
@@ -71,7 +72,7 @@ def plot_confusion(confusion: ConfusionSummary | None, class_names: Sequence[str
         "Nuclei by true class (rows) and found class (columns), paired by centroids within 3 µm; the right column "
         "holds true nuclei that were missed, the bottom row what was found where there is none. Shares are of the "
         f"row{with_intervals(filled, ', below them their 95 % interval')}; "
-        f"n = {n_images} image{'s' * (n_images != 1)}."
+        f"n = {counted(n_images, 'image')}."
     )
     size = max(_WIDTH, 1.6 + _ROOM * (k + 1)), max(2.8, 1.3 + 0.62 * (k + 1))
     return draw(paint, size_in=size, alt=f"{caption} {said}.", caption=caption)
@@ -125,7 +126,9 @@ def plot_reliability(calibration: CalibrationSummary | None, n_images: int) -> P
         curve.set_ylabel("share that is right")
         curve.grid(True, color="#e2e4eb", linewidth=0.8)
         curve.set_title(
-            f"calibration error {spoken(calibration.ece)}\nn = {calibration.n:,} nuclei", fontsize=9, loc="left"
+            f"calibration error {spoken(calibration.ece)}\nn = {counted(calibration.n, 'nucleus', 'nuclei')}",
+            fontsize=9,
+            loc="left",
         )
         edges = [b.low for b in calibration.bins]
         widths = [b.high - b.low for b in calibration.bins]
@@ -143,7 +146,7 @@ def plot_reliability(calibration: CalibrationSummary | None, n_images: int) -> P
     said = "; ".join(f"stated {b.confidence:.2f}, right {spoken(b.accuracy)}, n = {b.n:,}" for b in filled)
     caption = (
         "Of the detected nuclei whose class was stated with about the same probability, the share that is of that "
-        f"class{with_intervals([b.accuracy for b in filled])}, on {n_images} image{'s' * (n_images != 1)}; on the "
+        f"class{with_intervals([b.accuracy for b in filled])}, on {counted(n_images, 'image')}; on the "
         "dashed line probabilities are right, "
         f"below it the model is too sure of itself. Hollow marks stand for fewer than {_FEW} nuclei; the bars "
         f"count the nuclei of each of the {len(calibration.bins)} bins. The calibration error is the mean distance "

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from histocyte.core.names import counted
 from histocyte.evaluation.image_scores import ImageScores
 from histocyte.evaluation.summary import SourceSummary
 from histocyte.pages.drawing import (
@@ -53,7 +54,7 @@ def plot_sources(sources: Mapping[str, SourceSummary]) -> Plot:
         for key, title in titles.items()
         if any(key in s.scores for s in sources.values())
     ]
-    labels = [f"{short(name)}\nn = {s.n_images} image{'s' * (s.n_images != 1)}" for name, s in sources.items()]
+    labels = [f"{short(name)}\nn = {counted(s.n_images, 'image')}" for name, s in sources.items()]
     return _interval_plot(
         labels,
         series,
@@ -75,8 +76,7 @@ def plot_strata(rows: Sequence[ImageScores], *, replicates: int, seed: int) -> P
         if not np.isnan(values).all():
             series.append((title, estimate_each(weighted_mean(values), weights, defined=~np.isnan(values))))
     labels = [
-        f"{short(name)}\nn = {n} image{'s' * (n != 1)}"
-        for name, n in zip(names, inside.sum(axis=0).tolist(), strict=True)
+        f"{short(name)}\nn = {counted(n, 'image')}" for name, n in zip(names, inside.sum(axis=0).tolist(), strict=True)
     ]
     return _interval_plot(
         labels,
@@ -90,7 +90,7 @@ def plot_classes(summary: SourceSummary) -> Plot | None:
     """PQ and F1 of each class with their intervals; None without classes."""
     if not summary.classes:
         return None
-    labels = [f"{short(c.name)}\nn = {c.n_truth:,} nuclei" for c in summary.classes]
+    labels = [f"{short(c.name)}\nn = {counted(c.n_truth, 'nucleus', 'nuclei')}" for c in summary.classes]
     series: Series = [
         ("PQ, pooled", [c.pq for c in summary.classes]),
         ("F1", [c.f1 for c in summary.classes]),
@@ -205,7 +205,7 @@ def plot_image_quality(by_source: Mapping[str, Sequence[ImageScores]]) -> Plot:
                 low, middle, high = np.quantile(v, [0.25, 0.5, 0.75])
                 axes.barh(y, high - low, 0.56, low, facecolor="none", edgecolor=DARK, linewidth=1.2, zorder=3)
                 axes.plot([middle, middle], [y - 0.28, y + 0.28], color=DARK, linewidth=2.5, zorder=4)
-        labels = [f"{short(name)}\nn = {len(v)} image{'s' * (len(v) != 1)}" for name, v in values.items()]
+        labels = [f"{short(name)}\nn = {counted(len(v), 'image')}" for name, v in values.items()]
         axes.set_yticks(range(len(labels)), labels)
         axes.set_ylim(len(labels) - 0.5, -0.5)
         axes.tick_params(axis="y", length=0)

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from histocyte.core.names import counted
 from histocyte.core.outlines import trace_outlines
 from histocyte.evaluation.page.gallery import Side, Tile
 from histocyte.evaluation.page.mistakes import Mistake
@@ -141,14 +142,21 @@ def picture_of(tile: Tile, names: Sequence[str]) -> TilePicture:
     layers, letters = _marked(tile, truth, found)
     panels = (
         Panel("image", "The tissue as it is.", ()),
-        Panel("truth", f"Outlines of {len(truth)} true nuclei.", _by_class(tile.truth, truth, names)),
-        Panel("found", f"Outlines of {len(found)} found nuclei.", _by_class(tile.found, found, names)),
+        Panel(
+            "truth",
+            f"Outlines of {counted(len(truth), 'true nucleus', 'true nuclei')}.",
+            _by_class(tile.truth, truth, names),
+        ),
+        Panel(
+            "found",
+            f"Outlines of {counted(len(found), 'found nucleus', 'found nuclei')}.",
+            _by_class(tile.found, found, names),
+        ),
         Panel("mistakes", f"Outlines of the mistakes: {told}.", layers, letters),
     )
     caption = (
-        f"{tile.info.name}, from x {tile.x}, y {tile.y} px: {tile.n_mistakes} "
-        f"mistake{'s' * (tile.n_mistakes != 1)} around {tile.n_truth} true "
-        f"{'nucleus' if tile.n_truth == 1 else 'nuclei'}: {told}."
+        f"{tile.info.name}, from x {tile.x}, y {tile.y} px: {counted(tile.n_mistakes, 'mistake')} "
+        f"around {counted(tile.n_truth, 'true nucleus', 'true nuclei')}: {told}."
     )
     return TilePicture(tile.info.source, caption, _uri(tile.image), width, height, 0.042 * max(width, height), panels)
 

@@ -17,6 +17,7 @@ from PIL import Image
 from scipy import ndimage
 
 from histocyte.core.errors import InputError
+from histocyte.core.names import counted
 from histocyte.datasets.label_arrays import LabelArray, check_shape, label_array, read_array, read_label_arrays
 from histocyte.files.foreign import foreign_parser
 from histocyte.formats.foreign.contents import CellFile, Drawn
@@ -158,7 +159,9 @@ def read_mat(path: Path) -> CellFile:
             listed = np.asarray(content["inst_type"]).ravel().astype(np.int64)
             uid = np.asarray(content.get("inst_uid", found.ids)).ravel().astype(np.int64)
         if len(listed) != len(uid) or (uid < 0).any() or (listed < 0).any():
-            raise InputError(f"'{path}' has {len(listed)} classes in 'inst_type' for {len(uid)} cells.")
+            raise InputError(
+                f"'{path}' has {counted(len(listed), 'class')} in 'inst_type' for {counted(len(uid), 'cell')}."
+            )
         return _from_map(found, _looked_up(found.ids, uid, listed), path)
     if "type_map" in content and np.shape(content["type_map"]) == found.labels.shape:
         with foreign_parser(lambda why: InputError(f"'{path}': 'type_map' holds no class codes ({why}).")):

@@ -9,7 +9,7 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from histocyte.core.errors import InputError
-from histocyte.core.names import some_names
+from histocyte.core.names import counted, some_names
 from histocyte.formats.geojson.objects import read_objects
 from histocyte.formats.geojson.outlines import outlines_of
 from histocyte.slides.protocol import SlideReader
@@ -45,7 +45,7 @@ def read_polygons(path: str | Path, *, origin: tuple[int, int] = (0, 0)) -> tupl
             parts.append(part)
             names.append(called[row] or f"region {len(parts)}")
     if lost := len(objects) - len(parts):
-        notes.append(f"'{path.name}': {lost:,} of {len(objects):,} objects have no area and are no regions.")
+        notes.append(f"'{path.name}': left out, as they have no area: {lost:,} of {counted(len(objects), 'object')}.")
     return Region(tuple(parts), tuple(names)), notes
 
 
@@ -72,11 +72,11 @@ def read_roi(path: str | Path, reader: SlideReader) -> tuple[Region, list[str]]:
             "full-resolution pixels of this slide as QuPath shows it: is it the region of another one?"
         )
     for which, what in (
-        (left == 0, f"lie outside the slide ({width} × {height} px) and are not searched"),
-        ((left > 0) & (left < 0.9995), "hang over the slide's edge; only what lies on it is searched"),
+        (left == 0, f"Outside the slide ({width} × {height} px), and not searched"),
+        ((left > 0) & (left < 0.9995), "Over the slide's edge, and searched only where they lie on it"),
     ):
         if which.any():
             named = some_names(list(dict.fromkeys(drawn.names[i] for i in np.flatnonzero(which))))
-            notes.append(f"{which.sum():,} of {len(cut):,} regions {what}: {named}.")
+            notes.append(f"{what}: {which.sum():,} of {counted(len(cut), 'region')}, {named}.")
     kept = [i for i, part in enumerate(cut) if not part.is_empty]
     return Region(tuple(cut[i] for i in kept), tuple(drawn.names[i] for i in kept)), notes

@@ -100,7 +100,7 @@ def check_numbers(path: str | Path) -> None:
     if bad:
         raise ModelError(
             f"'{path}' holds weights that are no numbers (NaN or infinite), in {', '.join(bad[:4])}"
-            f"{f' and {len(bad) - 4} others' if len(bad) > 4 else ''}: the file is damaged, or its training diverged."
+            f"{f' and {len(bad) - 4} more' if len(bad) > 4 else ''}: the file is damaged, or its training diverged."
         )
 
 

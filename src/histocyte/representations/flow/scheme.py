@@ -24,6 +24,7 @@ from histocyte.core.errors import InputError
 from histocyte.core.geometry import check_mpp
 from histocyte.core.instances import Instances, Labels
 from histocyte.core.maps import Maps, MapSpec
+from histocyte.core.names import counted
 from histocyte.representations.flow.decode import separate, separate_as_published
 from histocyte.representations.flow.targets import flow_map
 from histocyte.representations.flow.targets_library import library_flow_map
@@ -93,7 +94,8 @@ class Flow:
             raise InputError(f"Flows are written as 'cellpose' or 'cellseg_models' does, asked was '{self.targets}'.")
         if self.class_weights and len(self.class_weights) != self.classes + 1:
             raise InputError(
-                f"{len(self.class_weights)} class weights for background and {self.classes} classes; give one each."
+                f"{counted(len(self.class_weights), 'class weight')} for background and "
+                f"{counted(self.classes, 'class')}; give one each."
             )
 
     @classmethod

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from histocyte.core.cells import Cells
 from histocyte.core.geometry import Box, area_text
+from histocyte.core.names import counted
 from histocyte.core.taxonomy import Taxonomy
 from histocyte.results.overview.cells import Style, class_colours, draw_cells
 from histocyte.results.overview.lettering import Colour, Page, round_length_um, width_of, wrapped
@@ -189,7 +190,7 @@ class _Legend:
     def _headline(self) -> str:
         if self._total == 0:
             return "No cells found"
-        return f"{self._total:,} cell{'s' if self._total > 1 else ''}"
+        return counted(self._total, "cell")
 
     def _subline(self) -> str:
         if self._area_mm2 is None:

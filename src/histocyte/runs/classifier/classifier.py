@@ -135,7 +135,7 @@ def teach_classifier(
     say_notes(samples, told)
     usable = [s for s in samples if s.separable and s.types is not None and (s.types > 0).any()]
     if not usable:
-        raise InputError(f"None of these {len(samples)} images has cells with a class; NAME.npz needs an array 'type'.")
+        raise InputError(f"No image has cells with a class, of {len(samples):,}; NAME.npz needs an array 'type'.")
     loaded = load(str(model), runtime="torch", device=device, workers=threads, tile_px=tile_px, margin_px=margin_px)
     spec = loaded.spec
     parts = spec.history.split(usable, fraction=validation, seed=seed, listener=told)

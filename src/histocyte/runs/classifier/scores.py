@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from histocyte.core.names import counted
 from histocyte.pages.text import estimate_text
 from histocyte.runs.classifier.cells import LabelledCells
 from histocyte.statistics.bootstrap import (
@@ -97,7 +98,7 @@ class ClassifierScores:
 
     def table(self) -> tuple[list[str], list[list[str]]]:
         """Heads and rows: a score a row, each way to tell the classes a column, value (95 % interval); last n."""
-        total = f"{sum(self.n_cells):,} cells, {self.n_images} images"
+        total = f"{counted(sum(self.n_cells), 'cell')}, {counted(self.n_images, 'image')}"
         rows = [
             [title, *(estimate_text(getattr(v, key)) for v in self.variants), total]
             for key, title in (("accuracy", "accuracy"), ("macro_f1", "F1, mean"), ("macro_auroc", "AUROC, mean"))
@@ -105,7 +106,7 @@ class ClassifierScores:
         for key, title in (("f1", "F1"), ("auroc", "AUROC")):
             for i, name in enumerate(self.class_names):
                 each = [getattr(v, key)[i] for v in self.variants]
-                n = f"{self.n_cells[i]:,} cells, {each[0].n} images"
+                n = f"{counted(self.n_cells[i], 'cell')}, {counted(each[0].n, 'image')}"
                 rows.append([f"{title}, {name}", *map(estimate_text, each), n])
         return ["score", *(v.name for v in self.variants), "n"], rows
 

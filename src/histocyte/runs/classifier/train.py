@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from histocyte.core.errors import InputError
+from histocyte.core.names import counted
 from histocyte.datasets.sample import Sample
 from histocyte.datasets.splits import split_by_group
 from histocyte.model.classifier import Head
@@ -90,7 +91,8 @@ def train_classifier(
     if (counts > 0).sum() < 2:
         only = ", ".join(name for name, n in zip(class_names, counts, strict=True) if n) or "none"
         raise InputError(
-            f"Of the classes {', '.join(class_names)} the model found {len(fitted)} labelled cells to learn from, of "
+            f"Of the classes {', '.join(class_names)} the model found {counted(len(fitted), 'labelled cell')} to "
+            "learn from, of "
             f"{only}; two classes are needed. Label more cells, or look at what it finds: histocyte evaluate."
         )
     if not len(held_out):

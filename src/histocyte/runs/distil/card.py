@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from histocyte.core.names import counted
 from histocyte.evaluation.compare import Comparison, Difference, SourceComparison
 from histocyte.pages.text import escaped, estimate_text, markdown_table, p_text
-from histocyte.statistics.bootstrap import Estimate
+from histocyte.statistics.bootstrap import GROUPS, Estimate
 
 __all__ = ["Cost", "card_json", "card_markdown", "worse_classes"]
 
@@ -142,8 +143,8 @@ def _comparison(comparison: Comparison) -> list[str]:
         lines += [f"Classes by F1, where the 95 % interval of the paired difference lies below 0: {verdict}.", ""]
     for source in comparison.sources.values():
         lines += [
-            f"### {escaped(source.source)}: {source.n_images} held-out images of {source.n_groups} patients, slides or "
-            "single images",
+            f"### {escaped(source.source)}: {counted(source.n_images, 'held-out image')} of "
+            f"{counted(source.n_groups, *GROUPS)}",
             "",
             *_score_table(source, teacher, student),
             "",

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from histocyte.core.errors import InputError
 from histocyte.core.listener import SILENT, Listener
+from histocyte.core.names import counted
 from histocyte.core.taxonomies import readings
 from histocyte.core.taxonomy import Taxonomy
 from histocyte.datasets.arrays import ArrayStore
@@ -169,7 +170,7 @@ class DistilData:
     def describe(self) -> str:
         """One line for people."""
         extra = f", {len(self.extra)} without labels" if self.extra else ""
-        return f"{len(self.labelled)} labelled images to learn from{extra}, {len(self.validation)} held out"
+        return f"{counted(len(self.labelled), 'labelled image')} to learn from{extra}, {len(self.validation)} held out"
 
     def history(self, teachers: Sequence[ModelSpec]) -> History:
         """What the student has seen: its own images, those without labels, and all that its teachers have."""

@@ -12,6 +12,7 @@ from torch import nn
 
 from histocyte.core.errors import InputError
 from histocyte.core.listener import SILENT, Listener, Stop, Stopped, never
+from histocyte.core.names import counted
 from histocyte.inference.cpus import available_cpus
 from histocyte.inference.load import Model
 from histocyte.inference.torch_runtime import TorchRuntime, pick_device
@@ -170,7 +171,8 @@ class DistilRun:
         every, still = cache.bytes_needed(self.teachers, fields)
         rest = f"{still / 1e9:.2f} GB still to be made" if still else "all there"
         self.listener.say(
-            f"What the teachers say of {len(fields):,} images takes {every / 1e9:.2f} GB in '{cache.folder}': {rest}."
+            f"What the teachers say of {counted(len(fields), 'image')} takes {every / 1e9:.2f} GB in "
+            f"'{cache.folder}': {rest}."
         )
         cache.check_room(self.teachers, fields)
         for source, teacher in zip(self.sources, self.teachers, strict=True):

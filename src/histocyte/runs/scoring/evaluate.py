@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from histocyte.core.listener import SILENT, Listener, Stop, Stopped, never
+from histocyte.core.names import counted
 from histocyte.runs.arguments import PathLike, paths
 
 if TYPE_CHECKING:
@@ -239,7 +240,9 @@ def _write_page(report: Any, page: Path, model: Model, seen: str, gallery: Any) 
 def _left_out(count: int, split: Split) -> str:
     """How many images were not scored, and why."""
     on = "or chosen on" if split == "test" else "on"
-    return f"{count} images the model was trained {on} were left out"
+    return (
+        f"{counted(count, f'image the model was trained {on} was', f'images the model was trained {on} were')} left out"
+    )
 
 
 def _how(samples: Sequence[Sample], known: Sequence[Known], chosen: Sequence[Sample], history: History) -> str:
@@ -283,11 +286,11 @@ def _unseen(
         name = f"'{model.spec.name}'{' or its classifier' if model.classifier else ''}"
         if test:
             raise InputError(
-                f"Of these {len(samples)} images {name} was trained or chosen on all: none was left out of its "
+                f"Of these images ({len(samples):,}) {name} was trained or chosen on all: none was left out of its "
                 "training (`histocyte train --leave-out`). Those it was not trained on: --split unseen."
             )
         how = _how(samples, known, (), history)
         raise InputError(
-            f"{name} was trained on all of these {len(samples)} images{how}. Score them anyway: --split all."
+            f"{name} was trained on all of these images ({len(samples):,}){how}. Score them anyway: --split all."
         )
     return chosen

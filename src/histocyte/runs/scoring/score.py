@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from histocyte.core.listener import SILENT, Listener, Stop, Stopped, never
+from histocyte.core.names import counted
 from histocyte.runs.arguments import PathLike
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def score(
     images = true_images(true)
     if origin is not None and len(images) != 1:
         x, y = origin
-        raise InputError(f"--origin {x},{y} is for one crop, and '{true}' has {len(images)} files.")
+        raise InputError(f"--origin {x},{y} is for one crop, and '{true}' has {counted(len(images), 'file')}.")
     pairs = list(zip(pair_files(found, images, true), images, strict=True))
     skipped: dict[str, list[str]] = {}
     for _, image in pairs:
@@ -100,7 +101,7 @@ def score(
             rows.append(row.light())
             task.advance()
             if asked():
-                raise Stopped(f"{len(rows)} of {len(scored)} files are scored")
+                raise Stopped(f"{len(rows)} of {counted(len(scored), 'file')} scored")
     if rows and not any(row.has_classes for row in rows) and any(row.scores.n_found for row in rows):
         rows = [replace(row, scores=replace(row.scores, classes=None)) for row in rows]
     sources = dict.fromkeys(row.scores.info.source for row in rows)
@@ -166,8 +167,8 @@ def _notes(rows: list[FileScores]) -> tuple[str, ...]:
         if counts:
             worst = sorted(counts, key=lambda name: -counts[name])[:5]
             named = ", ".join(f"{name} {counts[name]:,}" for name in worst)
-            more = f" and {len(counts) - 5} more images" if len(counts) > 5 else ""
+            more = f" and {len(counts) - 5} more" if len(counts) > 5 else ""
             sentences.append(f"{sum(counts.values()):,} {text} ({named}{more}).")
     of_files = list(dict.fromkeys(note for row in rows for note in row.notes))
-    sentences += of_files[:5] + ([f"{len(of_files) - 5} more notes are in --json."] if len(of_files) > 5 else [])
+    sentences += of_files[:5] + ([f"All {len(of_files)} such notes: --json."] if len(of_files) > 5 else [])
     return tuple(sentences)

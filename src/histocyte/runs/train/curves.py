@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from histocyte.core.errors import InputError, MissingExtraError
+from histocyte.core.names import counted
 from histocyte.core.plain_text import as_utf8
 from histocyte.files.atomic import write_atomically
 from histocyte.pages.drawing import COLOURS, MUTED, Plot, draw, short
@@ -201,7 +202,7 @@ def _facts(run: Path, log: Columns, validation: Columns) -> Sequence[tuple[str, 
     if model:
         facts.append(("recipe", str(model.get("recipe", ""))))
     if options:
-        facts.append(("batch", f"{options['batch']} crops"))
+        facts.append(("batch", counted(options["batch"], "crop")))
     first = next((name for name in validation if name != "step"), None)
     if first is not None and np.isfinite(validation[first]).any():
         best = int(np.nanargmax(validation[first]))

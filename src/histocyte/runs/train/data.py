@@ -10,6 +10,7 @@ import numpy as np
 
 from histocyte.core.errors import InputError
 from histocyte.core.listener import SILENT, Listener
+from histocyte.core.names import counted
 from histocyte.datasets.data_check import PARTS
 from histocyte.datasets.folder import refuse_external
 from histocyte.datasets.own_classes import load_to_learn, refuse_untaught
@@ -101,7 +102,7 @@ class TrainingData:
     def describe(self) -> str:
         """One line for people."""
         apart = f", {len(self.left_out)} left out for a test" if self.left_out else ""
-        return f"{len(self.training)} images to train on, {len(self.validation)} held out{apart}."
+        return f"{counted(len(self.training), 'image')} to train on, {len(self.validation)} held out{apart}."
 
     def describe_classes(self, names: Sequence[str]) -> str:
         """What there is to learn classes from; one line for people.

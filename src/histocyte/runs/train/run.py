@@ -13,6 +13,7 @@ from torch import nn
 
 from histocyte.core.errors import InputError
 from histocyte.core.listener import SILENT, Listener, Stop, Stopped, in_turn, never
+from histocyte.core.names import counted
 from histocyte.datasets.data_check import DataCheck
 from histocyte.encoders.weights.fingerprint import tensor_sha256
 from histocyte.evaluation.protocol import evaluate
@@ -152,7 +153,8 @@ class TrainingRun:
         self.spec = with_class_weights(self.spec, plan, self.data.training)
         if plan.frozen_epochs and not self.beginning.pretrained:
             self.listener.say(
-                f"The plan leaves the encoder as it is for {plan.frozen_epochs} epochs, and without --encoder-weights "
+                f"The plan leaves the encoder as it is for {counted(plan.frozen_epochs, 'epoch')}, and without "
+                "--encoder-weights "
                 "that is at random."
             )
         if TISSUE_TERM in plan.losses and self.beginning.model is None:
@@ -341,7 +343,7 @@ class TrainingRun:
             needed = cache.bytes_needed(count)
             still = f"{needed / 1e9:.2f} GB still to be made" if needed else "all there"
             size = count * cache.crop_bytes / 1e9
-            self.listener.say(f"Features of {count:,} crops take {size:.2f} GB in '{folder}': {still}.")
+            self.listener.say(f"Features of {counted(count, 'crop')} take {size:.2f} GB in '{folder}': {still}.")
             if (times := options.steps * options.batch / count) >= 2:
                 self.listener.say(f"Each crop will be seen about {times:,.0f} times; more of them: --cache-passes.")
             with in_turn(self.listener, unit="crops") as told:
@@ -349,7 +351,7 @@ class TrainingRun:
                 def made(done: int, total: int) -> None:
                     told("features", done, total)
                     if stop() and self.ranks.world == 1:
-                        raise Stopped(f"Features of {done:,} of {total:,} crops are in '{folder}'")
+                        raise Stopped(f"Features of {done:,} of {counted(total, 'crop')} are in '{folder}'")
 
                 filled = cache.fill(count, progress=made)
         if self.ranks.leads:

@@ -27,6 +27,7 @@ from safetensors.numpy import save
 from histocyte.core.errors import DiskError
 from histocyte.core.instances import Instances
 from histocyte.core.maps import decoded_maps, split_maps
+from histocyte.core.names import counted
 from histocyte.files.atomic import write_atomically
 from histocyte.model.build import build_representation, build_segmenter
 from histocyte.model.spec import ModelSpec
@@ -154,7 +155,7 @@ class TeacherCache:
         way_out = "Give fewer images or places of slides, name a folder on another disk"
         if every > self.most_bytes:
             raise DiskError(
-                f"What the teachers say of {len(fields):,} images takes {every / 1e9:.1f} GB, more than the "
+                f"What the teachers say of {counted(len(fields), 'image')} takes {every / 1e9:.1f} GB, more than the "
                 f"{self.most_bytes / 1e9:.1f} GB allowed. {way_out}, or allow more: --cache-limit."
             )
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -18,6 +18,7 @@ import numpy as np
 from histocyte.core.errors import InputError, UnknownNameError
 from histocyte.core.geometry import check_mpp
 from histocyte.core.listener import SILENT, Listener
+from histocyte.core.names import counted
 from histocyte.core.tiles import check_tiles
 from histocyte.datasets.cards import DATASETS
 from histocyte.datasets.sample import Sample
@@ -250,7 +251,9 @@ def pyramid_levels(card: EncoderCard, taps: str) -> tuple[int, ...]:
     """
     levels = tuple(int(d) for d in card.options.get("depths", range(4)))
     if len(levels) < 3:
-        raise InputError(f"'{card.name}' has {len(levels)} feature levels; to choose among them it needs 3 or more.")
+        raise InputError(
+            f"'{card.name}' has {counted(len(levels), 'feature level')}; to choose among them it needs 3 or more."
+        )
     return {"shallow": levels[:-1], "deep": levels[1:], "mixed": levels}[taps]
 
 

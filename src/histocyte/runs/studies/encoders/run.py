@@ -11,6 +11,7 @@ from typing import Any
 
 from histocyte.core.errors import HistocyteError, InputError
 from histocyte.core.listener import Stop, Stopped, never
+from histocyte.core.names import counted
 from histocyte.datasets.sample import Sample
 from histocyte.encoders.catalog.card import EncoderCard
 from histocyte.encoders.catalog.find import find_card
@@ -161,7 +162,7 @@ def run_study(
     lacking: dict[str, Ready | None] = {}
     for number, run in enumerate(runs):
         if stop():
-            raise Stopped(f"{outcome.done} of {len(runs)} runs in '{folder}' are done")
+            raise Stopped(f"{outcome.done} of {counted(len(runs), 'run')} in '{folder}' done")
         say(run, "begins", "")
         label, place = run.choice.label, folder / "runs" / run.key
         try:

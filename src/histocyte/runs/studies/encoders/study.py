@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from histocyte.core.listener import SILENT, Listener, Stop, in_turn, never
+from histocyte.core.names import counted
 from histocyte.core.taxonomy import NO_CLASSES
 from histocyte.core.version import __version__
 from histocyte.datasets.own_classes import classes_to_learn, load_to_learn, refuse_untaught
@@ -93,7 +94,10 @@ class EncoderStudy:
     def _run(self, runs: Sequence[Run], *, reference: str | None, keep_features: bool, stop: Stop) -> Outcome:
         self.order = check_folder(self.folder, self.settings, runs, reference=reference)
         self.taps, self.seeds = list(dict.fromkeys(r.taps for r in runs)), list(dict.fromkeys(r.seed for r in runs))
-        self.listener.say(f"{len(self.training)} images to train on, {len(self.held_out)} held out; {len(runs)} runs.")
+        self.listener.say(
+            f"{counted(len(self.training), 'image')} to train on, {len(self.held_out)} held out; "
+            f"{counted(len(runs), 'run')}."
+        )
         now = ""
         with self.listener.task("runs", len(runs), unit="runs") as task, in_turn(self.listener) as within:
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from histocyte.core.errors import InputError
+from histocyte.core.names import counted
 from histocyte.evaluation.image_json import image_from_json
 from histocyte.evaluation.image_scores import ImageScores
 from histocyte.files.csv_file import csv_text
@@ -123,8 +124,12 @@ class Table:
     def held_out(self) -> str:
         """What was scored, in words."""
         return ", ".join(
-            f"{s}: {self.images[s]} images "
-            + ("(patients not stated)" if self.groups[s] is None else f"of {self.groups[s]} patients or slides")
+            f"{s}: {counted(self.images[s], 'image')} "
+            + (
+                "(patients not stated)"
+                if (groups := self.groups[s]) is None
+                else f"of {counted(groups, 'patient or slide', 'patients or slides')}"
+            )
             for s in self.sources
         )
 

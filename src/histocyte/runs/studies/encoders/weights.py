@@ -8,6 +8,7 @@ from pathlib import Path
 
 from histocyte.core.digest import file_sha256
 from histocyte.core.errors import InputError, ModelError
+from histocyte.core.names import counted
 from histocyte.datasets.sample import Sample
 from histocyte.encoders.catalog.card import EncoderCard
 from histocyte.encoders.weights.availability import check
@@ -66,7 +67,8 @@ def check_unseen(choice: Choice, held_out: Sequence[Sample]) -> None:
     seen = len(held_out) - len(spec.history.unseen(held_out))
     if seen:
         raise InputError(
-            f"These weights were trained on {seen} of the {len(held_out)} held-out images, so a score would say "
+            f"These weights were trained on {seen} of the {counted(len(held_out), 'held-out image')}, so a score "
+            "would say "
             "nothing. Train them on other images, or hold out those that they have not seen."
         )
 

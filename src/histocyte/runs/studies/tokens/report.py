@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from histocyte.core.errors import require
+from histocyte.core.names import counted
 from histocyte.core.plain_text import as_utf8
 from histocyte.files.atomic import write_atomically
 from histocyte.files.writable import check_folder
@@ -87,36 +88,54 @@ def table_of(study: TokenStudy) -> tuple[list[str], list[list[str]]]:
     first = study.variants[0]
     heads = ["score", *(f"{v.name}, {v.width} numbers" for v in study.variants), "n"]
     c = first.classes
-    images = f"{c.images_scored} images"
+    images = counted(c.images_scored, "image")
     rows = [
         [
             "AUROC, mean of classes",
             *(estimate_text(v.classes.macro) for v in study.variants),
-            f"{sum(c.n_scored.values()):,} nuclei, {images}",
+            f"{counted(sum(c.n_scored.values()), 'nucleus', 'nuclei')}, {images}",
         ]
     ]
     for name in c.auroc:
         cells = [estimate_text(v.classes.auroc.get(name)) for v in study.variants]
-        rows.append([f"AUROC, {name}", *cells, f"{c.n_scored[name]:,} nuclei, {c.auroc[name].n} images"])
+        rows.append(
+            [
+                f"AUROC, {name}",
+                *cells,
+                f"{counted(c.n_scored[name], 'nucleus', 'nuclei')}, {counted(c.auroc[name].n, 'image')}",
+            ]
+        )
     balanced = [estimate_text(v.classes.balanced_accuracy) for v in study.variants]
     rows.append([f"balanced accuracy (chance {1 / len(c.auroc):.2f})", *balanced, images])
     for axis in ("x", "y"):
         cells = [estimate_text(getattr(v.place, axis)) for v in study.variants]
-        rows.append([f"place in tile, {axis}: R²", *cells, f"{first.place.n:,} nuclei, {images}"])
+        rows.append([f"place in tile, {axis}: R²", *cells, f"{counted(first.place.n, 'nucleus', 'nuclei')}, {images}"])
         controls = [number(getattr(v.place, f"control_{axis}")) for v in study.variants]
         rows.append(
             [
                 f"place in tile, {axis}: highest R² of {PERMUTATIONS} shuffles",
                 *controls,
-                f"{first.place.n:,} nuclei, {images}",
+                f"{counted(first.place.n, 'nucleus', 'nuclei')}, {images}",
             ]
         )
     if first.image is not None:
         i = first.image
         cells = [estimate_text(v.image.accuracy if v.image else None) for v in study.variants]
-        rows.append([f"which image: accuracy (chance {i.chance:.3f})", *cells, f"{i.n:,} nuclei, {i.n_images} images"])
+        rows.append(
+            [
+                f"which image: accuracy (chance {i.chance:.3f})",
+                *cells,
+                f"{counted(i.n, 'nucleus', 'nuclei')}, {counted(i.n_images, 'image')}",
+            ]
+        )
         cells = [estimate_text(v.image.control if v.image else None) for v in study.variants]
-        rows.append(["which image: accuracy, shuffled", *cells, f"{i.n:,} nuclei, {i.n_images} images"])
+        rows.append(
+            [
+                "which image: accuracy, shuffled",
+                *cells,
+                f"{counted(i.n, 'nucleus', 'nuclei')}, {counted(i.n_images, 'image')}",
+            ]
+        )
     return heads, rows
 
 
@@ -126,8 +145,10 @@ def notes_of(study: TokenStudy) -> list[str]:
     image = study.variants[0].image
     notes = [
         f"Probe: multinomial logistic regression on standardised vectors, learnt on {c.n_learnt:,} nuclei of "
-        f"{c.images_learnt} images, scored on {c.images_scored} others. Intervals: 95 %, bootstrap over patients or "
-        f"slides ({study.facts['replicates']:,} resamples); with {c.images_scored} images they are rough. {FEW_GROUPS}",
+        f"{counted(c.images_learnt, 'image')}, scored on {counted(c.images_scored, 'other')}. Intervals: 95 %, "
+        "bootstrap over patients or "
+        f"slides ({study.facts['replicates']:,} resamples); with {counted(c.images_scored, 'image')} they are rough. "
+        f"{FEW_GROUPS}",
         "Place in tile: ridge regression within images (vectors standardised over their image), learnt and scored "
         "on the same images as the probe. R² at or below 0: nothing is given away. Shuffles change the places "
         "of the learning images' nuclei within each image.",
@@ -139,7 +160,8 @@ def notes_of(study: TokenStudy) -> list[str]:
         notes.append(f"Left out of the image check, too few nuclei: {', '.join(image.left_out)}.")
     if study.seen:
         notes.append(
-            f"Leak: the encoder was trained with the labels of {study.seen} of these {len(study.image_names)} images, "
+            f"Leak: the encoder was trained with the labels of {study.seen} of these "
+            f"{counted(len(study.image_names), 'image')}, "
             "all on the side that the probe learns from. The scored images are new to both, but these classes are not "
             "new to the encoder: the scores say how well it knows them, not how well it would serve others, and are "
             "not comparable with those of an encoder that never saw these labels."
@@ -151,10 +173,11 @@ def plot_auroc(study: TokenStudy) -> Plot:
     """AUROC of each class, for each kind of vector, with intervals."""
     first = study.variants[0].classes
     names = list(first.auroc)
-    labels = ["mean of classes", *(f"{short(n)}\nn = {first.n_scored[n]:,} nuclei" for n in names)]
+    labels = ["mean of classes", *(f"{short(n)}\nn = {counted(first.n_scored[n], 'nucleus', 'nuclei')}" for n in names)]
     series = [(v.name, [v.classes.macro, *(v.classes.auroc.get(n) for n in names)]) for v in study.variants]
     caption = (
-        f"Area under the ROC curve of each class against the rest on {first.images_scored} images that the probe has "
+        f"Area under the ROC curve of each class against the rest on {counted(first.images_scored, 'image')} that the "
+        "probe has "
         f"not learnt from{with_intervals([e for _, values in series for e in values])}; 0.5 is guessing."
     )
     said = "; ".join(
@@ -172,7 +195,8 @@ def plot_tokens(study: TokenStudy, picture: MapOfTokens) -> Plot:
     """The UMAP picture twice: by class, and by image."""
     images = np.unique(picture.image)
     caption = (
-        f"UMAP of {len(picture.xy):,} nuclei of {len(images)} images, above by class, below by image (a colour and "
+        f"UMAP of {counted(len(picture.xy), 'nucleus', 'nuclei')} of {counted(len(images), 'image')}, above by class, "
+        "below by image (a colour and "
         "shape each). Clumps of one image say that vectors tell slides apart. Distances between clumps mean little."
     )
 
