@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -76,6 +79,46 @@ def test_a_graph_that_no_program_knows_is_an_error_of_the_model(tmp_path: Path, 
 def damaged(place: Callable[[bytes], int], value: bytes) -> bytes:
     start = place(ONNX)
     return ONNX[:start] + value + ONNX[start + len(value) :]
+
+
+def in_a_process_of_its_own(script: str, *arguments: object) -> None:
+    """A crash is told by the exit code, and what other tests have loaded does not matter."""
+    head = (
+        "import sys\nfrom pathlib import Path\nimport numpy as np\nfrom histocyte.core.errors import ModelError\n"
+        "from histocyte.inference.openvino_runtime import OpenVinoRuntime\n"
+        "image = np.zeros((1, 64, 64, 3), np.uint8)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", head + script, *map(str, arguments)], capture_output=True, text=True, timeout=100
+    )
+    assert (done.returncode, done.stdout.split()) == (0, ["whole"]), done.stderr
+
+
+def test_a_damaged_network_does_not_crash_the_next_one(tmp_path: Path) -> None:
+    """One whose upsampling has lost its stride answers with nothing; in the same core the next one ended in a crash."""
+    path = tmp_path / "m.onnx"
+    path.write_bytes(damaged(lambda content: content.index(b"strides@\x02", content.index(b"ConvTranspose")), b"S"))
+    in_a_process_of_its_own(
+        "try:\n    OpenVinoRuntime(Path(sys.argv[1]), threads=1).predict(image)\n"
+        "except ModelError as error:\n    assert 'gives (0, 8, 0, 0)' in str(error), error\n"
+        "assert OpenVinoRuntime(Path(sys.argv[2]), threads=1).predict(image).shape == (1, 8, 64, 64)\n"
+        "print('whole')",
+        path,
+        FILES.onnx,
+    )
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="this system has no such signals")
+def test_a_signal_after_two_networks_have_gone_does_no_harm() -> None:
+    """Each gives the thread a stack for signals; the first to go freed what the second put back."""
+    in_a_process_of_its_own(
+        "import signal\n"
+        "signal.signal(signal.SIGUSR1, lambda *_: print('whole'))\n"
+        "first, second = (OpenVinoRuntime(Path(sys.argv[1]), threads=1) for _ in range(2))\n"
+        "del first\ndel second\n"
+        "signal.raise_signal(signal.SIGUSR1)",
+        FILES.onnx,
+    )
 
 
 @pytest.mark.parametrize("value", [b"\x00\x7c" * 3, b"\xff\x7f" * 3, b"\x00\xfc" * 3])
