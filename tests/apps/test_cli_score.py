@@ -126,7 +126,7 @@ def test_what_files_hold_beside_the_scores_is_told(truth: Path, tmp_path: Path) 
     arguments = [tmp_path / "x.geojson", truth / "train_1.npz", "--html", pages[0], "--csv", pages[1]]
     answer = CliRunner().invoke(APP, [*map(str, arguments)])
     assert answer.exit_code == 0, answer.exception
-    sentence = "1 found cells lie wholly under others or repeat them, and count as false finds (train_1 1)."
+    sentence = "1 found cell lies wholly under others or repeats them, and counts as a false find (train_1 1)."
     assert sentence in answer.output
     assert left_out in answer.output
     assert sentence in pages[0].read_text()

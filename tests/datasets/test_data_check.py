@@ -82,16 +82,16 @@ def test_what_will_not_be_learnt_is_said() -> None:
         not_used=[sample("m", source="copies")],
     )
     assert set(check.unlearnt) == {
-        "1 cells of mine are of none of the model's classes: they teach outlines alone.",
+        "1 cell of mine is of none of the model's classes: only outlines can be learnt there.",
         "In plain touching nuclei are one: it teaches where nuclei are, and not how to part them.",
         "plain has no classes of cells: it teaches outlines alone.",
         "50.0% of the area of marked is marked as unclear: nothing is learnt there.",
-        "1 of the 1 images of small are smaller than a crop (16 µm): white fills the rest.",
+        "Smaller than a crop (16 µm): 1 of 1 image of small. White fills the rest.",
         "Nothing shows what c looks like.",
         "Only 3 cells show what a looks like: it will hardly be learnt.",
         "Only 2 cells show what b looks like: it will hardly be learnt.",
-        "1 images of copies are not used: they show the same as held-out ones, or a model before has learnt from them "
-        "and they belong to held-out patients or slides.",
+        "Not used of copies: 1 image that shows the same as held-out ones, or that a model before has learnt from and "
+        "that held-out patients or slides have.",
     }
     assert check.warnings == ()
 

@@ -202,10 +202,10 @@ def _of_sets(
         if ignored and not _has_dots(source):
             yield f"{ignored:.1%} of the area of {source} is marked as unclear: nothing is learnt there."
         if empty := sum(not s.instances.any() for s in samples):
-            yield f"Without nuclei: {empty:,} of the {counted(len(samples), 'image')} of {source}, teaching background."
+            yield f"Without nuclei: {empty:,} of {counted(len(samples), 'image')} of {source}, teaching background."
         if small := sum(min(s.instances.shape) * s.mpp < crop_um * 0.999 for s in samples):
             yield (
-                f"Smaller than a crop ({crop_um:.0f} µm): {small:,} of the {counted(len(samples), 'image')} of "
+                f"Smaller than a crop ({crop_um:.0f} µm): {small:,} of {counted(len(samples), 'image')} of "
                 f"{source}. White "
                 "fills the rest."
             )
@@ -225,10 +225,10 @@ def _of_classes(rows: Sequence[SetPart], classes: Sequence[str]) -> Iterator[str
 def _of_parts(rows: Sequence[SetPart]) -> Iterator[str]:
     for row in rows:
         if row.part == UNUSED:
+            shows = counted(row.images, "image that shows", "images that show")
             yield (
-                f"Not used of {row.source}: {counted(row.images, 'image')}. They show the same as held-out ones, or a "
-                "model "
-                "before has learnt from them and they belong to held-out patients or slides."
+                f"Not used of {row.source}: {shows} the same as held-out ones, or that a model before has learnt from "
+                "and that held-out patients or slides have."
             )
 
 

@@ -156,19 +156,31 @@ def _known(pairs: Sequence[tuple[Path, TrueImage]], mpp: float | None) -> dict[s
 def _notes(rows: list[FileScores]) -> tuple[str, ...]:
     """What a reader must know of the files beside the scores, in sentences."""
     said = (
-        ("n_hidden", "found cells lie wholly under others or repeat them, and count as false finds"),
-        ("n_without_class", "found cells have no class, and count as not found in the scores of classes"),
-        ("n_outside", "found cells lie outside the crop"),
-        ("n_true_hidden", "true cells lie wholly under others, and are not scored"),
+        (
+            "n_hidden",
+            "found cell lies wholly under others or repeats them, and counts as a false find",
+            "found cells lie wholly under others or repeat them, and count as false finds",
+        ),
+        (
+            "n_without_class",
+            "found cell has no class, and counts as not found in the scores of classes",
+            "found cells have no class, and count as not found in the scores of classes",
+        ),
+        ("n_outside", "found cell lies outside the crop", "found cells lie outside the crop"),
+        (
+            "n_true_hidden",
+            "true cell lies wholly under others, and is not scored",
+            "true cells lie wholly under others, and are not scored",
+        ),
     )
     sentences = []
-    for key, text in said:
+    for key, one, several in said:
         counts = {row.scores.info.name: getattr(row, key) for row in rows if getattr(row, key)}
         if counts:
             worst = sorted(counts, key=lambda name: -counts[name])[:5]
             named = ", ".join(f"{name} {counts[name]:,}" for name in worst)
             more = f" and {len(counts) - 5} more" if len(counts) > 5 else ""
-            sentences.append(f"{sum(counts.values()):,} {text} ({named}{more}).")
+            sentences.append(f"{counted(sum(counts.values()), one, several)} ({named}{more}).")
     of_files = list(dict.fromkeys(note for row in rows for note in row.notes))
     sentences += of_files[:5] + ([f"All {len(of_files)} such notes: --json."] if len(of_files) > 5 else [])
     return tuple(sentences)
