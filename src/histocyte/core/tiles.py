@@ -67,7 +67,8 @@ def check_tiles(network: str, *, tile_px: int, margin_px: int, multiple: int) ->
 
 def _nearest(value: int, step: int, most: int, *, least: int = 0) -> str:
     """The multiples of a step on either side of a value, within limits."""
-    sides = {min(max(each, least), most) for each in (value // step * step, -(-value // step) * step)}
+    largest = most // step * step
+    sides = {min(max(each, least), largest) for each in (value // step * step, -(-value // step) * step)}
     return " or ".join(map(str, sorted(sides)))
 
 
