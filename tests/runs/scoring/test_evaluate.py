@@ -119,3 +119,19 @@ def test_files_of_cells_are_scored(data: Path, tmp_path: Path, capfd: pytest.Cap
     with pytest.raises(Stopped, match="1 of 2 files scored"):
         hc.score(found, data, mpp=0.25, with_classes=False, stop=lambda: True)
     assert capfd.readouterr() == ("", "")
+
+
+def test_scores_of_changed_images_stand_beside_those_of_the_images(data: Path, tmp_path: Path) -> None:
+    loaded = hc.load(MODEL, device="cpu", workers=1)
+    page = tmp_path / "page.html"
+    report = hc.evaluate(loaded, data, mpp=0.25, images=["p1"], perturb=True, html=page)
+    assert len(report.perturbed) == 14
+    assert report.perturbed[0].scores["bpq"].value == report.sources[data.name].scores["bpq"].value
+    told = report.to_json()["perturbed"]
+    assert isinstance(told, list)
+    assert {row["kind"] for row in told} == {"none", "stain", "blur", "jpeg", "mpp"}
+    assert len({row["scores"]["bpq"]["value"] for row in told}) > 5
+    text = page.read_text(encoding="utf-8")
+    assert "Changed images" in text
+    assert "JPEG 30" in text
+    assert "perturbed" not in hc.evaluate(loaded, data, mpp=0.25, images=["p1"]).to_json()

@@ -77,6 +77,13 @@ def evaluate(
             "of its classes.json.",
         ),
     ] = None,
+    perturb: Annotated[
+        bool,
+        typer.Option(
+            "--perturb",
+            help="Also score under other stains, blur, JPEG compression and a wrong resolution: 14 times the time.",
+        ),
+    ] = False,
     csv: Annotated[Path | None, typer.Option(help="Write the scores of each image to this file.")] = None,
     html: Annotated[
         Path | None, typer.Option(help="Write a report with plots and the worst tiles to this file.")
@@ -108,6 +115,7 @@ def evaluate(
         margin_px=margin,
         classifier=classifier,
         classes=classes,
+        perturb=perturb,
         html=html,
         listener=people(bars=not as_json),
     )
@@ -118,6 +126,10 @@ def evaluate(
         return
     columns = ("data set", "score", "value", "95 % interval", "images")
     print_table(f"{report.title}, {split} images", columns, [tuple(row) for row in report.table()])
+    if report.perturbed:
+        from histocyte.evaluation.perturbed import PERTURBED_COLUMNS, perturbed_table
+
+        print_table("The same images, changed", PERTURBED_COLUMNS, perturbed_table(report.perturbed))
     for note in report.interval_notes():
         say_note(note)
     if report.left_out_note:

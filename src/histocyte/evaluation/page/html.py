@@ -18,10 +18,12 @@ from histocyte.evaluation.page.plots import (
     plot_classes,
     plot_counts,
     plot_image_quality,
+    plot_perturbed,
     plot_sources,
     plot_strata,
 )
 from histocyte.evaluation.page.tiles import TilePicture, class_legend, mistake_legend, picture_of
+from histocyte.evaluation.perturbed import PERTURBED_COLUMNS, PerturbedScores, perturbed_table
 from histocyte.evaluation.report import Report
 from histocyte.evaluation.summary import CLASS_SCORES, SCORES, SourceSummary
 from histocyte.metrics.detection import RADIUS_UM
@@ -47,6 +49,7 @@ def write_html(
     title: str,
     facts: Mapping[str, str] = MappingProxyType({}),
     gallery: Gallery | None = None,
+    perturbed: Sequence[PerturbedScores] = (),
 ) -> None:
     """Write the report, whole or not at all.
 
@@ -56,6 +59,7 @@ def write_html(
         title: Heading of the page.
         facts: What was scored, name → value, shown above the settings.
         gallery: The worst tiles, if images were kept for it.
+        perturbed: Scores under changes to the images, if they were asked for.
 
     Raises:
         MissingExtraError: jinja2 or matplotlib is not installed.
@@ -78,6 +82,13 @@ def write_html(
         overview=[embedded(p) for p in (plot_sources(report.sources), plot_image_quality(by_source))],
         sections=[_section(report, summary, by_source[name]) for name, summary in report.sources.items()],
         gallery=None if gallery is None else _gallery(gallery, report),
+        perturbed={
+            "heads": PERTURBED_COLUMNS,
+            "rows": perturbed_table(perturbed),
+            "plots": [embedded(plot_perturbed(name, perturbed)) for name in report.sources],
+        }
+        if perturbed
+        else None,
     )
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from histocyte.core.names import counted
 from histocyte.evaluation.image_scores import ImageScores
+from histocyte.evaluation.perturbed import PerturbedScores
 from histocyte.evaluation.summary import SourceSummary
 from histocyte.pages.drawing import (
     COLOURS,
@@ -33,6 +34,7 @@ __all__ = [
     "plot_classes",
     "plot_counts",
     "plot_image_quality",
+    "plot_perturbed",
     "plot_sources",
     "plot_strata",
 ]
@@ -101,6 +103,24 @@ def plot_classes(summary: SourceSummary) -> Plot | None:
         "score (0 to 1, higher is better)",
         f"PQ and F1 (HoVer-Net's definition) of each class from counts summed over {summary.n_images} "
         f"image{'s' * (summary.n_images != 1)}{_with_intervals(series)}; n is the number of true nuclei of the class.",
+    )
+
+
+def plot_perturbed(source: str, rows: Sequence[PerturbedScores]) -> Plot:
+    """bPQ, detection F1 and mean F1 of the classes of a data set under each change to its images."""
+    mine = [row for row in rows if row.source == source]
+    titles = {"bpq": "bPQ", "f1": "detection F1", "class_f1": "class F1"}
+    series = [
+        (title, [row.scores.get(key) for row in mine])
+        for key, title in titles.items()
+        if any(key in row.scores for row in mine)
+    ]
+    labels = ["as it is" if row.kind == "none" else row.name for row in mine]
+    return _interval_plot(
+        labels,
+        series,
+        "score (0 to 1, higher is better)",
+        f"{source} under changes to its images{_with_intervals(series)}. Class F1 is the mean of the classes'.",
     )
 
 

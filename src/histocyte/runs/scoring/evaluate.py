@@ -11,10 +11,15 @@ from histocyte.core.names import counted
 from histocyte.runs.arguments import PathLike, paths
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from histocyte.core.compared import ComparedClasses
     from histocyte.core.instances import Instances
     from histocyte.datasets.sample import Sample
     from histocyte.evaluation.image_scores import ImageScores
+    from histocyte.evaluation.perturbed import Perturbation, PerturbedScores
+    from histocyte.evaluation.report import Report
     from histocyte.inference.load import Model
     from histocyte.inference.runtime import Precision
     from histocyte.model.history import History, Known
@@ -41,6 +46,7 @@ def evaluate(
     margin_px: int | None = None,
     classifier: PathLike | None = None,
     classes: str | Sequence[str] | None = None,
+    perturb: bool = False,
     html: PathLike | None = None,
     listener: Listener | None = None,
     stop: Stop | None = None,
@@ -66,6 +72,8 @@ def evaluate(
         margin_px: As for `load`.
         classifier: File of a classifier (`histocyte train classifier`) whose classes take the place of the model's.
         classes: The data's classes 1, 2, … or a list known by name, in place of what the folders say.
+        perturb: Also score under other stains, blur, JPEG compression and a wrong resolution (`perturbed` of the
+            report), in fourteen times the time.
         html: File to write a page with plots and the worst tiles to.
         listener: Is told how it goes on; nobody where None.
         stop: Asked after each image whether to end there; never where None.
@@ -155,8 +163,9 @@ def evaluate(
             tissues=loaded.spec.tissues,
             on_found=on_found,
         )
+    perturbed = _perturbed(report, chosen, loaded, compared, told, asked) if perturb else ()
     if page is not None:
-        _write_page(report, page, loaded, f"{split}; {_left_out(left_out, split)}", gallery)
+        _write_page(report, page, loaded, f"{split}; {_left_out(left_out, split)}", gallery, perturbed)
     facts: dict[str, Any] = {
         "model": loaded.spec.name,
         "model_sha256": loaded.sha256,
@@ -178,7 +187,44 @@ def evaluate(
         known_images=known_by_standing(samples, known),
         doubts=(*history.doubts(loaded.spec.name), *history.parts_may_be_missed(samples, known)),
         notes=tuple(note for sample in chosen for note in sample.notes),
+        perturbed=perturbed,
     )
+
+
+def _perturbed(
+    report: Report,
+    samples: Sequence[Sample],
+    model: Model,
+    compared: Mapping[str, ComparedClasses],
+    listener: Listener,
+    stop: Stop,
+) -> tuple[PerturbedScores, ...]:
+    """Scores of the images as they are, and under each change.
+
+    Raises:
+        Stopped: Told to.
+    """
+    from histocyte.evaluation.perturbed import PERTURBATIONS, perturbed_scores
+    from histocyte.evaluation.protocol import evaluate as score
+    from histocyte.pipeline import instances_on
+
+    rows = perturbed_scores(report)
+    scored = [s for s in samples if s.separable or s.centres]
+    with listener.task("scoring changed images", len(PERTURBATIONS) * len(scored), unit="images") as task:
+
+        def on_image(_: ImageScores) -> None:
+            task.advance()
+            if stop():
+                raise Stopped("The scores of changed images are still to be made")
+
+        for change in PERTURBATIONS:
+
+            def found(image: NDArray[np.uint8], mpp: float, change: Perturbation = change) -> Instances:
+                return instances_on(change.change(image, mpp), model, mpp=mpp * change.mpp_factor)
+
+            of_changed = score(found, scored, model.taxonomy.names, compared=compared, centres=True, on_image=on_image)
+            rows += perturbed_scores(of_changed, change)
+    return tuple(rows)
 
 
 def _refuse_strangers(compared: Mapping[str, ComparedClasses]) -> None:
@@ -222,7 +268,9 @@ def _loaded(model: PathLike | Model, *, classifier: PathLike | None, **how: Any)
     return loaded if other is None else loaded.classified_by(other)
 
 
-def _write_page(report: Any, page: Path, model: Model, seen: str, gallery: Any) -> None:
+def _write_page(
+    report: Any, page: Path, model: Model, seen: str, gallery: Any, perturbed: Sequence[PerturbedScores]
+) -> None:
     from histocyte.evaluation.page.html import write_html
 
     shown = {"Model": model.spec.name, "SHA-256": model.sha256, "Runtime": model.runtime.name, "Images": seen}
@@ -234,7 +282,7 @@ def _write_page(report: Any, page: Path, model: Model, seen: str, gallery: Any) 
     if notes := report.truth_notes():
         shown["Truth"] = " ".join(notes)
     title = f"{model.title} on {', '.join(report.sources)}"
-    write_html(report, page, title=title, facts=shown, gallery=gallery)
+    write_html(report, page, title=title, facts=shown, gallery=gallery, perturbed=perturbed)
 
 
 def _left_out(count: int, split: Split) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Self
 
 from histocyte.evaluation.files.score import FileScores
+from histocyte.evaluation.perturbed import PerturbedScores
 from histocyte.evaluation.report import Report
 
 __all__ = ["FileReport", "ModelReport"]
@@ -24,6 +25,7 @@ class ModelReport(Report):
         known_images: Names of the images that the model had to do with, by what that was.
         doubts: What may be wrong with the scores, in sentences.
         notes: What is to be known of image files, in sentences.
+        perturbed: Scores under changes to the images, those of the images as they are first; empty if not asked for.
     """
 
     title: str
@@ -33,6 +35,7 @@ class ModelReport(Report):
     known_images: Mapping[str, Any]
     doubts: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    perturbed: tuple[PerturbedScores, ...] = ()
 
     @classmethod
     def of(cls, report: Report, **about: Any) -> Self:
@@ -40,13 +43,17 @@ class ModelReport(Report):
         return cls(**_values(report), **about)
 
     def to_json(self) -> dict[str, object]:
-        """See `evaluation.report.Report`; with the facts, `trained_on_and_left_out`, `known_images` and notes."""
+        """See `evaluation.report.Report`; with the facts, `trained_on_and_left_out`, `known_images` and notes.
+
+        Where it was asked for also `perturbed`, a list with source, kind, name and scores.
+        """
         about = {
             **self.facts,
             "trained_on_and_left_out": self.left_out,
             "known_images": dict(self.known_images),
             "doubts": list(self.doubts),
             "notes": list(self.notes),
+            **({"perturbed": [row.to_json() for row in self.perturbed]} if self.perturbed else {}),
         }
         return {**about, **Report.to_json(self)}
 
