@@ -78,7 +78,7 @@ def test_names_points_and_damaged_rings(tmp_path: Path) -> None:
     assert region.names == ("Tumor", "B", "region 3", "over the edge")
     assert [part.area for part in region.parts] == [25, 50, 50, 100]
     assert notes == [
-        "'roi.json': 1 of 6 objects have no area and are no regions.",
+        "'roi.json': left out, as they have no area: 1 of 6 objects.",
         "1 of 5 regions lie outside the slide (300 × 200 px) and are not searched: 'outside'.",
         "1 of 5 regions hang over the slide's edge; only what lies on it is searched: 'over the edge'.",
     ]
