@@ -79,8 +79,8 @@ def test_names_points_and_damaged_rings(tmp_path: Path) -> None:
     assert [part.area for part in region.parts] == [25, 50, 50, 100]
     assert notes == [
         "'roi.json': left out, as they have no area: 1 of 6 objects.",
-        "1 of 5 regions lie outside the slide (300 × 200 px) and are not searched: 'outside'.",
-        "1 of 5 regions hang over the slide's edge; only what lies on it is searched: 'over the edge'.",
+        "Outside the slide (300 × 200 px), and not searched: 1 of 5 regions, 'outside'.",
+        "Over the slide's edge, and searched only where they lie on it: 1 of 5 regions, 'over the edge'.",
     ]
 
 
