@@ -58,6 +58,10 @@ SMALL: dict[str, Mapping[str, Any]] = {
         "taps": [1, 3, 5],
     },
     "stardist": {"encoder": "mobilenetv2_100"},
+    "tissue_dpt": {"encoder": "resnet18", "width": 32},
+    "tissue_fcn": {},
+    "tissue_fcn8": {"encoder": "resnet18", "hidden": 64},
+    "tissue_unet": {},
 }
 """Options that make a recipe small enough to be exported in a minute; large encoders of the same kind export alike."""
 

@@ -36,7 +36,7 @@ from histocyte.training.schedule import learning_rate_factor
 from histocyte.training.terms import TISSUE_TERM, term_names
 
 torch.set_num_threads(1)
-_OF_TISSUE = ("pathsegdiff",)
+_OF_TISSUE = ("pathsegdiff", "tissue_dpt", "tissue_fcn", "tissue_fcn8", "tissue_unet")
 """Recipes whose maps are classes of tissue and nothing else."""
 EVERY = [(recipe, name) for recipe, plans in PLANS.items() for name in plans]
 

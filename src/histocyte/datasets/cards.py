@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from histocyte.core.taxonomies import BRCA_M2C, CONSEP, CRCHISTO, MONUSAC
 from histocyte.core.taxonomy import Taxonomy
+from histocyte.core.tissues import EBHI_SEG, GLANDS, WSSS4LUAD
 
 __all__ = ["DATASETS", "DatasetCard"]
 
@@ -18,7 +20,7 @@ class DatasetCard:
 
     Attributes:
         name: Folder name.
-        mpp: µm per px of its images; a mapping by image name where it varies ("*" for the rest).
+        mpp: µm per px of its images; NaN where nobody states it, so that whoever uses the set has to.
         licence: As its authors state it.
         citation: Short reference.
         group: Image name → patient, slide, or whatever must stay on one side of a split.
@@ -31,6 +33,7 @@ class DatasetCard:
         separable: Whether touching nuclei are apart in the labels.
         centres: Whether nuclei can be told by their centres where their outlines are not to be trusted: "all", or
             "some" where others are not labelled. Of dots it is as `dots` says.
+        areas: Of a set of tissue, what its masks hold: a class in each pixel, or an id for each object such as a gland.
         external: Never to be trained or selected on.
         commercial: Whether its licence, as far as it is known, lets models that learnt from it be used commercially.
     """
@@ -47,6 +50,7 @@ class DatasetCard:
     share: float = 1.0
     separable: bool = True
     centres: Literal["", "all", "some"] = ""
+    areas: Literal["", "classes", "objects"] = ""
     external: bool = False
     commercial: bool = False
     mpp_by_image: Mapping[str, float] = field(default_factory=dict)
@@ -150,6 +154,34 @@ DATASETS: dict[str, DatasetCard] = {
         ),
         DatasetCard("nucls_sample", 0.2, "CC0 1.0", "Amgad et al., GigaScience 11, 2022", _itself, commercial=True),
         DatasetCard("pannuke_breast25", 0.25, "CC BY-NC-SA 4.0", "Gamper et al., arXiv:2003.10778, 2020", _itself),
+        DatasetCard(
+            "glas",
+            0.62005,
+            "research only",
+            "Sirinukunwattana et al., Medical Image Analysis 35, 2017",
+            _itself,  # the patient stands in images.csv
+            GLANDS,
+            areas="objects",
+        ),
+        DatasetCard(
+            "wsss4luad",
+            1.0,
+            "research only",
+            "Han et al., Medical Image Analysis 80, 2022",
+            _itself,
+            WSSS4LUAD,
+            areas="classes",
+        ),
+        DatasetCard(
+            "ebhi_seg",
+            math.nan,
+            "CC BY 4.0",
+            "Shi et al., Frontiers in Medicine 10, 2023",
+            _itself,  # the case stands in images.csv
+            EBHI_SEG,
+            areas="classes",
+            commercial=True,
+        ),
         DatasetCard(
             "cpm15",
             0.25,

@@ -1,7 +1,9 @@
 """The list of classes in a folder of labelled images, classes.json.
 
 It names the type codes from 1, `{"1": "tumour", "2": "stroma"}` or `["tumour", "stroma"]`, or is a whole taxonomy with
-colours (`Taxonomy.to_json`). Beside them, or alone, it may state the images' resolution: `{"mpp": 0.25}`.
+colours (`Taxonomy.to_json`). Beside them, or alone, it may state the images' resolution: `{"mpp": 0.25}`; and of masks
+of tissue (`datasets.tissue_masks`) that they hold objects, `"mask": "objects"`, and which codes teach nothing,
+`"ignored": [255]`.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from histocyte.files.foreign import foreign_parser
 
 __all__ = [
     "CLASSES_FILE",
+    "fact_of",
     "possible_resolution",
     "read_class_list",
     "stated_resolution",
@@ -27,6 +30,8 @@ __all__ = [
 
 CLASSES_FILE = "classes.json"
 MPP_KEY = "mpp"
+_FACTS = {MPP_KEY, "mask", "ignored"}
+"""What is stated of the images and is no class."""
 
 _FORM = '{"1": "tumour", "2": "stroma"}'
 
@@ -47,7 +52,17 @@ def states_classes(path: Path) -> bool:
         InputError: It cannot be read.
     """
     data = _plain(path)
-    return not isinstance(data, dict) or set(data) != {MPP_KEY}
+    return not isinstance(data, dict) or not set(data) <= _FACTS
+
+
+def fact_of(path: Path, key: str) -> object:
+    """What classes.json states of the images under a key; None where it does not.
+
+    Raises:
+        InputError: The file cannot be read.
+    """
+    data = _plain(path)
+    return data.get(key) if isinstance(data, dict) else None
 
 
 def stated_resolution(path: Path) -> float | None:
@@ -89,7 +104,7 @@ def read_class_list(path: Path, name: str) -> Taxonomy:
     """
     form, data = _FORM, _plain(path)
     if isinstance(data, dict):
-        data = {key: value for key, value in data.items() if key != MPP_KEY}
+        data = {key: value for key, value in data.items() if key not in _FACTS}
     if isinstance(data, dict) and "classes" in data:
         with _list_of_classes(path):
             return Taxonomy.from_json(data)

@@ -44,6 +44,7 @@ class SetPart:
         by_class: Values of each class of the model.
         several: Cells that may be of several classes.
         unknown: Cells of a class that the model does not have, or of none.
+        areas: Whether areas of tissue are counted in place of cells: glands, or the classes of each image.
     """
 
     source: str
@@ -54,6 +55,7 @@ class SetPart:
     by_class: tuple[int, ...]
     several: int
     unknown: int
+    areas: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,8 @@ class DataCheck:
     def _numbers(self, row: SetPart) -> dict[str, int]:
         by_class = dict(zip(self.classes, row.by_class, strict=True))
         open_ones = {_SEVERAL: row.several, _UNKNOWN: row.unknown} if self.classes else {}
+        if row.areas:
+            return {"images": row.images, "patients or slides": row.groups, "labelled areas": row.cells, **by_class}
         return {"images": row.images, "patients or slides": row.groups, "cells": row.cells, **by_class, **open_ones}
 
     def __str__(self) -> str:
@@ -151,14 +155,26 @@ def check_data(parts: Mapping[str, Sequence[Sample]], classes: Sequence[str], *,
 
 def _count(source: str, part: str, samples: Sequence[Sample], classes: int) -> SetPart:
     cells = sum(len(_ids(s)) for s in samples)
-    by_class = sum((s.class_counts(classes) for s in samples), start=np.zeros(classes, np.int64))
+    by_class = sum((_class_counts(s, classes) for s in samples), start=np.zeros(classes, np.int64))
     several = sum(int((_readings(s)[1:].sum(1) > 1).sum()) for s in samples if s.one_of is not None)
     groups = len({s.group for s in samples})
     unknown = cells - int(by_class.sum()) - several
-    return SetPart(source, part, len(samples), groups, cells, tuple(map(int, by_class)), several, max(0, unknown))
+    areas = any(s.areas for s in samples)
+    return SetPart(
+        source, part, len(samples), groups, cells, tuple(map(int, by_class)), several, max(0, unknown), areas
+    )
+
+
+def _class_counts(sample: Sample, classes: int) -> NDArray[np.int64]:
+    """(K,) cells of each class, or glands; where each pixel has a class, whether it is in the image."""
+    if not sample.areas or sample.types is None:
+        return sample.class_counts(classes)
+    return np.bincount(sample.types[_ids(sample)], minlength=classes + 1)[1 : classes + 1]
 
 
 def _fit(source: str, samples: Sequence[Sample]) -> LabelFit:
+    if any(s.areas for s in samples):
+        return LabelFit(math.nan, math.nan, (0, 0), "")  # tissue is neither darker than what is around it nor of a size
     fit = label_fit(samples)
     return replace(fit, diameter_um=math.nan) if _has_dots(source) else fit
 
@@ -183,6 +199,9 @@ def _of_sets(
     """What the sets' labels do not say."""
     for source, samples in sets.items():
         mine = [row for row in rows if row.source == source]
+        if any(s.areas for s in samples):
+            yield from _of_tissue(source, samples, crop_um)
+            continue
         if _has_dots(source):
             yield f"{source} has dots: they teach where nuclei are and their classes, and no outlines."
         elif not all(s.separable for s in samples):
@@ -211,6 +230,20 @@ def _of_sets(
             )
 
 
+def _of_tissue(source: str, samples: Sequence[Sample], crop_um: float) -> Iterator[str]:
+    """What labels of tissue do not say."""
+    ignored = sum(float((s.class_map < 0).mean()) for s in samples) / len(samples)
+    if ignored:
+        yield f"{ignored:.1%} of the area of {source} is of unknown class: nothing is learnt there."
+    if empty := sum(not s.instances.any() for s in samples):
+        yield f"{empty:,} of the {len(samples):,} images of {source} have no labelled area: they teach background."
+    if small := sum(min(s.instances.shape) * s.mpp < crop_um * 0.999 for s in samples):
+        yield (
+            f"{small:,} of the {len(samples):,} images of {source} are smaller than a crop ({crop_um:.0f} µm): "
+            "white fills the rest."
+        )
+
+
 def _of_classes(rows: Sequence[SetPart], classes: Sequence[str]) -> Iterator[str]:
     """Classes that are hardly shown, or not at all."""
     training = [row for row in rows if row.part == TRAINING]
@@ -218,7 +251,7 @@ def _of_classes(rows: Sequence[SetPart], classes: Sequence[str]) -> Iterator[str
     if absent := [name for name, count in counts.items() if not count]:
         yield f"Nothing shows what {' or '.join(absent)} looks like."
     for name, count in counts.items():
-        if 0 < count < _FEW_CELLS:
+        if 0 < count < _FEW_CELLS and not any(row.areas for row in training):
             yield f"Only {counted(count, 'cell shows', 'cells show')} what {name} looks like: it will hardly be learnt."
 
 
@@ -234,6 +267,8 @@ def _of_parts(rows: Sequence[SetPart]) -> Iterator[str]:
 
 def _mistakes(source: str, samples: Sequence[Sample], fit: LabelFit) -> Iterator[str]:
     """What looks like a wrong resolution or labels in the wrong place."""
+    if any(s.areas for s in samples):
+        return
     estimated = all(s.mpp_estimated for s in samples)
     low, high = _USUAL_UM
     if not estimated and not math.isnan(fit.diameter_um) and not low <= fit.diameter_um <= high:

@@ -1,15 +1,16 @@
 """Folders of labelled images: NAME.webp (or .png, .jpg, .tif) beside NAME.npz with `inst` and, where known, `type`.
 
-A set of dots has `points` (N, 2) and `type` (N,) in place of `inst`. A table `images.csv` in the folder may state the
+A set of dots has `points` (N, 2) and `type` (N,) in place of `inst`, one of tissue NAME_mask.png in place of NAME.npz
+(`datasets.tissue_masks`). A table `images.csv` in the folder may state the
 tissue and the patient of each image (`datasets.image_table`), classes.json its classes (`datasets.class_list`).
 
 A folder with dataset.json holds a set in the uniform form (`datasets.shards`), and is read in the same way; the
-official
-parts of such a set stand behind an @: `sets/pannuke@fold1,fold2`.
+official parts of such a set stand behind an @: `sets/pannuke@fold1,fold2`.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -38,6 +39,7 @@ from histocyte.datasets.labelled_image import LabelledImage
 from histocyte.datasets.sample import Sample
 from histocyte.datasets.shards.describe import is_uniform, read_description, shard_paths
 from histocyte.datasets.shards.read import read_shards, split_of, splits_of
+from histocyte.datasets.tissue_masks import codes_of, ignored_codes, is_mask, labelled_name, read_mask, stated_areas
 from histocyte.files.foreign import broken_link
 from histocyte.slides.picture import pictures_in, read_picture
 
@@ -78,8 +80,10 @@ def card_for(folder: Path, *, mpp: float | None = None, option: str = "--mpp") -
         splits_of(folder, splits)
         return read_description(folder).card
     known = DATASETS.get(folder.resolve().name)
+    if known is not None and math.isnan(known.mpp) and mpp is None:
+        raise InputError(f"Nobody states the resolution of '{known.name}'. Pass it: {option} 0.5.")
     if known is not None:
-        return known
+        return replace(known, mpp=mpp) if math.isnan(known.mpp) and mpp is not None else known
     path = folder / CLASSES_FILE
     one = stated_resolution(path) if path.is_file() else None
     each = ImageTable.read(folder).mpps if folder.is_dir() else {}
@@ -93,7 +97,9 @@ def card_for(folder: Path, *, mpp: float | None = None, option: str = "--mpp") -
             f'{{"mpp": 0.25}} in {CLASSES_FILE}.'
         )
     name = folder.resolve().name
-    return DatasetCard(name, usual, "not stated", "own data", lambda name: name, mpp_by_image=each)
+    card = DatasetCard(name, usual, "not stated", "own data", lambda name: name, mpp_by_image=each)
+    areas = stated_areas(folder) if folder.is_dir() else ""
+    return replace(card, areas=areas, ignored=ignored_codes(folder)) if areas else card
 
 
 def image_resolution(path: Path) -> float | None:
@@ -222,12 +228,13 @@ def _check_folder(folder: Path) -> None:
 def _pairs(folder: Path) -> Iterator[tuple[Path, Path]]:
     pictures = pictures_in(folder)
     for labels in _labels(folder):
-        if labels.stem in pictures:
-            yield pictures[labels.stem][0], labels
+        if labelled_name(labels) in pictures:
+            yield pictures[labelled_name(labels)][0], labels
 
 
 def _labels(folder: Path) -> list[Path]:
-    found = (path for path in folder.iterdir() if path.suffix.lower() == ".npz")
+    found = [path for path in folder.iterdir() if path.suffix.lower() == ".npz"]
+    found = found or [path for path in folder.iterdir() if is_mask(path)]
     return sorted(path for path in found if path.is_file() or broken_link(path))
 
 
@@ -247,6 +254,8 @@ def has_types(folder: Path) -> bool:
     if is_uniform(split_of(folder)[0]):
         return read_description(split_of(folder)[0]).card.taxonomy is not None
     for _, labels in _pairs(folder):
+        if is_mask(labels):
+            return True
         types = read_label_arrays(labels)[1]
         if types is not None and types.size > 1:
             return bool((types[1:] != types[1]).any() or types[1] > 0)
@@ -277,6 +286,8 @@ def _load(
         points, own = read_dots(label_path)
         instances, ignored = painted_dots(points, picture.pixels.shape[:2], mpp=mpp, every=card.dots == "all")
         own = np.concatenate([np.zeros(1, np.int64), own.astype(np.int64)])
+    elif is_mask(label_path):
+        instances, own = read_mask(label_path, picture.pixels.shape[:2], card.areas)
     else:
         inst, own = read_label_arrays(label_path)
         found = label_array(inst, label_path)
@@ -326,6 +337,9 @@ def _of_row(
     check_mpp(mpp, what=f"'{name}' of '{folder}'")
     own = None if image.classes is None else np.concatenate([np.zeros(1, np.int64), image.classes])
     instances, ignored = image.instances, image.ignored
+    if card.areas and image.tissue_map is not None:
+        mask = image.tissue_map if card.areas == "classes" or instances is None else instances
+        instances, own = mask.astype(np.int32), codes_of(mask, card.areas)
     if image.points is not None:
         instances, ignored = painted_dots(image.points, image.pixels.shape[:2], mpp=mpp, every=card.dots == "all")
     if instances is None:
@@ -381,7 +395,8 @@ def _sample(
         mpp_estimated=mpp[1],
         source=card.name,
         group=group,
-        separable=card.separable and not card.dots,
+        separable=card.separable and not card.dots and card.areas != "classes",
+        areas=bool(card.areas),
         dots=bool(card.dots),
         centres=_CENTRES[card.dots or card.centres],
         tissue=tissue,
@@ -408,6 +423,11 @@ def _codes(
     most = max((len(card.classes), *card.ignored))
     fits = own.ndim == 1 and own.dtype.kind in "iu" and len(own) > instances.max()
     if not fits or own.min() < 0 or own.max() > most:
+        if card.areas == "classes":
+            raise InputError(
+                f"'{path}' holds the code {int(own.max())}, and the classes are {', '.join(card.classes)} (1 to "
+                f'{len(card.classes)}). Name it in {CLASSES_FILE}, or list it there under "ignored".'
+            )
         raise InputError(f"'{path}': 'type' must have an entry for each of {instances.max()} instances, in 0–{most}.")
     return own.astype(np.int64)
 

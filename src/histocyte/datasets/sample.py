@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -39,7 +38,8 @@ class Sample:
         dots: Whether nuclei are marked by dots, and have no outlines.
         centres: Where they are not, whether the labels tell the centres of nuclei all the same, so that detection and
             classes can be scored: of all of them ("centres") or of some.
-        regions: Tissue regions by name, (H, W) uint8 each.
+        areas: Whether areas of tissue are labelled and no nuclei: `instances` then holds glands, or an id for all
+            pixels of a class.
         tissue: Organ or tissue it is of, empty where not stated.
         notes: What whoever uses it should know of its files, in sentences.
     """
@@ -52,7 +52,7 @@ class Sample:
     source: str
     group: str
     separable: bool = True
-    regions: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
+    areas: bool = False
     tissue: str = ""
     notes: tuple[str, ...] = ()
     one_of: NDArray[np.bool_] | None = None
@@ -71,6 +71,14 @@ class Sample:
         if self.types is None:
             return np.zeros(classes, np.int64)
         return np.bincount(self.types[1:], minlength=classes + 1)[1 : classes + 1]
+
+    @property
+    def class_map(self) -> NDArray[np.int32]:
+        """(H, W) class of each pixel, from 1, 0 the background; `IGNORED` where it is not known."""
+        types = np.zeros(int(self.instances.max(initial=0)) + 1, np.int32) if self.types is None else self.types
+        classes = np.asarray(types, np.int32)[self.instances]
+        unknown = (self.instances > 0) & (classes == 0)
+        return np.where(unknown if self.ignored is None else unknown | self.ignored, np.int32(IGNORED), classes)
 
     @property
     def marked(self) -> NDArray[np.int32]:

@@ -13,6 +13,7 @@ DECODERS: Registry[Any] = Registry(
     {
         "dpt": "histocyte.decoders.dpt:DPT",
         "fcn": "histocyte.decoders.fcn:FCN",
+        "fcn8": "histocyte.decoders.fcn8:FCN8",
         "fpn": "histocyte.decoders.fpn:FPN",
         "hover_branches": "histocyte.decoders.hover_branches:HoverBranches",
         "unet": "histocyte.decoders.unet:UNet",

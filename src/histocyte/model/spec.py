@@ -169,6 +169,16 @@ class ModelSpec(BaseModel):
     __str__ = __repr__
 
     @property
+    def of_tissue(self) -> bool:
+        """Whether it gives each pixel a class and parts no objects, so that tissue is what it tells apart."""
+        return self.representation.name == "semantic"
+
+    @property
+    def has_background(self) -> bool:
+        """Of a model of tissue, whether what is of no class is one of its own."""
+        return bool(self.representation.options.get("background", True))
+
+    @property
     def classes(self) -> Taxonomy:
         """The cell classes."""
         return Taxonomy.from_json(self.taxonomy)

@@ -266,6 +266,16 @@ _pathsegdiff = TrainingPlan(
         "the noise is drawn afresh in training, and always the same when a model is used",
     ),
 )
+_tissue = replace(
+    _pathsegdiff,
+    adapt="full",
+    encoder_factor=0.3,
+    readings=(
+        "of the training only is public that a light head learns over a frozen diffusion model: optimiser, rate, "
+        "length, losses and augmentation are ours, the same for each of the networks that it is compared with",
+        "all of the encoder is trained, at 0.3 of the rate; --adapt frozen leaves it as it is",
+    ),
+)
 
 PLANS: Mapping[str, Mapping[str, TrainingPlan]] = {
     "cellvit": {"published": _cellvit, "as-run": _cellvit_as_run},
@@ -296,6 +306,10 @@ PLANS: Mapping[str, Mapping[str, TrainingPlan]] = {
     },
     "cellpose": {"published": _cellpose},
     "pathsegdiff": {"published": _pathsegdiff},
+    "tissue_dpt": {"published": _tissue},
+    "tissue_fcn": {"published": _tissue},
+    "tissue_fcn8": {"published": _tissue},
+    "tissue_unet": {"published": _tissue},
 }
 """Recipe → name → plan; `OURS` is there for every recipe and is none of these."""
 

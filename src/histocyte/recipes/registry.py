@@ -24,6 +24,10 @@ RECIPES: Registry[ModelSpec] = Registry(
         "lightweight_student": "histocyte.recipes.lightweight_student:lightweight_student",
         "pathsegdiff": "histocyte.recipes.pathsegdiff:pathsegdiff",
         "stardist": "histocyte.recipes.stardist:stardist",
+        "tissue_dpt": "histocyte.recipes.tissue:tissue_dpt",
+        "tissue_fcn": "histocyte.recipes.tissue:tissue_fcn",
+        "tissue_fcn8": "histocyte.recipes.tissue:tissue_fcn8",
+        "tissue_unet": "histocyte.recipes.tissue:tissue_unet",
     },
     group="histocyte.recipes",
 )

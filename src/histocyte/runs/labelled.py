@@ -10,8 +10,10 @@ from histocyte.core.names import counted
 
 if TYPE_CHECKING:
     from histocyte.core.listener import Listener
+    from histocyte.datasets.sample import Sample
+    from histocyte.model.spec import ModelSpec
 
-__all__ = ["check_labelled", "check_readable", "parse_fold", "say_notes", "say_unpaired"]
+__all__ = ["are_of_tissue", "check_labelled", "check_readable", "parse_fold", "say_notes", "say_unpaired"]
 
 _MOST_NOTES = 3
 
@@ -48,7 +50,8 @@ def check_labelled(
         ImageTable.read(folder)
         if not is_labelled(folder):
             raise InputError(
-                f"'{folder}' holds no labelled image: needed are pairs NAME.webp (or .png, .jpg, .tif) and NAME.npz."
+                f"'{folder}' holds no labelled image: needed are pairs NAME.webp (or .png, .jpg, .tif) and NAME.npz, "
+                "or NAME_mask.png of tissue."
             )
 
 
@@ -63,6 +66,28 @@ def check_readable(*paths: Path | None) -> None:
     for path in paths:
         if path is not None and not path.exists():
             raise InputError(f"There is no file or folder '{path}'.")
+
+
+def are_of_tissue(samples: Sequence[Sample], spec: ModelSpec) -> bool:
+    """Whether labels and model are of tissue; False where both are of cells.
+
+    Raises:
+        InputError: One is of tissue and the other of cells, or some of the folders are.
+    """
+    from histocyte.core.errors import InputError
+
+    tissue = next((s.source for s in samples if s.areas), None)
+    cells = next((s.source for s in samples if not s.areas), None)
+    if tissue is not None and cells is not None:
+        raise InputError(f"'{tissue}' has labels of tissue and '{cells}' of cells. Take one kind at a time.")
+    if tissue is not None and not spec.of_tissue:
+        raise InputError(
+            f"'{tissue}' has labels of tissue, and '{spec.name}' finds cells. Models of tissue are those of the "
+            "recipes tissue_fcn, tissue_unet, tissue_dpt and pathsegdiff."
+        )
+    if cells is not None and spec.of_tissue:
+        raise InputError(f"'{cells}' has labels of cells, and '{spec.name}' tells tissue apart. Name a model of cells.")
+    return tissue is not None
 
 
 def parse_fold(text: str) -> tuple[int, int]:

@@ -16,6 +16,7 @@ from histocyte.core.taxonomy import Taxonomy
 from histocyte.core.version import __version__
 from histocyte.datasets.cards import DatasetCard
 from histocyte.datasets.shards.form import FORM
+from histocyte.datasets.tissue_masks import Areas
 from histocyte.files.atomic import write_atomically
 from histocyte.files.foreign import foreign_parser
 
@@ -135,13 +136,16 @@ def read_description(folder: Path) -> Description:
         raise InputError(f"'{path}': {'.'.join(map(str, first['loc']))}: {first['msg']}. {again}") from error
     except (InputError, ValueError) as error:
         raise InputError(f"'{path}' cannot be used: {error} {again}") from error
+    # A set of tissue alone is learnt as such: its glands one by one, or the class of each pixel.
+    areas: Areas = "" if tissues is None or classes is not None else "objects" if stored.labels else "classes"
     card = DatasetCard(
         name=stored.name,
         mpp=check_mpp(stored.mpp, what=f"the images of '{folder}'") if stored.mpp is not None else 0.0,
         licence=stored.licence,
         citation=stored.citation,
         group=lambda name: name,
-        taxonomy=classes,
+        taxonomy=tissues if areas else classes,
+        areas=areas,
         ignored=stored.ignored,
         dots=stored.dots,  # type: ignore[arg-type]
         nucleus_um=stored.nucleus_um,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from histocyte.datasets.sample import Sample
     from histocyte.evaluation.image_scores import ImageScores
     from histocyte.evaluation.perturbed import Perturbation, PerturbedScores
+    from histocyte.evaluation.regions import RegionReport
     from histocyte.evaluation.report import Report
     from histocyte.inference.load import Model
     from histocyte.inference.runtime import Precision
@@ -50,7 +52,7 @@ def evaluate(
     html: PathLike | None = None,
     listener: Listener | None = None,
     stop: Stop | None = None,
-) -> ModelReport:
+) -> ModelReport | RegionReport:
     """Score a model on labelled images, with 95 % intervals.
 
     >>> import histocyte as hc
@@ -79,7 +81,8 @@ def evaluate(
         stop: Asked after each image whether to end there; never where None.
 
     Returns:
-        The report: `sources` with scores and intervals by data set, `table()`, `to_json()`, `write_csv(path)`.
+        The report: `sources` with scores and intervals by data set, `table()`, `to_json()`, `write_csv(path)`; of a
+        model of tissue a `RegionReport`.
 
     Raises:
         InputError: Data or options that cannot be used, or a model that has learnt from all of the images.
@@ -87,17 +90,17 @@ def evaluate(
         MissingExtraError: What the runtime or the page needs is not installed.
         Stopped: `stop` said so.
     """
-    from histocyte.core.errors import UnknownNameError
+    from histocyte.core.errors import InputError, UnknownNameError
     from histocyte.core.taxonomies import asked_list
     from histocyte.datasets.name_list import named_samples, read_name_list
-    from histocyte.datasets.own_classes import load_to_compare
+    from histocyte.datasets.own_classes import load_for_taxonomy, load_to_compare
     from histocyte.evaluation.page.gallery import Gallery
     from histocyte.evaluation.protocol import evaluate as score
     from histocyte.evaluation.summary import TOLD
     from histocyte.inference.tissues import tells_tissues, tissue_of
     from histocyte.model.history import known_by_standing
     from histocyte.pipeline import instances_on
-    from histocyte.runs.labelled import check_labelled, say_notes, say_unpaired
+    from histocyte.runs.labelled import are_of_tissue, check_labelled, say_notes, say_unpaired
     from histocyte.runs.scoring.reports import ModelReport
 
     folders, told, asked = paths(data), (SILENT if listener is None else listener), stop or never
@@ -125,7 +128,12 @@ def evaluate(
         tile_px=tile_px,
         margin_px=margin_px,
     )
-    samples, compared = load_to_compare(folders, loaded.taxonomy, names=names, mpp=mpp)
+    compared: dict[str, ComparedClasses] = {}
+    if loaded.spec.of_tissue:
+        samples = load_for_taxonomy(folders, loaded.taxonomy, names=names, mpp=mpp)
+    else:
+        samples, compared = load_to_compare(folders, loaded.taxonomy, names=names, mpp=mpp)
+    of_tissue = are_of_tissue(samples, loaded.spec)
     if loaded.classifier is not None:
         _refuse_strangers(compared)
     for source, tells in {s.source: s.centres for s in samples if s.centres}.items():
@@ -143,6 +151,34 @@ def evaluate(
     known = history.know(samples, listener=told)
     chosen = samples if split == "all" else _unseen(samples, known, loaded, history, test=split == "test")
     left_out = len(samples) - len(chosen)
+    facts: dict[str, Any] = {
+        "model": loaded.spec.name,
+        "model_sha256": loaded.sha256,
+        "runtime": loaded.runtime.name,
+        "precision": loaded.runtime.precision,
+        "views": loaded.views,
+        "tile_px": loaded.spec.tile_px,
+        "margin_px": loaded.spec.margin_px,
+        "split": split,
+    }
+    left_out_note = f"{_left_out(left_out, split)}{_how(samples, known, chosen, history)}" if left_out else ""
+    doubts = (*history.doubts(loaded.spec.name), *history.parts_may_be_missed(samples, known))
+    if of_tissue and perturb:
+        raise InputError("--perturb changes images for models of cells; leave it out for a model of tissue.")
+    if of_tissue:
+        about = {
+            **facts,
+            "trained_on_and_left_out": left_out,
+            "known_images": known_by_standing(samples, known),
+            "notes": [note for sample in chosen for note in sample.notes],
+        }
+        return replace(
+            _regions(loaded, chosen, page, facts, f"{split}; {_left_out(left_out, split)}", told, asked),
+            about=about,
+            title=loaded.title,
+            left_out_note=left_out_note,
+            doubts=doubts,
+        )
     gallery = Gallery()
     with told.task("scoring", len(chosen), unit="images") as task:
 
@@ -166,16 +202,6 @@ def evaluate(
     perturbed = _perturbed(report, chosen, loaded, compared, told, asked) if perturb else ()
     if page is not None:
         _write_page(report, page, loaded, f"{split}; {_left_out(left_out, split)}", gallery, perturbed)
-    facts: dict[str, Any] = {
-        "model": loaded.spec.name,
-        "model_sha256": loaded.sha256,
-        "runtime": loaded.runtime.name,
-        "precision": loaded.runtime.precision,
-        "views": loaded.views,
-        "tile_px": loaded.spec.tile_px,
-        "margin_px": loaded.spec.margin_px,
-        "split": split,
-    }
     if loaded.classifier is not None:
         facts |= {"classifier": loaded.classifier.where, "classifier_sha256": loaded.classifier.sha256}
     return ModelReport.of(
@@ -183,9 +209,9 @@ def evaluate(
         title=loaded.title,
         facts=facts,
         left_out=left_out,
-        left_out_note=f"{_left_out(left_out, split)}{_how(samples, known, chosen, history)}" if left_out else "",
+        left_out_note=left_out_note,
         known_images=known_by_standing(samples, known),
-        doubts=(*history.doubts(loaded.spec.name), *history.parts_may_be_missed(samples, known)),
+        doubts=doubts,
         notes=tuple(note for sample in chosen for note in sample.notes),
         perturbed=perturbed,
     )
@@ -225,6 +251,45 @@ def _perturbed(
             of_changed = score(found, scored, model.taxonomy.names, compared=compared, centres=True, on_image=on_image)
             rows += perturbed_scores(of_changed, change)
     return tuple(rows)
+
+
+def _regions(
+    model: Model,
+    samples: Sequence[Sample],
+    page: Path | None,
+    facts: Mapping[str, Any],
+    seen: str,
+    listener: Listener,
+    stop: Stop,
+) -> RegionReport:
+    """The scores of a model of tissue, and their page."""
+    from histocyte.evaluation.page.regions import RegionGallery, write_region_page
+    from histocyte.evaluation.regions import FoundRegions, RegionImage, evaluate_regions
+    from histocyte.pipeline import regions_on
+
+    gallery = RegionGallery()
+    with listener.task("scoring", len(samples), unit="images") as task:
+
+        def on_found(sample: Sample, found: FoundRegions, scores: RegionImage) -> None:
+            if page is not None:
+                gallery.add(sample, found, scores)
+            task.advance()
+            if stop():
+                raise Stopped("The scores are still to be made")
+
+        report = evaluate_regions(
+            lambda image, mpp: regions_on(image, model, mpp=mpp),
+            samples,
+            model.taxonomy.names,
+            background=model.spec.has_background,
+            on_found=on_found,
+        )
+    if page is not None:
+        shown = {"Model": model.spec.name, "SHA-256": model.sha256, "Runtime": model.runtime.name, "Images": seen}
+        shown["Tiles"] = f"{model.spec.tile_px} px, margin {model.spec.margin_px} px"
+        title = f"{model.title} on {', '.join(report.sources)}"
+        write_region_page(report, page, model.taxonomy, title=title, facts=shown, gallery=gallery)
+    return report
 
 
 def _refuse_strangers(compared: Mapping[str, ComparedClasses]) -> None:

@@ -112,6 +112,8 @@ class TrainingData:
         """
         if not names:
             return "No folder tells cells of different classes apart: the model will find and outline cells."
+        if any(s.areas for s in self.training):
+            return f"Tissue to learn: {', '.join(names)}."
         counts = sum((s.class_counts(len(names)) for s in self.training), start=np.zeros(len(names), np.int64))
         said = ", ".join(f"{n:,} {name}" for name, n in zip(names, counts, strict=True))
         several = sum(int((s.one_of[1:].sum(1) > 1).sum()) for s in self.training if s.one_of is not None)

@@ -17,6 +17,7 @@ from histocyte.core.names import counted
 from histocyte.datasets.data_check import DataCheck
 from histocyte.encoders.weights.fingerprint import tensor_sha256
 from histocyte.evaluation.protocol import evaluate
+from histocyte.evaluation.regions import RegionReport, evaluate_regions
 from histocyte.evaluation.report import Report
 from histocyte.inference.cpus import available_cpus
 from histocyte.inference.load import Model
@@ -26,13 +27,13 @@ from histocyte.model.build import build_representation
 from histocyte.model.delta import delta_of
 from histocyte.model.history import History
 from histocyte.model.segmenter import Segmenter
-from histocyte.pipeline import instances_on
+from histocyte.pipeline import instances_on, regions_on
 from histocyte.recipes.options import changed_plan
 from histocyte.recipes.plan import TrainingPlan
 from histocyte.recipes.plans import OURS, find_plan
 from histocyte.recipes.registry import RECIPES
 from histocyte.runs.folder import RunFolder
-from histocyte.runs.labelled import say_notes, say_unpaired
+from histocyte.runs.labelled import are_of_tissue, say_notes, say_unpaired
 from histocyte.runs.train.batch import batch_of_run, suitable_batch
 from histocyte.runs.train.curves import Curves
 from histocyte.runs.train.data import TrainingData
@@ -138,6 +139,7 @@ class TrainingRun:
             left_out=left_out,
             listener=self.listener,
         )
+        are_of_tissue([*self.data.training, *self.data.validation, *self.data.left_out], self.spec)
         if self.ranks.leads:
             say_unpaired(folders, self.listener)
             say_notes([*self.data.training, *self.data.validation, *self.data.left_out], self.listener)
@@ -301,6 +303,7 @@ class TrainingRun:
             options,
             fixed=fixed,
             validate=self._validate,
+            score="dice" if self.spec.of_tissue else "bpq",
             on_checkpoint=curves.draw,
             stop=stop,
             listener=self.listener,
@@ -359,7 +362,7 @@ class TrainingRun:
         filled.share = crops.share
         return filled
 
-    def _report(self, network: nn.Module, *, replicates: int, stop: Stop = never) -> Report:
+    def _report(self, network: nn.Module, *, replicates: int, stop: Stop = never) -> Report | RegionReport:
         assert isinstance(network, Segmenter)
         runtime = TorchRuntime(network, device=str(self.device), threads=1, keep_threads=True)
         model = Model(self.spec, runtime, build_representation(self.spec.representation), "")
@@ -371,6 +374,15 @@ class TrainingRun:
                 if stop():
                     raise Stopped(f"All steps in '{self.folder}' are done; the scores are still to be made")
 
+            if self.spec.of_tissue:
+                return evaluate_regions(
+                    lambda image, mpp: regions_on(image, model, mpp=mpp),
+                    images,
+                    names,
+                    background=self.spec.has_background,
+                    replicates=replicates,
+                    on_found=lambda *_: scored(None),
+                )
             return evaluate(
                 lambda image, mpp: instances_on(image, model, mpp=mpp),
                 images,
@@ -380,8 +392,15 @@ class TrainingRun:
             )
 
     def _validate(self, network: nn.Module) -> dict[str, float]:
-        """Mean bPQ over the held-out images of the sets that part touching nuclei, and each set's own scores."""
-        sources = self._report(network, replicates=1).sources
+        """Mean bPQ over the held-out images of the sets that part touching nuclei, and each set's own scores.
+
+        Of tissue mean Dice, of all pixels of a set.
+        """
+        report = self._report(network, replicates=1)
+        if isinstance(report, RegionReport):
+            dice = {f"{name}_dice": s.scores["mean_dice"].value for name, s in report.sources.items()}
+            return {"dice": sum(dice.values()) / len(dice), **dice}
+        sources = report.sources
         scores = {f"{name}_{key}": s.scores[key].value for name, s in sources.items() for key in ("bpq", "f1")}
         return {"bpq": sum(s.scores["bpq"].value for s in sources.values()) / len(sources), **scores}
 

@@ -68,7 +68,13 @@ class TrainingResult:
 
     def __repr__(self) -> str:
         """The file and its panoptic quality on each set."""
-        said = ", ".join(f"bPQ {s['bpq']:.3f} on {name}" for name, s in self.scores.items() if s.get("bpq") is not None)
+        titles = {"bpq": "bPQ", "mean_dice": "Dice"}
+        said = ", ".join(
+            f"{title} {scores[key]:.3f} on {name}"
+            for name, scores in self.scores.items()
+            for key, title in titles.items()
+            if scores.get(key) is not None
+        )
         return f"<TrainingResult: {self.model}{f'; {said}' if said else ''}>"
 
     def _repr_html_(self) -> str:
@@ -134,7 +140,8 @@ def train(
     >>> cells = hc.segment("slide.svs", model=result.model)                                     # doctest: +SKIP
 
     Args:
-        data: One or more folders of labelled images: NAME.png (or .webp, .jpg, .tif) beside NAME.npz.
+        data: One or more folders of labelled images: NAME.png (or .webp, .jpg, .tif) beside NAME.npz, or beside
+            NAME_mask.png of tissue.
         output: Folder of the run.
         recipe: What to train, by name: hover_unet where None. Or the recipe.json of a run, which says everything but
             the data, weights that are files of your own, and the device.
