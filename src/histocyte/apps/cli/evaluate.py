@@ -99,6 +99,7 @@ def evaluate(
     from histocyte.apps.cli.listeners import people
     from histocyte.apps.cli.output import precision_name, print_json, print_table, runtime_name, say, say_note
     from histocyte.files.writable import check_file
+    from histocyte.runs.scoring.reports import ModelReport
 
     check_file(csv, example="scores.csv")
     report = score_model(
@@ -126,7 +127,7 @@ def evaluate(
         return
     columns = ("data set", "score", "value", "95 % interval", "images")
     print_table(f"{report.title}, {split} images", columns, [tuple(row) for row in report.table()])
-    if report.perturbed:
+    if isinstance(report, ModelReport) and report.perturbed:
         from histocyte.evaluation.perturbed import PERTURBED_COLUMNS, perturbed_table
 
         print_table("The same images, changed", PERTURBED_COLUMNS, perturbed_table(report.perturbed))
