@@ -46,7 +46,7 @@ ASKED = {
     "empty name": (["encoders", "show", ""], "UnknownNameError", "No encoder called ''"),
     "timm's folder": (["encoders", "show", "{folder}"], "MissingExtraError", EXTRA),
     "no folder": (["encoders", "show", "/nowhere/at/all"], "InputError", "no folder '/nowhere/at/all'"),
-    "not a checkpoint": (["models", "convert", ""], "InputError", "not a checkpoint"),
+    "no checkpoint": (["models", "convert", ""], "InputError", "no checkpoint"),
     "checkpoint": (["models", "convert", "{folder}/x.pth"], "MissingExtraError", EXTRA),
     "no model": (["models", "export", "nosuch"], "UnknownNameError", "hover-unet-consep"),
     "model": (["models", "export", "hover-unet-consep"], "MissingExtraError", EXTRA),
