@@ -22,6 +22,7 @@ from histocyte.apps.cli import (
     score,
     segment,
     study,
+    tissue,
     train,
     train_classifier,
 )
@@ -90,6 +91,7 @@ def _root(
 
 app.command("demo")(demo.demo)
 app.command("segment")(segment.segment)
+app.command("tissue")(tissue.tissue)
 app.command("train")(train.train)
 app.command("train classifier")(train_classifier.classifier)
 app.command("distil")(distil.distil)

@@ -61,7 +61,8 @@ def write_result(
         DiskError: It cannot be written.
     """
     save_model(path, spec, weights)
-    listener.say(f"Wrote {path} ({path.stat().st_size / 1e6:.1f} MB). Next: histocyte segment SLIDE --model {path}")
+    command = "tissue" if spec.of_tissue else "segment"
+    listener.say(f"Wrote {path} ({path.stat().st_size / 1e6:.1f} MB). Next: histocyte {command} SLIDE --model {path}")
     if restricted := not_for_commerce(spec):
         listener.say(f"Not for commercial use, as what it learnt from is not: {', '.join(restricted)}.")
     if delta and spec.encoder_weights is not None:
