@@ -353,6 +353,7 @@ class History(BaseModel):
         fraction: float = 0.2,
         seed: int = 0,
         fold: tuple[int, int] | None = None,
+        held_out: Sequence[Sample] = (),
         apart: Sequence[Sample] = (),
         lenient: bool = False,
         listener: Listener = SILENT,
@@ -368,6 +369,7 @@ class History(BaseModel):
             fraction: Share of the groups of what is new.
             seed: Seed of that choice.
             fold: (k, n) in place of a fraction, as `datasets.splits.split_by_group` takes it.
+            held_out: Which of what is new are held out, with all of their patients or slides, in place of a fraction.
             apart: Others that were left out before (`leave_out`).
             lenient: Hold out images that it has learnt from too where a set has no other, with a note.
             listener: Told how far it is.
@@ -395,7 +397,10 @@ class History(BaseModel):
                     f"Of {source} no images are known that {self._learners(source)} did not learn from: it may score "
                     "too well on those held out here."
                 )
-        if fresh:
+        if held_out:
+            wanted = {id(s) for s in held_out}
+            held |= {(s.source, s.group) for s in fresh if id(s) in wanted}
+        elif fresh:
             held |= {(s.source, s.group) for s in _by_group(fresh, fraction, seed, fold)}
         again = {id(s) for s in fresh}
         away = [s for s in samples if (s.source, s.group) in held]

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from histocyte.evaluation.compare import Comparison, SourceComparison
+    from histocyte.evaluation.folds import Folds
 
-__all__ = ["compare", "folds"]
+__all__ = ["compare", "folds", "print_folds"]
 
 
 def compare(
@@ -72,11 +73,10 @@ def folds(
     """
     from typing import cast
 
-    from histocyte.apps.cli.output import print_json, print_table, say_note
+    from histocyte.apps.cli.output import print_json
     from histocyte.evaluation.folds import Deviation, merge_folds
     from histocyte.evaluation.image_json import read_report
     from histocyte.files.writable import check_file
-    from histocyte.pages.text import estimate_text, number
 
     check_file(csv, example="folds.csv")
     stored = [read_report(path) for path in reports]
@@ -86,6 +86,14 @@ def folds(
     if as_json:
         print_json({"files": [str(path) for path in reports], **result.to_json()})
         return
+    print_folds(result)
+
+
+def print_folds(result: Folds) -> None:
+    """The scores of several folds as a table."""
+    from histocyte.apps.cli.output import print_table, say_note
+    from histocyte.pages.text import estimate_text, number
+
     rows = [
         (s.title, estimate_text(s.mean), number(s.std_folds), number(s.std_strata), str(s.mean.n))
         for s in result.scores

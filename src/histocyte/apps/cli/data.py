@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from histocyte.apps.cli.data_split import split
+
 if TYPE_CHECKING:
     from histocyte.datasets.shards.describe import Description
 
@@ -15,6 +17,7 @@ __all__ = ["app"]
 app = typer.Typer(
     help="Labelled data: import sets as they are distributed, or your own, into one form.", no_args_is_help=True
 )
+app.command()(split)
 
 
 @app.command("import")
@@ -125,13 +128,8 @@ def show(
     Example: histocyte data show sets/pannuke
     """
     from histocyte.apps.cli.output import print_json
-    from histocyte.core.errors import InputError
-    from histocyte.datasets.shards.describe import DESCRIPTION, is_uniform, read_description
+    from histocyte.datasets.shards.describe import read_description
 
-    if not is_uniform(folder):
-        raise InputError(
-            f"'{folder}' has no {DESCRIPTION}: it is not an imported set. Make one: histocyte data import."
-        )
     found = read_description(folder)
     if as_json:
         print_json({"folder": str(folder), **found.to_json()})

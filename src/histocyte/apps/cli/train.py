@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -149,6 +149,17 @@ def train(
         str | None,
         typer.Option(metavar="K/N", help="Hold out the K-th of N parts of the patients or slides: cross-validation."),
     ] = None,
+    held_out: Annotated[
+        list[Path] | None,
+        typer.Option(help="Folder whose images are held out in place of a share; repeat for several."),
+    ] = None,
+    protocol: Annotated[
+        str | None,
+        typer.Option(
+            help="Train as published figures were made, on one imported set: pannuke (three trainings, each "
+            "scored on the fold kept for it, and their mean)."
+        ),
+    ] = None,
     leave_out: Annotated[
         Path | None,
         typer.Option(
@@ -237,47 +248,58 @@ def train(
 
     with ending_with_a_word(), Stopping(once_asked=True) as stopping:
         try:
-            run_training(
-                data,
-                out,
-                recipe=recipe,
-                encoder=encoder,
-                encoder_weights=encoder_weights,
-                start_from=start_from,
-                adapt=adapt,
-                lora_rank=lora_rank,
-                lora_mlp=lora_mlp,
-                cache=cache,
-                cache_passes=cache_passes,
-                delta=delta,
-                plan=plan,
-                options=parsed(option or ()),
-                plan_options=parsed(plan_option or (), flag="--plan-option"),
-                steps=steps,
-                batch=batch,
-                learning_rate=learning_rate,
-                loss_weights=_loss_weights(loss_weight or ()),
-                seed=seed,
-                validation=validation,
-                fold=fold,
-                leave_out=leave_out,
-                crop_px=crop_px,
-                validate_every=validate_every,
-                device=device,
-                threads=threads,
-                precision=precision,
-                mpp=mpp,
-                model_mpp=model_mpp,
-                classes=classes,
-                name=name,
-                check_data=check_data,
-                on_data=_show_data,
-                command=command_as_typed(),
-                listener=people(),
-                stop=stopping.asked,
-            )
+            given: dict[str, Any] = {
+                "recipe": recipe,
+                "encoder": encoder,
+                "encoder_weights": encoder_weights,
+                "start_from": start_from,
+                "adapt": adapt,
+                "lora_rank": lora_rank,
+                "lora_mlp": lora_mlp,
+                "cache": cache,
+                "cache_passes": cache_passes,
+                "delta": delta,
+                "plan": plan,
+                "options": parsed(option or ()),
+                "plan_options": parsed(plan_option or (), flag="--plan-option"),
+                "steps": steps,
+                "batch": batch,
+                "learning_rate": learning_rate,
+                "loss_weights": _loss_weights(loss_weight or ()),
+                "seed": seed,
+                "validation": validation,
+                "fold": fold,
+                "held_out": held_out or None,
+                "leave_out": leave_out,
+                "crop_px": crop_px,
+                "validate_every": validate_every,
+                "device": device,
+                "threads": threads,
+                "precision": precision,
+                "mpp": mpp,
+                "model_mpp": model_mpp,
+                "classes": classes,
+                "name": name,
+                "command": command_as_typed(),
+                "listener": people(),
+                "stop": stopping.asked,
+            }
+            if protocol is None:
+                run_training(data, out, check_data=check_data, on_data=_show_data, **given)
+            else:
+                _by_protocol(protocol, data, out, check_data, given)
         except Stopped as stopped:
             raise stopping.end(str(stopped)) from None
+
+
+def _by_protocol(protocol: str, data: list[Path], out: Path, check_data: bool, given: dict[str, Any]) -> None:
+    from histocyte.apps.cli.compare import print_folds
+    from histocyte.core.errors import InputError
+    from histocyte.runs.train.protocol import train_protocol
+
+    if check_data or len(data) != 1:
+        raise InputError("--protocol trains on one imported set (histocyte data import), and not with --check-data.")
+    print_folds(train_protocol(protocol, data[0], out, **given))
 
 
 def _show_data(found: DataCheck) -> None:

@@ -115,9 +115,13 @@ def read_description(folder: Path) -> Description:
     """What dataset.json of a folder says.
 
     Raises:
-        InputError: It cannot be read, or is of another form.
+        InputError: There is none, it cannot be read, or is of another form.
     """
     path = folder / DESCRIPTION
+    if not is_uniform(folder):
+        raise InputError(
+            f"'{folder}' has no {DESCRIPTION}: it is not an imported set. Make one: histocyte data import."
+        )
     again = "Import the set again: histocyte data import."
     with foreign_parser(lambda why: InputError(f"'{path}' cannot be read ({why}). {again}")):
         if path.stat().st_size > _MOST_BYTES:

@@ -12,7 +12,7 @@ from histocyte.core.errors import InputError
 from histocyte.core.listener import SILENT, Listener
 from histocyte.core.names import counted
 from histocyte.datasets.data_check import PARTS
-from histocyte.datasets.folder import refuse_external
+from histocyte.datasets.folder import refuse_external, refuse_twice
 from histocyte.datasets.own_classes import load_to_learn, refuse_untaught
 from histocyte.datasets.sample import Sample
 from histocyte.model.history import History
@@ -58,6 +58,7 @@ class TrainingData:
         seed: int,
         mpp: float | None,
         fold: tuple[int, int] | None = None,
+        held_out: Sequence[Path] = (),
         left_out: Sequence[str] = (),
         listener: Listener = SILENT,
     ) -> TrainingData:
@@ -70,6 +71,7 @@ class TrainingData:
             seed: Seed of the choice.
             mpp: Resolution of images in sets that are not known by name, µm/px.
             fold: In place of the share.
+            held_out: Folders whose images are held out in place of a share, with what is of the same patients.
             left_out: Names of images (`datasets.name_list`).
             listener: Told how far it is.
 
@@ -77,8 +79,11 @@ class TrainingData:
             InputError: A folder without labelled images, one whose data is never to be trained on, or images to leave
                 out that there are not.
         """
-        refuse_external(folders)
+        refuse_external([*folders, *held_out])
+        refuse_twice([*folders, *held_out])
         samples = load_to_learn(folders, beginning.spec.classes, mpp=mpp, listener=listener)
+        held = load_to_learn(held_out, beginning.spec.classes, mpp=mpp, listener=listener)
+        samples += held
         if beginning.model is None:
             refuse_untaught(samples, beginning.spec.classes)
         past = beginning.history
@@ -86,7 +91,7 @@ class TrainingData:
         if not rest:
             raise InputError("Every image is to be left out, so none is left to learn from. Shorten the list.")
         training, validation, _, notes = past.split(
-            rest, fraction=share, seed=seed, fold=fold, apart=apart, listener=listener
+            rest, fraction=share, seed=seed, fold=fold, held_out=held, apart=apart, listener=listener
         )
         notes += [doubt for model in beginning.before for doubt in model.history.doubts(model.name)]
         history = History.of(training, validation, apart)

@@ -126,6 +126,7 @@ class TrainingRun:
         share: float,
         mpp: float | None,
         fold: tuple[int, int] | None = None,
+        held_out: Sequence[Path] = (),
         left_out: Sequence[str] = (),
     ) -> None:
         """Read the data and part it, as `TrainingData.read` says."""
@@ -136,12 +137,13 @@ class TrainingRun:
             seed=self.seed,
             mpp=mpp,
             fold=fold,
+            held_out=held_out,
             left_out=left_out,
             listener=self.listener,
         )
         are_of_tissue([*self.data.training, *self.data.validation, *self.data.left_out], self.spec)
         if self.ranks.leads:
-            say_unpaired(folders, self.listener)
+            say_unpaired([*folders, *held_out], self.listener)
             say_notes([*self.data.training, *self.data.validation, *self.data.left_out], self.listener)
             for note in self.data.notes:
                 self.listener.say(note)

@@ -114,6 +114,7 @@ def train(
     seed: int | None = None,
     validation: float | None = None,
     fold: str | tuple[int, int] | None = None,
+    held_out: PathLike | Iterable[PathLike] | None = None,
     leave_out: PathLike | Sequence[str] | None = None,
     crop_px: int | None = None,
     validate_every: int | None = None,
@@ -165,6 +166,7 @@ def train(
         seed: Seed of everything random, the split included: 0 where None.
         validation: Share of the patients or slides held out: 0.2 where None.
         fold: Hold out one of several parts instead: its number and how many there are, (2, 5) or "2/5".
+        held_out: Folders whose images are held out in place of a share.
         leave_out: Names of images, or a text file of them, that are neither learnt from nor chosen by.
         crop_px: Side of a crop at the model's resolution: 256 where None, or the plan's.
         validate_every: Steps between validations: 500 where None, or the plan's.
@@ -213,7 +215,10 @@ def train(
         part = parse_fold(f"{part[0]}/{part[1]}")
         if validation is not None:
             raise InputError("--fold and --validation both say what is held out: choose one of them.")
-    check_labelled(folders, mpp=mpp)
+    held = [] if held_out is None else paths(held_out)
+    if held and (part is not None or validation is not None):
+        raise InputError("--held-out says what is held out: leave out --fold and --validation.")
+    check_labelled([*folders, *held], mpp=mpp)
     file = Path(recipe) if recipe is not None and str(recipe).endswith(".json") else None
     left_out: tuple[str, ...] = ()
     if leave_out is not None and file is None:
@@ -274,7 +279,7 @@ def train(
             command=command or called_as(train, given),
             plan_options=None if again is not None else plan_options,
         )
-        run.load_data(folders, share=share, mpp=mpp, fold=part, left_out=left_out)
+        run.load_data(folders, share=share, mpp=mpp, fold=part, held_out=held, left_out=left_out)
         if check_data:
             run.look(on_data)
         else:
