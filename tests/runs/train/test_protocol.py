@@ -52,7 +52,7 @@ def test_three_trainings_and_their_mean(pannuke: Path, tmp_path: Path) -> None:
         assert all(f"fold{learn}_" in text for text in entry.learnt)
         assert all(f"fold{choose}_" in text for text in entry.held_out)
         rows = json.loads((split / f"fold{test}.json").read_text())["images"]
-        assert sorted(row["image"] for row in rows) == [f"fold{test}_0000", f"fold{test}_0001"]
+        assert sorted(row["name"] for row in rows) == [f"fold{test}_0000", f"fold{test}_0001"]
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert report["protocol"] == "pannuke"
     before = (tmp_path / "out" / "split1" / "fold3.json").stat().st_mtime_ns
