@@ -15,16 +15,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from histocyte.core.names import counted
+from histocyte.datasets.audit.finding import Example, Finding, Severity
 from histocyte.datasets.cards import DATASETS
 from histocyte.datasets.label_fit import LabelFit, label_fit
 from histocyte.datasets.sample import Sample
 
-__all__ = ["HELD_OUT", "LEFT_OUT", "PARTS", "TRAINING", "UNUSED", "DataCheck", "SetPart", "check_data"]
+__all__ = [
+    "HELD_OUT",
+    "LEFT_OUT",
+    "PARTS",
+    "TRAINING",
+    "UNUSED",
+    "DataCheck",
+    "SetPart",
+    "check_data",
+    "find_mistakes",
+    "fit_of",
+]
 
-_USUAL_UM = (3.3, 9.0)
+USUAL_UM = (3.3, 9.0)
 """Median diameter of nuclei; of eleven public sets it is 4.1 to 8.0 µm."""
 _FEW_CELLS = 100
 """A class with fewer cells to learn from is hardly learnt."""
+_EXAMPLES = 4
+"""Images shown of a set with a mistake."""
 _SHIFTED_PX = 3
 """Labels that have to be moved by more than the outlines' own unsteadiness lie wrong."""
 PARTS = TRAINING, HELD_OUT, LEFT_OUT, UNUSED = "training", "held out", "left out", "not used"
@@ -147,9 +161,9 @@ def check_data(parts: Mapping[str, Sequence[Sample]], classes: Sequence[str], *,
         for part, samples in parts.items()
         if (mine := [s for s in samples if s.source == source])
     )
-    fits = {source: _fit(source, samples) for source, samples in sets.items()}
+    fits = {source: fit_of(source, samples) for source, samples in sets.items()}
     unlearnt = [*_of_sets(sets, rows, classes, crop_px * mpp), *_of_classes(rows, classes), *_of_parts(rows)]
-    warnings = [said for source, samples in sets.items() for said in _mistakes(source, samples, fits[source])]
+    warnings = [f.what for source, samples in sets.items() for f in find_mistakes(source, samples, fits[source])]
     return DataCheck(tuple(classes), rows, fits, tuple(unlearnt), tuple(warnings))
 
 
@@ -172,7 +186,8 @@ def _class_counts(sample: Sample, classes: int) -> NDArray[np.int64]:
     return np.bincount(sample.types[_ids(sample)], minlength=classes + 1)[1 : classes + 1]
 
 
-def _fit(source: str, samples: Sequence[Sample]) -> LabelFit:
+def fit_of(source: str, samples: Sequence[Sample]) -> LabelFit:
+    """How the labels of a set lie on its images; dots have no diameter."""
     if any(s.areas for s in samples):
         return LabelFit(math.nan, math.nan, (0, 0), "")  # tissue is neither darker than what is around it nor of a size
     fit = label_fit(samples)
@@ -265,22 +280,40 @@ def _of_parts(rows: Sequence[SetPart]) -> Iterator[str]:
             )
 
 
-def _mistakes(source: str, samples: Sequence[Sample], fit: LabelFit) -> Iterator[str]:
-    """What looks like a wrong resolution or labels in the wrong place."""
+def find_mistakes(source: str, samples: Sequence[Sample], fit: LabelFit) -> Iterator[Finding]:
+    """What looks like a wrong resolution or labels in the wrong place, for a training and for an audit.
+
+    Args:
+        source: Name of the set.
+        samples: Its images.
+        fit: How its labels lie, of `fit_of`.
+    """
     if any(s.areas for s in samples):
         return
     estimated = all(s.mpp_estimated for s in samples)
-    low, high = _USUAL_UM
+    low, high = USUAL_UM
+    shown = tuple(Example(source, s.name) for s in samples[:_EXAMPLES])
     if not estimated and not math.isnan(fit.diameter_um) and not low <= fit.diameter_um <= high:
         mpp = float(np.median([s.mpp for s in samples]))
-        yield (
+        what = (
             f"The nuclei of {source} are {fit.diameter_um:.1f} µm wide (median), and {low:g} to {high:g} µm is usual: "
             f"is its resolution of {mpp:g} µm/px right?"
         )
+        advice = "State the resolution that the images were stored at, after any resizing."
+        yield Finding(Severity.ERROR, "resolution", source, what, advice, count=len(samples), examples=shown)
     if fit.turn:
-        yield f"The labels of {source} would cover dark nuclei much better {fit.turn}: are they those of these images?"
+        check, what = "turned", f"would cover dark nuclei much better {fit.turn}: are they those of these images?"
+        what = f"The labels of {source} {what}"
     elif max(map(abs, fit.shift_px)) >= _SHIFTED_PX:
         x, y = fit.shift_px
-        yield f"The labels of {source} would cover dark nuclei better if moved by {x} px to the right and {y} px down."
+        check = "shifted"
+        what = f"The labels of {source} would cover dark nuclei better if moved by {x} px to the right and {y} px down."
     elif fit.darker <= 0:
-        yield f"The labelled nuclei of {source} are not darker than what is around them: are the labels in their place?"
+        check = "not darker"
+        what = (
+            f"The labelled nuclei of {source} are not darker than what is around them: are the labels in their place?"
+        )
+    else:
+        return
+    advice = "Look at the outlines on the images, and see how labels were exported: order of axes, origin, file names."
+    yield Finding(Severity.ERROR, check, source, what, advice, count=len(samples), examples=shown)

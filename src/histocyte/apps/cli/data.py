@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from histocyte.apps.cli import data_audit
 from histocyte.apps.cli.data_split import split
 
 if TYPE_CHECKING:
@@ -15,9 +16,11 @@ if TYPE_CHECKING:
 __all__ = ["app"]
 
 app = typer.Typer(
-    help="Labelled data: import sets as they are distributed, or your own, into one form.", no_args_is_help=True
+    help="Labelled data: import sets as they are distributed, or your own, and find mistakes in them.",
+    no_args_is_help=True,
 )
 app.command()(split)
+app.command("audit")(data_audit.audit)
 
 
 @app.command("import")

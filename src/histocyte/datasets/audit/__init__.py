@@ -1,0 +1,1 @@
+"""Checks that find mistakes in labelled images before anything learns from them."""

@@ -1,0 +1,1 @@
+"""`histocyte data audit`."""
