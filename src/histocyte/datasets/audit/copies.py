@@ -34,7 +34,8 @@ def copies(samples: Sequence[Sample], listener: Listener = SILENT) -> list[tuple
         for sample in samples:
             prints.append(image_print(sample.image, sample.stated_mpp))
             task.advance()
-        index, pairs = PrintIndex(prints), set()
+        index = PrintIndex(prints)
+        pairs: set[tuple[int, int]] = set()
         for number, sample in enumerate(samples):
             if prints[number].tells:
                 found = index.find(sample.image, sample.stated_mpp)

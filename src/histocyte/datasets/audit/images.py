@@ -82,7 +82,7 @@ def find_images(source: str, samples: Sequence[Sample], facts: Sequence[ImageFac
         return
     sharpness = np.array([f.sharpness for f in facts])
     usual = float(np.median(sharpness))
-    blurred = [i for i in np.flatnonzero(sharpness < _BLURRED * usual) if i not in blank]
+    blurred = [i for i in np.flatnonzero(sharpness < _BLURRED * usual).tolist() if i not in blank]
     if blurred:
         yield _finding(
             Severity.WARNING, "blurred", source, samples, sorted(blurred, key=lambda i: sharpness[i]),
@@ -90,7 +90,9 @@ def find_images(source: str, samples: Sequence[Sample], facts: Sequence[ImageFac
             "See whether they are out of focus or were enlarged, and leave them out if so.",
         )  # fmt: skip
     away = stain_distances(facts)
-    if outlying := sorted((i for i in np.flatnonzero(away > _OUTLYING) if i not in blank), key=lambda i: -away[i]):
+    if outlying := sorted(
+        (i for i in np.flatnonzero(away > _OUTLYING).tolist() if i not in blank), key=lambda i: -away[i]
+    ):
         yield _finding(
             Severity.NOTE, "stain", source, samples, outlying, "stained unlike the rest of the set",
             "See whether they are of another stain or scanner; rare stains teach little unless there are more of them.",
