@@ -77,7 +77,7 @@ def test_a_frozen_encoder_is_cached_left_out_and_found_again(
     monkeypatch.delenv(FOLDER_VARIABLE, raising=False)
     path = run(data, tmp_path / "run", weights, adapt="frozen", cache=tmp_path / "features")
     said = " ".join(capfd.readouterr().err.split())
-    assert "Features of 1 crops take" in said
+    assert "Features of 1 crop take" in said
     assert "It does not hold the encoder's published weights: keep vit.safetensors beside it" in said
     assert list((tmp_path / "features").glob("*.safetensors"))
     with safe_open(path, framework="pt") as file:

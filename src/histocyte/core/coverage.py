@@ -38,7 +38,7 @@ def pieces_of(kinds: NDArray[np.uint8], values: NDArray[np.floating], *, row: in
     Args:
         kinds: (h, W) class of each pixel, 0 for none.
         values: (h, W) of each pixel; their sum over a piece is its weight.
-        row: Of the map where the strip begins.
+        row: Row of the map where the strip begins.
     """
     from scipy import ndimage
 
@@ -85,7 +85,7 @@ def joined(
     """The regions that pieces of strips make up.
 
     Args:
-        pieces: Of all strips.
+        pieces: Pieces of all strips.
         min_area_px: Smaller regions are left out, and smaller holes filled.
         simplify_px: Square root of the largest triangle that an outline may be cut by; neighbours stay neighbours.
 

@@ -33,7 +33,7 @@ class DatasetCard:
         separable: Whether touching nuclei are apart in the labels.
         centres: Whether nuclei can be told by their centres where their outlines are not to be trusted: "all", or
             "some" where others are not labelled. Of dots it is as `dots` says.
-        areas: Of a set of tissue, what its masks hold: a class in each pixel, or an id for each object such as a gland.
+        areas: What masks of a set of tissue hold: a class in each pixel, or an id for each object such as a gland.
         external: Never to be trained or selected on.
         commercial: Whether its licence, as far as it is known, lets models that learnt from it be used commercially.
     """

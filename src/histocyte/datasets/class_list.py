@@ -31,7 +31,7 @@ __all__ = [
 CLASSES_FILE = "classes.json"
 MPP_KEY = "mpp"
 _FACTS = {MPP_KEY, "mask", "ignored"}
-"""What is stated of the images and is no class."""
+"""What is stated of the images and is not a class."""
 
 _FORM = '{"1": "tumour", "2": "stroma"}'
 

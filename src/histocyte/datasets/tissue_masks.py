@@ -40,7 +40,7 @@ def read_mask(path: Path, shape: tuple[int, int], areas: Areas) -> tuple[NDArray
     """A mask as a label map and the class code of each of its ids.
 
     Args:
-        path: Of the mask.
+        path: Path of the mask.
         shape: (H, W) of its image.
         areas: What its pixels hold.
 

@@ -22,7 +22,7 @@ class FCN8(nn.Module):
         encoder: Facts of the pyramid.
         width: D.
         hidden: Channels of the two convolutions.
-        dropout: Of each channel after each of them, while training.
+        dropout: Dropout of each channel after each of them, while training.
 
     Raises:
         InputError: Other levels than three whose strides double and cover the image.

@@ -72,7 +72,7 @@ class RegionImage:
     """The counts of one image, enough to make its scores.
 
     Attributes:
-        name: Of the image.
+        name: Name of the image.
         source: Its data set.
         group: Patient or slide.
         counts: Pixels by true and found class.
@@ -130,7 +130,7 @@ class RegionReport:
         replicates: Bootstrap resamples behind each interval.
         seed: Their seed.
         about: Keys that `to_json` puts first: model, split and what else was scored.
-        title: Of the model.
+        title: Title of the model.
         left_out_note: How many images were not scored and why; empty where there are none.
         doubts: What may be wrong with the scores, in sentences.
     """
@@ -277,7 +277,7 @@ def score_regions(sample: Sample, found: FoundRegions, classes: int, *, backgrou
     Args:
         sample: With labels of tissue.
         found: What a model says of it.
-        classes: Of the model.
+        classes: Classes of the model.
         background: See `evaluate_regions`.
     """
     truth, guess = sample.class_map, np.asarray(found.classes)

@@ -175,7 +175,7 @@ class ModelSpec(BaseModel):
 
     @property
     def has_background(self) -> bool:
-        """Of a model of tissue, whether what is of no class is one of its own."""
+        """Whether what is of no class is a class of its own, in a model of tissue."""
         return bool(self.representation.options.get("background", True))
 
     @property

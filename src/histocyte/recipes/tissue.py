@@ -31,7 +31,7 @@ def tissue_fcn(
     Args:
         encoder: By its card's name, or a timm model with a pyramid.
         widths: Channels after joining and after each further step.
-        levels: Of a pyramid how many, from stride 4 on: three end at stride 16, four at stride 32.
+        levels: Number of levels of a pyramid, from stride 4 on: three end at stride 16, four at stride 32.
         taxonomy: The classes of tissue; what is of none is the background.
         mpp: Resolution that it works at, µm/px.
         min_area_um2: Smaller regions are none.

@@ -59,7 +59,7 @@ class TissueOptions:
         roi: GeoJSON of where to look; the tissue where None.
         force: Replace a finished result that was made otherwise.
         workers: Blocks under way at a time.
-        settings: Of blocks and outlines.
+        settings: Settings of blocks and outlines.
     """
 
     mpp: float | None = None
@@ -88,7 +88,7 @@ def tissue_to_folder(
         out: Folder of results.
         model: A model of tissue: a file, a bundled one's name, or loaded.
         options: What may be chosen.
-        name: Of the slide's folder; the slide's own where None.
+        name: Name of the slide's folder; the slide's own where None.
         listener: Is told how far it is; nobody where None.
         stop: Asked between two blocks whether to end there; never where None.
 

@@ -34,7 +34,7 @@ class Canvas:
 
     Args:
         folder: Made if need be.
-        grid: Of the blocks, in px of the canvas.
+        grid: Grid of the blocks, in px of the canvas.
         channels: C.
         signature: Everything that the content depends on; a canvas with another signature is thrown away.
 

@@ -52,7 +52,7 @@ def find_copies(
     Args:
         samples: All images.
         splits: Part of the data of each, empty where nobody stated it.
-        pairs: Of `copies`.
+        pairs: Pairs of `copies`.
     """
     sorted_in: dict[tuple[Severity, str, str, str], list[tuple[int, int]]] = {}
     for one, other in pairs:

@@ -37,7 +37,7 @@ def divide_groups(
     Args:
         counts: By group, how much it has of each stratum (images of a tissue, cells of a class).
         shares: By part, its share of the whole; they need not add up to 1.
-        seed: Of the order.
+        seed: Seed of the order.
 
     Returns:
         The part of each group; every part has one at least.
@@ -99,7 +99,7 @@ def divide_shards(
     Args:
         folder: With dataset.json and the shards.
         shares: By part, its share.
-        seed: Of the choice.
+        seed: Seed of the choice.
         again: Replace the parts that the set has.
         listener: Told how far it is.
 
