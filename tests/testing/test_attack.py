@@ -41,7 +41,7 @@ def fail(folder: Path) -> None:
     [
         (lambda folder: (folder / "a.json").read_bytes(), "accepted", ""),
         (refuse("'{folder}/a.json' is not a list."), "refused", "is not a list"),
-        (refuse("It is not a list."), "broken", "names no file"),
+        (refuse("It is no list."), "broken", "names no file"),
         (refuse("'{folder}/a.json' is\nno list."), "broken", "several lines"),
         (fail, "broken", "KeyError: 'inst'"),
         (warn, "broken", "warns of RuntimeWarning: overflow"),

@@ -41,6 +41,7 @@ def pannuke(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.mark.torch
 def test_three_trainings_and_their_mean(pannuke: Path, tmp_path: Path) -> None:
     command = ["train", str(pannuke), "-o", str(tmp_path / "out"), "--protocol", "pannuke", *SMALL]
     run = CliRunner().invoke(app, command)
@@ -63,6 +64,7 @@ def test_three_trainings_and_their_mean(pannuke: Path, tmp_path: Path) -> None:
     assert "another seed" in str(other.exception)
 
 
+@pytest.mark.torch
 def test_what_does_not_go_together(pannuke: Path, tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError, match="pannuke"):
         train_protocol("monuseg", pannuke, tmp_path / "a")
