@@ -20,8 +20,10 @@ from histocyte.inference.load import Model
 from histocyte.inference.runtime import Runtime
 from histocyte.model.build import build_representation
 from histocyte.model.spec import ModelSpec
+from histocyte.pipeline import segment
 from histocyte.pipeline.tissue_map import TissueSettings
 from histocyte.recipes.tissue import tissue_fcn
+from histocyte.results.folder import Options, segment_to_folder
 from histocyte.results.tissue import TissueOptions, tissue_to_folder
 
 TAXONOMY = Taxonomy("two", (CellClass("gland", (200, 0, 0)), CellClass("mucus", (0, 0, 200))))
@@ -116,3 +118,11 @@ def test_it_goes_on_and_keeps_what_is_finished(slide: Path, everywhere: Path, tm
 def test_a_model_of_cells_is_refused(slide: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="finds cells and tells no tissue apart"):
         tissue_to_folder(slide, tmp_path, "hover-small-consep", TissueOptions(mpp=1.0))
+
+
+def test_a_model_of_tissue_is_not_taken_for_one_of_cells(slide: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="finds no cells. Use it with: histocyte tissue"):
+        segment_to_folder(slide, tmp_path, model(), Options(mpp=1.0))
+    with pytest.raises(InputError, match="finds no cells"):
+        segment(str(slide), model=model(), mpp=1.0)
+    assert not list(tmp_path.rglob("cells.*"))

@@ -12,7 +12,7 @@ import numpy as np
 import shapely
 
 from histocyte.core.blocks import Block, BlockGrid
-from histocyte.core.errors import ResolutionError
+from histocyte.core.errors import InputError, ResolutionError
 from histocyte.core.geometry import Box
 from histocyte.core.version import __version__
 from histocyte.inference.load import Model
@@ -110,8 +110,14 @@ class Plan:
 
         Raises:
             ResolutionError: The slide is too coarse for the model.
-            InputError: Vectors are asked for or a classifier needs them, and the runtime gives none.
+            InputError: The model finds no cells; or vectors are asked for or a classifier needs them, and the runtime
+                gives none.
         """
+        if model.spec.of_tissue:
+            raise InputError(
+                f"'{model.spec.name}' tells kinds of tissue apart and finds no cells. Use it with: histocyte tissue "
+                "SLIDE --model FILE. Models of cells: histocyte models list."
+            )
         check_resolution(slide.mpp, model.spec.mpp)
         settings = settings or Settings()
         if settings.embeddings or model.classifier is not None:
