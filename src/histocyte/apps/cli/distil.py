@@ -42,7 +42,7 @@ def distil(
         typer.Option(
             metavar="LIST",
             help="Classes that the student tells apart, with commas between them, a list known by name (`train "
-            "--help`), or data: those of the labelled images. The first teacher's where not given.",
+            "--help`), or data: those of the labelled images. The first teacher's by default.",
         ),
     ] = None,
     images: Annotated[

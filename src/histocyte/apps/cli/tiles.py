@@ -13,8 +13,8 @@ Tile = Annotated[
     typer.Option(
         "--tile",
         metavar="PX",
-        help="Side of the squares that the network is given of an image, px at the model's resolution; the model's own "
-        "where not given.",
+        help="Side of the squares that the network is given of an image, px at the model's resolution; the "
+        "model's own by default.",
     ),
 ]
 Margin = Annotated[
@@ -22,7 +22,6 @@ Margin = Annotated[
     typer.Option(
         "--margin",
         metavar="PX",
-        help="Border of a square that does not count where a neighbouring one has better; the model's own where not "
-        "given.",
+        help="Border of a square that does not count where a neighbouring one has better; the model's own by default.",
     ),
 ]

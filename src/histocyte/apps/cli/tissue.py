@@ -30,7 +30,7 @@ def tissue(
     runtime: Annotated[str, typer.Option(help="auto, openvino, torch, onnxruntime.")] = "auto",
     device: Annotated[str, typer.Option(help="For torch: auto, cpu, cuda, cuda:1, mps.")] = "auto",
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Blocks at a time; as many as processors where not given.")
+        int | None, typer.Option(min=1, help="Blocks to work on at a time; one per processor by default.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace finished regions.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")] = False,
