@@ -78,7 +78,7 @@ def change(data, path, value):
         (["images"], [], "no images"),
         (["images"], 3, "'images' is not a list"),
         (["images", 0], 3, "an image is not an object"),
-        (["images", 1, "name"], "i0", "an image stands in it twice"),
+        (["images", 1, "name"], "i0", "it lists an image twice"),
         (["images", 0, "name"], 7, "'name' is no text"),
         (["images", 0, "tp"], -1, "image 'i0': 'tp' is not a count: -1"),
         (["images", 0, "tp"], True, "'tp' is not a count"),

@@ -146,7 +146,7 @@ def read_report(path: str | Path) -> StoredReport:
         _check(mode in get_args(MatchMode), f"'detection_mode' is {mode!r}")
         _check(len(rows) > 0, "it has no images")
         keys = [(row.info.source, row.info.name) for row in rows]
-        _check(len(set(keys)) == len(keys), "an image stands in it twice")
+        _check(len(set(keys)) == len(keys), "it lists an image twice")
         learnt, truth_of = _learnt(data), _truth_of(data)
     except _BrokenError as error:
         raise InputError(f"'{path}' cannot be used: {error}. Write it again with this version of histocyte.") from error

@@ -334,7 +334,7 @@ def find_plan(recipe: str, name: str) -> TrainingPlan | None:
     plans = PLANS.get(recipe, {})
     if not plans:
         raise InputError(
-            f"There is no plan '{name}' for the recipe '{recipe}', of which no published training is known; train it "
+            f"There is no plan '{name}' X "
             f"with --plan {OURS}."
         )
     if name not in plans:

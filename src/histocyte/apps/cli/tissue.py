@@ -19,13 +19,18 @@ def tissue(
     mpp: Annotated[float | None, typer.Option(help="Resolution in µm/px, where the file does not state it.")] = None,
     roi: Annotated[Path | None, typer.Option(help="GeoJSON of where to look, e.g. from QuPath.")] = None,
     min_area_um2: Annotated[
-        float, typer.Option("--min-area", min=0, help="µm²: smaller regions are none, and smaller holes are filled.")
+        float,
+        typer.Option(
+            "--min-area",
+            min=0,
+            help="Smallest region and hole, µm²: smaller regions are dropped, smaller holes are filled.",
+        ),
     ] = 2000.0,
     smoothing_um: Annotated[
-        float, typer.Option("--smoothing", min=0, max=100, help="µm: smoothing of the probabilities.")
+        float, typer.Option("--smoothing", min=0, max=100, help="Smoothing of the probabilities, µm.")
     ] = 4.0,
     simplify_um: Annotated[
-        float, typer.Option("--simplify", min=0, max=100, help="µm: how coarse outlines may be.")
+        float, typer.Option("--simplify", min=0, max=100, help="Tolerance of simplified outlines, µm.")
     ] = 3.0,
     runtime: Annotated[str, typer.Option(help="auto, openvino, torch, onnxruntime.")] = "auto",
     device: Annotated[str, typer.Option(help="For torch: auto, cpu, cuda, cuda:1, mps.")] = "auto",
@@ -37,7 +42,7 @@ def tissue(
 ) -> None:
     """Tell kinds of tissue on a slide apart: regions as polygons with holes, and their areas.
 
-    Interrupted? The same command goes on where it was.
+    Interrupted? Run the same command again to continue.
 
     Example: histocyte tissue slide.svs --model runs/glands -o out
     """

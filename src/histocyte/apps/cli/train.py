@@ -54,7 +54,7 @@ def train(
     encoder_weights: Annotated[
         str | None,
         typer.Option(
-            help="Pre-trained weights of that encoder, or of the recipe's own; at random by default. Local: a "
+            help="Pre-trained weights of that encoder, or of the recipe's own; random by default. Local: a "
             ".safetensors, .pth, .pt or .bin file, an index.json beside its shards, or a folder of the "
             "hub's layout. From the hub or its cache: a name of `histocyte encoders list`, or "
             "hub:owner/name@revision."

@@ -195,7 +195,7 @@ def _arrays(
     """(M, 2) x, y of all rings, and (R + 1,) where each begins.
 
     Raises:
-        InputError: A ring is not a list of so many [x, y]; `owner` names whose.
+        InputError: A ring is not a list of enough [x, y]; `owner` names whose.
     """
     if not rings:
         return np.zeros((0, 2)), np.zeros(1, np.int64)
