@@ -334,7 +334,7 @@ def find_plan(recipe: str, name: str) -> TrainingPlan | None:
     plans = PLANS.get(recipe, {})
     if not plans:
         raise InputError(
-            f"There is no plan '{name}' X "
+            f"There is no plan '{name}' for the recipe '{recipe}': no training of it was published. Train it "
             f"with --plan {OURS}."
         )
     if name not in plans:
