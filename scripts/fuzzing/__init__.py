@@ -6,9 +6,16 @@ damages it.
 
 from __future__ import annotations
 
-from fuzzing import cells, commands, models, slides, training
+from fuzzing import cells, commands, data, models, slides, training
 
 __all__ = ["TARGETS"]
 
-TARGETS = (*slides.TARGETS, *cells.TARGETS, *models.TARGETS, *training.TARGETS, *commands.TARGETS)
+TARGETS = (
+    *slides.TARGETS,
+    *cells.TARGETS,
+    *models.TARGETS,
+    *training.TARGETS,
+    *commands.TARGETS,
+    *data.TARGETS,
+)
 """All of them."""

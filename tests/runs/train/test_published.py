@@ -34,6 +34,7 @@ VIT, PYRAMID = "vit_tiny_patch16_224", "mobilenetv2_050"
 ENCODERS = {
     **dict.fromkeys(("cellvit", "cellvit_stardist", "cellvit_cppnet", "lightweight_teacher", "frozen_encoder"), VIT),
     **dict.fromkeys(("stardist", "cellpose", "lightweight_student"), PYRAMID),
+    **dict.fromkeys(("tissue_fcn", "tissue_unet", "tissue_fcn8"), PYRAMID),
 }
 """That stand in for the published ones; hovernet has its own, cisca a U-Net without a pre-trained one."""
 SMALL_DIFFUSION: dict[str, Any] = {
@@ -43,6 +44,8 @@ SMALL_DIFFUSION: dict[str, Any] = {
     "taps": [1, 3],
 }
 """Of `pathsegdiff`, in place of 445 million weights."""
+OF_TISSUE = ("pathsegdiff", "tissue_fcn", "tissue_unet", "tissue_dpt", "tissue_fcn8")
+"""Which learn from masks of tissue, and not from labels of cells."""
 HELD_OUT = 2
 """Number of the patch that the seed holds out."""
 
@@ -67,6 +70,25 @@ def pannuke_like(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def masks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Images with a class of tissue in each pixel."""
+    folder = tmp_path_factory.mktemp("data") / "tissue"
+    folder.mkdir()
+    rows = [["name", "patient"]]
+    for i in range(5):
+        draw = np.random.default_rng(i)  # unlike each other: copies of held-out images are not learnt from
+        codes = np.kron(draw.integers(0, len(CLASSES) + 1, (8, 8)), np.ones((16, 16))).astype(np.uint8)
+        pixels = np.kron(draw.integers(0, 255, (32, 32, 3)), np.ones((4, 4, 1)))
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / f"p{i}.png")
+        Image.fromarray(codes).save(folder / f"p{i}_mask.png")
+        rows.append([f"p{i}", f"patient{i}"])
+    with (folder / "images.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    (folder / "classes.json").write_text(json.dumps({str(i): name for i, name in enumerate(CLASSES, 1)}))
+    return folder
+
+
+@pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Files of starting weights by encoder: what a plan leaves as it is cannot begin at random."""
     folder = tmp_path_factory.mktemp("weights")
@@ -83,10 +105,19 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.mark.parametrize("recipe", list(PLANS))
 def test_a_published_plan_takes_a_step_on_own_classes(
-    recipe: str, pannuke_like: Path, weights: dict[str, Path], tmp_path: Path
+    recipe: str, pannuke_like: Path, masks: Path, weights: dict[str, Path], tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
-    command = ["train", str(pannuke_like), "--mpp", "0.25", "-o", str(out), "--recipe", recipe]
+    command = [
+        "train",
+        str(masks if recipe in OF_TISSUE else pannuke_like),
+        "--mpp",
+        "0.25",
+        "-o",
+        str(out),
+        "--recipe",
+        recipe,
+    ]
     command += [
         "--plan",
         "published",
@@ -125,7 +156,8 @@ def test_a_published_plan_takes_a_step_on_own_classes(
         plan.schedule,
     )
     assert (written["crops"]["sampling"], written["crops"]["augmentation"]) == (plan.sampling, plan.augmentation)
-    assert list(json.loads((out / "data.json").read_text())["held_out"]["patches"]) == [f"p{HELD_OUT}"]
+    (held_out,) = json.loads((out / "data.json").read_text())["held_out"].values()
+    assert list(held_out) == [f"p{HELD_OUT}"]
 
 
 def test_options_of_recipe_and_plan_are_kept_and_make_another_run(pannuke_like: Path, tmp_path: Path) -> None:

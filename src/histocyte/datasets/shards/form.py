@@ -27,8 +27,10 @@ FORM = "histocyte-labelled-images-1"
 KEPT_AS_THEY_ARE = (".png", ".jpg", ".jpeg", ".webp")
 """Endings of image files whose bytes go into a row."""
 
+_TEXTS = ("name", "group", "tissue", "split", "source")
 _MOST_IN_16_BITS = (1 << 16) - 1
 _MOST_IDS = (1 << 24) - 1
+_MOST_CODE = 65535
 
 
 def schema() -> pa.Schema:
@@ -74,15 +76,18 @@ def row_of(name: str, image: LabelledImage) -> dict[str, Any]:
     classes = image.classes
     if image.instances is not None:
         _check_shape(name, "label map", image.instances, (height, width))
-        small, ids = relabel_sequential(np.ascontiguousarray(image.instances, np.int32))
-        row["count"] = len(ids) - 1
-        row["instances"] = _png(f"{name}_instances.png", _packed(small, len(ids) - 1, name))
+        small, row["count"] = _numbered(image.instances, name)
+        row["instances"] = _png(f"{name}_instances.png", _packed(small, row["count"], name))
     elif image.points is not None:
         row["count"] = len(image.points)
         row["points"] = [{"x": float(x), "y": float(y)} for x, y in image.points]
     if classes is not None:
         if len(classes) != row["count"]:
             raise InputError(f"'{name}': there are {row['count']:,} labels and {len(classes):,} classes of them.")
+        if len(classes) and not 0 <= classes.min() <= classes.max() <= _MOST_CODE:
+            raise InputError(
+                f"'{name}' has class codes from {classes.min()} to {classes.max()}; they are 0 to {_MOST_CODE}."
+            )
         row["classes"] = [int(code) for code in classes]
     for key, part in (("ignored", image.ignored), ("tissue_map", image.tissue_map)):
         if part is not None:
@@ -99,6 +104,8 @@ def row_image(row: dict[str, Any], *, where: str) -> LabelledImage:
         InputError: It is damaged; `where` names the file.
     """
     name = row["name"]
+    if wrong := [key for key in _TEXTS if not isinstance(row[key], str)]:
+        raise InputError(f"'{where}' has a row whose '{wrong[0]}' is not a text. Import the set again.")
     with foreign_parser(lambda why: InputError(f"'{where}': the row of '{name}' cannot be read ({why}).")):
         picture = _decoded(row["image"], cv2.IMREAD_COLOR)
         pixels = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
@@ -121,6 +128,18 @@ def row_image(row: dict[str, Any], *, where: str) -> LabelledImage:
             split=row["split"],
             source=row["source"],
         )
+
+
+def _numbered(instances: NDArray[np.int32], name: str) -> tuple[NDArray[np.int32], int]:
+    """The same labels with ids from 1 in their order, and how many they are."""
+    if instances.min(initial=0) < 0:
+        raise InputError(f"'{name}' has the label {instances.min()}; ids are 0 for the background, and from 1.")
+    if instances.max(initial=0) <= _MOST_IDS:
+        small, ids = relabel_sequential(np.ascontiguousarray(instances, np.int32))
+        return small, len(ids) - 1
+    present, numbers = np.unique(instances, return_inverse=True)  # a table by id would fill the memory
+    first = int(present[0] == 0)
+    return (numbers.reshape(instances.shape) + 1 - first).astype(np.int32), len(present) - first
 
 
 def _packed(labels: NDArray[np.int32], highest: int, name: str) -> NDArray[Any]:

@@ -25,6 +25,7 @@ __all__ = ["coco", "run_lengths"]
 
 _LAYOUT = "a .json file with images, annotations and categories; images beside it, or in a folder 'images'"
 _MOST_BYTES = 4 << 30
+_FAR_PX = 1e6
 
 
 def coco(source: Path, asked: Asked) -> SetReader:
@@ -107,6 +108,8 @@ def _mask(segmentation: Any, shape: tuple[int, int]) -> NDArray[np.bool_]:
     mask = np.zeros(shape, np.uint8)
     for ring in segmentation:
         outline = np.asarray(ring, np.float64).reshape(-1, 2)
+        if not (np.abs(outline) < _FAR_PX).all():  # also not a number
+            raise ValueError("a coordinate is not a number, or far outside")
         if len(outline) > 2:
             cv2.fillPoly(mask, [np.rint((outline - 0.5) * 256).astype(np.int32)], 1, cv2.LINE_8, 8)
     return mask > 0

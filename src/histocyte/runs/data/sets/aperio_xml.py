@@ -26,6 +26,7 @@ from histocyte.slides.picture import picture_size
 __all__ = ["MONUSAC", "MONUSEG", "drawn"]
 
 _MOST_BYTES = 256 << 20
+_FAR_PX = 1e6
 _MONUSEG_LAYOUT = "NAME.tif and NAME.xml, in 'Tissue Images' and 'Annotations', or side by side"
 _MONUSAC_LAYOUT = "a folder for each patient with NAME.svs or NAME.tif beside NAME.xml"
 _UNCLEAR = len(CLASSES) + 1
@@ -52,6 +53,8 @@ def _regions(path: Path) -> Iterator[tuple[str, NDArray[np.float64]]]:
             name = "" if attribute is None else attribute.get("Name", "")
             for region in annotation.iter("Region"):
                 points = [(float(v.attrib["X"]), float(v.attrib["Y"])) for v in region.iter("Vertex")]
+                if not all(abs(v) < _FAR_PX for point in points for v in point):  # also not a number
+                    raise ValueError("a coordinate is not a number, or far outside")
                 if len(points) > 2:
                     yield name, np.array(points, np.float64)
 

@@ -17,7 +17,7 @@ from histocyte.datasets.cards import DatasetCard
 from histocyte.datasets.label_arrays import check_shape
 from histocyte.datasets.labelled_image import Entry, LabelledImage
 from histocyte.files.foreign import foreign_parser
-from histocyte.runs.data.sets.public_set import SetReader, files_in, labelled, listed, paired
+from histocyte.runs.data.sets.public_set import SetReader, as_ids, files_in, labelled, listed, paired
 
 __all__ = ["CONIC", "LIZARD"]
 
@@ -45,7 +45,7 @@ def _conic(source: Path) -> list[Entry]:
 
 
 def _patch(pixels: NDArray[Any], maps: NDArray[Any], i: int, group: str, place: str) -> LabelledImage:
-    labels = maps[i, ..., 0].astype(np.int32)
+    labels = as_ids(maps[i, ..., 0], place)
     ids, first = np.unique(labels, return_index=True)
     classes = maps[i, ..., 1].ravel()[first[ids > 0]].astype(np.int64)
     return LabelledImage(np.ascontiguousarray(pixels[i], np.uint8), labels, classes, group=group, source=place)
@@ -89,7 +89,7 @@ def _lizard_image(picture: Path, labels: Path, source: Path, split: str) -> Labe
             if name == "inst_map":
                 check_shape(shape, labels)
         content: dict[str, Any] = loadmat(labels, variable_names=("inst_map", "id", "class"))
-        instances = np.asarray(content["inst_map"]).astype(np.int32)
+        instances = as_ids(np.asarray(content["inst_map"]), labels)
         code_of = dict(zip(np.ravel(content["id"]).tolist(), np.ravel(content["class"]).tolist(), strict=True))
         present = np.unique(instances)
         classes = np.array([code_of.get(int(i), 0) for i in present[present > 0]], np.int64)

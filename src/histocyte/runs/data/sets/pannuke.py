@@ -77,8 +77,8 @@ def _fold(images: Path, source: Path) -> Iterator[Entry]:
             f"'{images}' is {pixels.shape} and '{masks}' {channels.shape}; expected are (N, 256, 256, 3) and "
             "(N, 256, 256, 6)."
         )
-    if tissues is not None and len(tissues) != len(pixels):
-        raise InputError(f"'{types}' has {len(tissues):,} tissues for {len(pixels):,} images.")
+    if tissues is not None and tissues.shape != (len(pixels),):
+        raise InputError(f"'{types}' has tissues {tissues.shape} for {len(pixels):,} images.")
     place = images.relative_to(source).as_posix()
     for i in range(len(pixels)):
         tissue = "" if tissues is None else plain_tissue(str(tissues[i]))

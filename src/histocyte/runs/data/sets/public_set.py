@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from histocyte.slides.picture import PICTURE_SUFFIXES, read_picture
 
 __all__ = [
     "SetReader",
+    "as_ids",
     "cells_of",
     "files_in",
     "found_instead",
@@ -198,6 +200,20 @@ def cells_of(
         )
     types = np.array([own.get(int(code), int(code)) or 0 for code in cells.types], np.int64)
     return drawn.labels, types[present - 1]
+
+
+def as_ids(labels: NDArray[Any], where: object) -> NDArray[np.int32]:
+    """A label map of whole numbers as it is needed.
+
+    Raises:
+        InputError: It holds numbers that are no ids: negative, too large, or not whole.
+    """
+    if labels.dtype.kind not in "iuf" or not labels.size:
+        raise InputError(f"'{where}' holds no label map of whole numbers.")
+    low, high = labels.min(), labels.max()
+    if not 0 <= low <= high < 1 << 31 or (labels.dtype.kind == "f" and (labels != np.rint(labels)).any()):
+        raise InputError(f"'{where}' holds numbers from {low} to {high}; ids are whole numbers from 0.")
+    return labels.astype(np.int32)
 
 
 def tcga_patient(name: str) -> str:
