@@ -8,7 +8,7 @@ from types import MappingProxyType
 from histocyte.core.taxonomies import BLUE, GREEN, GREY, ORANGE, PINK, RED, YELLOW
 from histocyte.core.taxonomy import CellClass, Taxonomy
 
-__all__ = ["BCSS", "BCSS_CODES", "EBHI_SEG", "GLANDS", "TISSUE_LISTS", "WSSS4LUAD"]
+__all__ = ["BCSS", "BCSS_CODES", "EBHI_SEG", "GLANDS", "WSSS4LUAD"]
 
 
 def _listed(name: str, **classes: tuple[int, int, int]) -> Taxonomy:
@@ -39,6 +39,3 @@ EBHI_SEG = _listed(
     serrated_adenoma=PINK,
 )
 """EBHI-Seg: glands of the colon by diagnosis (Shi et al. 2023, doi 10.3389/fmed.2023.1114673)."""
-
-TISSUE_LISTS: Mapping[str, Taxonomy] = MappingProxyType({t.name: t for t in (GLANDS, BCSS, WSSS4LUAD, EBHI_SEG)})
-"""Every list by its name."""

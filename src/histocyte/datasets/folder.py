@@ -45,13 +45,16 @@ from histocyte.slides.picture import pictures_in, read_picture
 
 __all__ = [
     "card_for",
+    "check_codes",
     "has_types",
     "image_resolution",
     "is_labelled",
     "labelled_card",
+    "labelled_pairs",
     "load_folder",
     "refuse_external",
     "refuse_twice",
+    "resolution_in",
     "unpaired",
 ]
 
@@ -173,7 +176,7 @@ def load_folder(
     if is_uniform(plain):
         return _load_shards(plain, splits, card, wanted, store, listener)
     table = ImageTable.read(folder)
-    pairs, samples = list(_pairs(folder)), []
+    pairs, samples = list(labelled_pairs(folder)), []
     with listener.task(f"reading {card.name}", len(pairs), unit="images") as task:
         for pair in pairs:
             samples.append(_load(pair, card, wanted, table, store))
@@ -225,7 +228,8 @@ def _check_folder(folder: Path) -> None:
         )
 
 
-def _pairs(folder: Path) -> Iterator[tuple[Path, Path]]:
+def labelled_pairs(folder: Path) -> Iterator[tuple[Path, Path]]:
+    """Images with their label files, sorted by the names of these."""
     pictures = pictures_in(folder)
     for labels in _labels(folder):
         if labelled_name(labels) in pictures:
@@ -242,7 +246,7 @@ def is_labelled(folder: Path) -> bool:
     """Whether a folder holds an image with labels."""
     if is_uniform(split_of(folder)[0]):
         return bool(shard_paths(split_of(folder)[0]))
-    return next(_pairs(folder), None) is not None
+    return next(labelled_pairs(folder), None) is not None
 
 
 def has_types(folder: Path) -> bool:
@@ -253,7 +257,7 @@ def has_types(folder: Path) -> bool:
     """
     if is_uniform(split_of(folder)[0]):
         return read_description(split_of(folder)[0]).card.taxonomy is not None
-    for _, labels in _pairs(folder):
+    for _, labels in labelled_pairs(folder):
         if is_mask(labels):
             return True
         types = read_label_arrays(labels)[1]
@@ -267,7 +271,7 @@ def unpaired(folder: str | Path) -> list[Path]:
     folder = Path(folder)
     if is_uniform(split_of(folder)[0]):
         return []
-    pairs = {path for pair in _pairs(folder) for path in pair}
+    pairs = {path for pair in labelled_pairs(folder) for path in pair}
     pictures = [path for paths in pictures_in(folder).values() for path in paths]
     return sorted({*pictures, *_labels(folder)} - pairs)
 
@@ -278,7 +282,7 @@ def _load(
     image_path, label_path = pair
     picture = read_picture(image_path)
     name = image_path.stem
-    mpp, mpp_estimated = _mpp(name, card, table)
+    mpp, mpp_estimated = resolution_in(name, card, table)
     ignored: NDArray[np.bool_] | None = None
     notes: tuple[str, ...] = ()
     own: NDArray[Any] | None
@@ -404,8 +408,8 @@ def _sample(
     )
 
 
-def _mpp(name: str, card: DatasetCard, table: ImageTable) -> tuple[float, bool]:
-    """µm per px, and whether it is an estimate."""
+def resolution_in(name: str, card: DatasetCard, table: ImageTable) -> tuple[float, bool]:
+    """µm/px of an image of a set, and whether it is an estimate from the diameter of its nuclei."""
     diameter = table.diameter_px(name)
     if card.nucleus_um is not None and diameter is not None:
         return card.nucleus_um / diameter, True
@@ -422,14 +426,30 @@ def _codes(
         own = own.astype(np.int64)
     most = max((len(card.classes), *card.ignored))
     fits = own.ndim == 1 and own.dtype.kind in "iu" and len(own) > instances.max()
-    if not fits or own.min() < 0 or own.max() > most:
-        if card.areas == "classes":
-            raise InputError(
-                f"'{path}' holds the code {int(own.max())}, and the classes are {', '.join(card.classes)} (1 to "
-                f'{len(card.classes)}). Name it in {CLASSES_FILE}, or list it there under "ignored".'
-            )
+    if fits and card.areas == "classes":
+        check_codes(own, card, path)
+    if not fits or _strange(own, card).size:
         raise InputError(f"'{path}': 'type' must have an entry for each of {instances.max()} instances, in 0–{most}.")
     return own.astype(np.int64)
+
+
+def check_codes(mask: NDArray[Any], card: DatasetCard, path: Path) -> None:
+    """See that the codes of a mask of tissue are those of its set.
+
+    Raises:
+        InputError: Another one is among them.
+    """
+    strange = _strange(mask, card)
+    if strange.size:
+        raise InputError(
+            f"'{path}' holds the code {int(strange.max())}, and the classes are {', '.join(card.classes)} (1 to "
+            f'{len(card.classes)}). Name it in {CLASSES_FILE}, or list it there under "ignored".'
+        )
+
+
+def _strange(codes: NDArray[Any], card: DatasetCard) -> NDArray[Any]:
+    """Codes that are neither 0 for unknown, nor a class of the set, nor ignored."""
+    return codes[~np.isin(codes, (*range(len(card.classes) + 1), *card.ignored))]
 
 
 def _read_as(

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from histocyte.core.errors import InputError
 from histocyte.datasets.class_list import CLASSES_FILE, fact_of
+from histocyte.datasets.label_arrays import check_shape
 from histocyte.files.foreign import foreign_parser, refuse_broken_link
-from histocyte.slides.picture import picture_size
 
-__all__ = ["MASK_ENDING", "Areas", "codes_of", "ignored_codes", "is_mask", "labelled_name", "read_mask", "stated_areas"]
+__all__ = [
+    "MASK_ENDING",
+    "Areas",
+    "code_map",
+    "codes_of",
+    "ignored_codes",
+    "is_mask",
+    "labelled_name",
+    "read_mask",
+    "stated_areas",
+]
 
 MASK_ENDING = "_mask.png"
 
@@ -50,17 +61,33 @@ def read_mask(path: Path, shape: tuple[int, int], areas: Areas) -> tuple[NDArray
     Raises:
         InputError: It cannot be read, is in colours, or has another size than its image.
     """
-    refuse_broken_link(path)
-    with foreign_parser(lambda why: InputError(f"'{path}' cannot be read as a mask ({why}).")):
-        size = picture_size(path)
-    if size != shape:
-        raise InputError(f"'{path}' is {size}, its image {shape}; they must agree.")
-    mask: NDArray[Any] | None = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
-    if mask is None or mask.ndim != 2:
-        what = "cannot be read" if mask is None else "is a picture in colours"
-        raise InputError(f"'{path}' {what}; a mask is a PNG of one channel with a class code or an id in each pixel.")
-    labels = mask.astype(np.int32)
+    labels = code_map(path)
+    if labels.shape != shape:
+        raise InputError(f"'{path}' is {labels.shape}, its image {shape}; they must agree.")
     return labels, codes_of(labels, areas)
+
+
+def code_map(path: Path) -> NDArray[np.int32]:
+    """(H, W) the numbers that a PNG, BMP or TIFF of one channel or with a palette stores; of a palette its indices.
+
+    Raises:
+        InputError: It cannot be read, is in colours, or is too large.
+    """
+    refuse_broken_link(path)
+    with (
+        foreign_parser(lambda why: InputError(f"'{path}' cannot be read as a mask ({why}).")),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        with Image.open(path, formats=("PNG", "BMP", "TIFF")) as image:
+            check_shape((image.height, image.width), path)
+            codes = np.asarray(image)
+    if codes.ndim != 2:
+        raise InputError(
+            f"'{path}' is a picture in colours; a mask is an image of one channel with a class code or an id in each "
+            "pixel."
+        )
+    return codes.astype(np.int32)
 
 
 def codes_of(mask: NDArray[np.integer], areas: Areas) -> NDArray[np.int64]:

@@ -12,7 +12,7 @@ from typing import Self
 from histocyte.core.errors import BusyError, DiskError
 from histocyte.files.writable import hindrance
 
-__all__ = ["FolderLock"]
+__all__ = ["FolderLock", "HoldsFolder"]
 
 _TEXT_BYTES = 200
 _TRIES = 100
@@ -98,6 +98,24 @@ class FolderLock:
             return os.path.samestat(os.fstat(descriptor), self._path.stat())
         except FileNotFoundError:
             return False
+
+
+class HoldsFolder:
+    """What works in a folder that one process at a time has: closed, or at the end of its `with` block, it lets go."""
+
+    _lock: FolderLock
+
+    def close(self) -> None:
+        """Let other processes have the folder; what is in it stays on the disk."""
+        self._lock.release()
+
+    def __enter__(self) -> Self:
+        """Itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let other processes have the folder."""
+        self.close()
 
 
 def _sign(descriptor: int) -> None:

@@ -84,6 +84,20 @@ def fitting_block_px(channels: int, tile_px: int, margin_px: int, halo_px: int) 
     return max(tile_px // 2, tile_px + beyond_first * step - 2 * halo_px)
 
 
+def signature_of(slide: SlideReader, model: Model, region: Region | None) -> dict[str, object]:
+    """What decides the result of any run of a model over a slide; a plan adds its settings."""
+    return {
+        "histocyte": __version__,
+        "slide": slide.fingerprint,
+        "mpp": slide.mpp,
+        "model": model.spec.name,
+        "model_sha256": model.sha256,
+        "runtime": model.runtime.name,
+        "precision": model.runtime.precision,  # where there is a choice
+        "region": None if region is None else hashlib.sha256(region.geometry.wkb).hexdigest(),
+    }
+
+
 @dataclass(frozen=True)
 class Plan:
     """A slide, a model, and how the one is cut for the other.
@@ -155,15 +169,8 @@ class Plan:
     def signature(self) -> dict[str, object]:
         """Everything that decides the result: a journal with another signature is of no use."""
         return {
-            "histocyte": __version__,
-            "slide": self.slide.fingerprint,
-            "mpp": self.slide.mpp,
-            "model": self.model.spec.name,
-            "model_sha256": self.model.sha256,
+            **signature_of(self.slide, self.model, self.region),
             "classifier": None if self.model.classifier is None else self.model.classifier.sha256,
-            "runtime": self.model.runtime.name,
-            "precision": self.model.runtime.precision,  # where there is a choice
-            "region": None if self.region is None else hashlib.sha256(self.region.geometry.wkb).hexdigest(),
             "settings": asdict(self.layout),
             **({"embeddings": True} if self.embeddings else {}),
             **({"views": self.model.views} if self.model.views > 1 else {}),

@@ -20,7 +20,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import takewhile
 from pathlib import Path
 
 import cv2
@@ -31,14 +30,14 @@ from histocyte.core.blocks import Block
 from histocyte.core.cells import Cells
 from histocyte.core.errors import ResolutionError
 from histocyte.core.instances import Instances, relabel_sequential
-from histocyte.core.listener import SILENT, Listener, Stop, Stopped, never
+from histocyte.core.listener import SILENT, Listener, Stop, never
 from histocyte.core.maps import split_maps
 from histocyte.core.names import counted
 from histocyte.inference.embed import FieldFeatures
 from histocyte.inference.image import predict_image
 from histocyte.inference.load import Model, load
 from histocyte.inference.measure import measure
-from histocyte.inference.parallel import map_unordered
+from histocyte.inference.parallel import work_through
 from histocyte.inference.plan import Plan, Settings, check_resolution
 from histocyte.inference.predict import predict_field
 from histocyte.inference.runtime import features_of
@@ -126,20 +125,26 @@ def finish_blocks(
         Stopped: Told to; the blocks done are in the journal.
     """
     name, blocks, done = name or plan.slide.name, plan.blocks(), journal.done()
-    todo = [b for b in blocks if b.index not in done]
-    count, found = len(blocks) - len(todo), sum(_own_cells(plan, i, journal.read(i)) for i in done)
-    with listener.task(name, len(blocks), unit="blocks", done=count) as task:
-        task.advance(0, note=counted(found, "cell"))
-        for block, result in map_unordered(
-            lambda block: (block, segment_block(plan, block)),
-            takewhile(lambda _: not stop(), todo),
-            workers=workers or plan.model.runtime.parallel,
-        ):
-            journal.append(block.index, result.cells, result.in_band, result.stats)
-            count, found = count + 1, found + _own_cells(plan, block.index, result)
-            task.advance(note=counted(found, "cell"))
-    if count < len(blocks):
-        raise Stopped(f"{count:,} of {counted(len(blocks), 'block')} of '{name}' done")
+    found = sum(_own_cells(plan, index, journal.read(index)) for index in done)
+
+    def keep(block: Block, result: StoredBlock) -> str:
+        nonlocal found
+        journal.append(block.index, result.cells, result.in_band, result.stats)
+        found += _own_cells(plan, block.index, result)
+        return counted(found, "cell")
+
+    work_through(
+        [block for block in blocks if block.index not in done],
+        lambda block: segment_block(plan, block),
+        keep,
+        total=len(blocks),
+        name=name,
+        slide=name,
+        workers=workers or plan.model.runtime.parallel,
+        note=counted(found, "cell"),
+        listener=listener,
+        stop=stop,
+    )
 
 
 def _own_cells(plan: Plan, index: int, stored: StoredBlock) -> int:

@@ -12,11 +12,9 @@ What is held is the tiles of a block, then a strip of the canvas, and polygons.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from itertools import takewhile
 
 import cv2
 import numpy as np
@@ -27,12 +25,11 @@ from shapely.geometry.base import BaseGeometry
 from histocyte.core.blocks import BlockGrid
 from histocyte.core.coverage import Piece, joined, pieces_of
 from histocyte.core.geometry import Box
-from histocyte.core.listener import SILENT, Listener, Stop, Stopped, never
+from histocyte.core.listener import SILENT, Listener, Stop, never
 from histocyte.core.maps import split_maps
-from histocyte.core.version import __version__
 from histocyte.inference.load import Model
-from histocyte.inference.parallel import map_unordered
-from histocyte.inference.plan import check_resolution
+from histocyte.inference.parallel import work_through
+from histocyte.inference.plan import check_resolution, signature_of
 from histocyte.pipeline.regions import check_of_tissue, class_map
 from histocyte.slides.protocol import SlideReader, working_size
 from histocyte.slides.region import Region
@@ -137,18 +134,12 @@ class TissuePlan:
     def signature(self) -> dict[str, object]:
         """Everything that decides the result."""
         chosen = {name: value for name, value in asdict(self.settings).items() if name != "batch"}
+        spec = self.model.spec
         return {
-            "histocyte": __version__,
-            "slide": self.slide.fingerprint,
-            "mpp": self.slide.mpp,
-            "model": self.model.spec.name,
-            "model_sha256": self.model.sha256,
-            "runtime": self.model.runtime.name,
-            "precision": self.model.runtime.precision,
+            **signature_of(self.slide, self.model, self.region),
             "views": self.model.views,
-            "tile_px": self.model.spec.tile_px,
-            "margin_px": self.model.spec.margin_px,
-            "region": None if self.region is None else hashlib.sha256(self.region.geometry.wkb).hexdigest(),
+            "tile_px": spec.tile_px,
+            "margin_px": spec.margin_px,
             **chosen,
         }
 
@@ -178,19 +169,17 @@ def finish_canvas(
         Stopped: Told to; the blocks done are on the canvas.
     """
     name, wanted, done = name or plan.slide.name, plan.blocks(), canvas.done()
-    todo = [index for index in wanted if index not in done]
-    count = len(wanted) - len(todo)
-    with listener.task(f"{name}, tissue", len(wanted), unit="blocks", done=count) as task:
-        for index, values in map_unordered(
-            lambda index: (index, _block(plan, index)),
-            takewhile(lambda _: not stop(), todo),
-            workers=workers or plan.model.runtime.parallel,
-        ):
-            canvas.write(index, values)
-            count += 1
-            task.advance()
-    if count < len(wanted):
-        raise Stopped(f"{count:,} of {len(wanted):,} blocks of '{name}' are done")
+    work_through(
+        [index for index in wanted if index not in done],
+        lambda index: _block(plan, index),
+        canvas.write,
+        total=len(wanted),
+        name=f"{name}, tissue",
+        slide=name,
+        workers=workers or plan.model.runtime.parallel,
+        listener=listener,
+        stop=stop,
+    )
 
 
 def _block(plan: TissuePlan, index: int) -> NDArray[np.uint8]:

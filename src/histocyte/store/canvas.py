@@ -12,8 +12,7 @@ import zlib
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 from histocyte.core.blocks import BlockGrid
 from histocyte.core.errors import DiskError
 from histocyte.files.atomic import remove, write_atomically
-from histocyte.files.lock import FolderLock
+from histocyte.files.lock import FolderLock, HoldsFolder
 
 __all__ = ["Canvas"]
 
@@ -29,7 +28,7 @@ _SIGNATURE = "signature.json"
 _HEAD_BYTES = 64
 
 
-class Canvas:
+class Canvas(HoldsFolder):
     """The canvas of one run in a folder that one process at a time works on.
 
     Args:
@@ -104,18 +103,6 @@ class Canvas:
         self.close()
         with suppress(OSError):
             self.folder.rmdir()
-
-    def close(self) -> None:
-        """Let other processes have the folder; the canvas stays on the disk."""
-        self._lock.release()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _begin(self, text: str) -> bool:
         """Keep what is there if it is of the same run, else throw it away; says whether it was."""

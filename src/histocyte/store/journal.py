@@ -15,8 +15,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 import orjson
@@ -25,7 +23,7 @@ from numpy.typing import NDArray
 from histocyte.core.cells import Cells
 from histocyte.core.errors import DiskError
 from histocyte.files.atomic import publish
-from histocyte.files.lock import FolderLock
+from histocyte.files.lock import FolderLock, HoldsFolder
 from histocyte.files.writable import hindrance
 from histocyte.store.table import pack, unpack
 
@@ -51,7 +49,7 @@ class StoredBlock:
     stats: dict[str, object]
 
 
-class Journal:
+class Journal(HoldsFolder):
     """The finished blocks of one run in a folder that one process at a time works on.
 
     Attributes:
@@ -147,18 +145,6 @@ class Journal:
         self.close()
         with suppress(OSError):  # someone keeps other files there
             self.folder.rmdir()
-
-    def close(self) -> None:
-        """Let other processes have the folder; the journal stays on the disk."""
-        self._lock.release()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _origin(self, index: int) -> str:
         return f"block {index} of run {self._run}"

@@ -58,7 +58,7 @@ def same(a: Sample, b: Sample) -> None:
     assert (a.ignored is None) == (b.ignored is None)
     if a.ignored is not None and b.ignored is not None:
         assert np.array_equal(a.ignored, b.ignored)
-    for name in ("name", "mpp", "mpp_estimated", "group", "separable", "dots", "centres", "tissue"):
+    for name in ("name", "mpp", "mpp_estimated", "group", "separable", "dots", "areas", "centres", "tissue"):
         assert getattr(a, name) == getattr(b, name), name
 
 
@@ -92,6 +92,44 @@ def test_real_sets_read_the_same_before_and_after(tmp_path: Path, name: str) -> 
     import_data("folder", part, tmp_path / "out")
     for a, b in zip(load_folder(part), load_folder(tmp_path / "out"), strict=True):
         same(a, b)
+
+
+@pytest.mark.parametrize(("name", "mpp"), [("glas", None), ("wsss4luad", None), ("ebhi_seg", 0.5)])
+def test_real_tissue_reads_the_same_before_and_after(tmp_path: Path, name: str, mpp: float | None) -> None:
+    folder = SHARED / name
+    if not folder.is_dir():
+        pytest.skip("needs ../shared")
+    part = tmp_path / name
+    part.mkdir()
+    names = sorted(p.name.removesuffix("_mask.png") for p in folder.glob("*_mask.png"))[:3]
+    for path in folder.iterdir():
+        if path.stem.removesuffix("_mask") in names or path.name in ("classes.json", "images.csv"):
+            (part / path.name).symlink_to(path)
+    found = import_data("folder", part, tmp_path / "out", mpp=mpp)
+    assert (found.images, found.by_class) == (3, {})
+    for a, b in zip(load_folder(part, mpp=mpp), load_folder(tmp_path / "out"), strict=True):
+        assert a.areas
+        same(a, b)
+
+
+def test_own_tissue_with_codes_that_nobody_looked_at(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    codes = np.zeros((SIDE, SIDE), np.uint8)
+    codes[:8], codes[8:16] = 2, 255
+    Image.fromarray(picture()).save(folder / "a.png")
+    Image.fromarray(codes).save(folder / "a_mask.png")
+    (folder / "classes.json").write_text('{"1": "tumour", "2": "stroma", "mpp": 0.5, "ignored": [255]}')
+    import_data("folder", folder, tmp_path / "out", licence="CC0 1.0")
+    (before,), (after,) = load_folder(folder), load_folder(tmp_path / "out")
+    same(before, after)
+    assert after.ignored is not None
+    assert after.ignored.sum() == 8 * SIDE
+    codes[0, 0] = 9
+    Image.fromarray(codes).save(folder / "a_mask.png")
+    for read in (load_folder, lambda source: import_data("folder", source, tmp_path / "other")):
+        with pytest.raises(InputError, match=r"holds the code 9, and the classes are tumour, stroma"):
+            read(folder)  # between the classes and an ignored code
 
 
 def test_an_interrupted_import_goes_on(tmp_path: Path) -> None:
@@ -327,7 +365,7 @@ def test_the_command_line(tmp_path: Path) -> None:
         import_data("pannuk", folder, tmp_path / "x")
     with pytest.raises(InputError, match="There is no file or folder"):
         import_data("folder", tmp_path / "none", tmp_path / "x")
-    with pytest.raises(InputError, match="classes and a resolution of its own"):
+    with pytest.raises(InputError, match="a resolution and a licence of its own"):
         import_data("consep", folder, tmp_path / "x", mpp=0.25)
     with pytest.raises(InputError, match="has no official parts"):
         load_folder(Path(f"{folder}@train"), mpp=0.25)

@@ -98,7 +98,7 @@ def list_sets(
                 "name": name,
                 "title": reader.title,
                 "classes": list(reader.card.classes),
-                "tissues": [] if reader.tissues is None else list(reader.tissues.names),
+                "of": "tissue" if reader.card.areas else "cells",
                 "mpp": reader.card.mpp,
                 "licence": reader.card.licence,
                 "citation": reader.card.citation,
@@ -111,7 +111,7 @@ def list_sets(
     rows = [
         (
             name,
-            ", ".join(reader.card.classes or (() if reader.tissues is None else reader.tissues.names)) or "–",
+            ", ".join(reader.card.classes) or "–",
             f"{reader.card.mpp:g}",
             reader.card.licence,
             reader.layout,

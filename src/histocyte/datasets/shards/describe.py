@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -36,12 +37,12 @@ class _Stored(BaseModel):
     citation: str
     mpp: float | None = None
     taxonomy: Mapping[str, Any] | None = None
-    tissues: Mapping[str, Any] | None = None
+    areas: Areas = ""
     ignored: tuple[int, ...] = ()
-    dots: str = ""
+    dots: Literal["", "all", "some"] = ""
     nucleus_um: float | None = None
     separable: bool = True
-    centres: str = ""
+    centres: Literal["", "all", "some"] = ""
     external: bool = False
     commercial: bool = False
     images: int = 0
@@ -58,7 +59,6 @@ class Description:
     Attributes:
         card: What is known of the set; its name is that under which it was imported.
         title: The set as its authors call it.
-        tissues: Classes of its tissue maps; None where it has none.
         images: Number of images.
         labels: Number of nuclei, glands or dots.
         by_class: Labels of each class, by its name.
@@ -67,7 +67,6 @@ class Description:
 
     card: DatasetCard
     title: str = ""
-    tissues: Taxonomy | None = None
     images: int = 0
     labels: int = 0
     by_class: Mapping[str, int] = field(default_factory=dict)
@@ -86,18 +85,26 @@ class Description:
         """In plain values."""
         card = self.card
         return {
-            **{
-                "form": FORM,
-                "name": card.name,
-                "title": self.title,
-                "licence": card.licence,
-                "citation": card.citation,
-            },
-            **{"mpp": card.mpp, "taxonomy": None if card.taxonomy is None else card.taxonomy.to_json()},
-            **{"tissues": None if self.tissues is None else self.tissues.to_json(), "ignored": list(card.ignored)},
-            **{"dots": card.dots, "nucleus_um": card.nucleus_um, "separable": card.separable, "centres": card.centres},
-            **{"external": card.external, "commercial": card.commercial, "images": self.images, "labels": self.labels},
-            **{"by_class": dict(self.by_class), "by_split": dict(self.by_split), "histocyte": __version__},
+            "form": FORM,
+            "name": card.name,
+            "title": self.title,
+            "licence": card.licence,
+            "citation": card.citation,
+            "mpp": None if math.isnan(card.mpp) else card.mpp,
+            "taxonomy": None if card.taxonomy is None else card.taxonomy.to_json(),
+            "areas": card.areas,
+            "ignored": list(card.ignored),
+            "dots": card.dots,
+            "nucleus_um": card.nucleus_um,
+            "separable": card.separable,
+            "centres": card.centres,
+            "external": card.external,
+            "commercial": card.commercial,
+            "images": self.images,
+            "labels": self.labels,
+            "by_class": dict(self.by_class),
+            "by_split": dict(self.by_split),
+            "histocyte": __version__,
         }
 
 
@@ -131,33 +138,26 @@ def read_description(folder: Path) -> Description:
         raise InputError(f"'{path}' does not describe a set of labelled images of this form ({FORM}). {again}")
     try:
         stored = _Stored.model_validate(data)
-        classes = None if stored.taxonomy is None else Taxonomy.from_json(stored.taxonomy)
-        tissues = None if stored.tissues is None else Taxonomy.from_json(stored.tissues)
-        if stored.dots not in ("", "all", "some") or stored.centres not in ("", "all", "some"):
-            raise ValueError("dots and centres are all, some or empty")
+        taxonomy = None if stored.taxonomy is None else Taxonomy.from_json(stored.taxonomy)
     except ValidationError as error:
         first = error.errors()[0]
         raise InputError(f"'{path}': {'.'.join(map(str, first['loc']))}: {first['msg']}. {again}") from error
-    except (InputError, ValueError) as error:
+    except InputError as error:
         raise InputError(f"'{path}' cannot be used: {error} {again}") from error
-    # A set of tissue alone is learnt as such: its glands one by one, or the class of each pixel.
-    areas: Areas = "" if tissues is None or classes is not None else "objects" if stored.labels else "classes"
     card = DatasetCard(
         name=stored.name,
-        mpp=check_mpp(stored.mpp, what=f"the images of '{folder}'") if stored.mpp is not None else 0.0,
+        mpp=math.nan if stored.mpp is None else check_mpp(stored.mpp, what=f"the images of '{folder}'"),
         licence=stored.licence,
         citation=stored.citation,
         group=lambda name: name,
-        taxonomy=tissues if areas else classes,
-        areas=areas,
+        taxonomy=taxonomy,
+        areas=stored.areas,
         ignored=stored.ignored,
-        dots=stored.dots,  # type: ignore[arg-type]
+        dots=stored.dots,
         nucleus_um=stored.nucleus_um,
         separable=stored.separable,
-        centres=stored.centres,  # type: ignore[arg-type]
+        centres=stored.centres,
         external=stored.external,
         commercial=stored.commercial,
     )
-    return Description(
-        card, stored.title, tissues, stored.images, stored.labels, dict(stored.by_class), dict(stored.by_split)
-    )
+    return Description(card, stored.title, stored.images, stored.labels, dict(stored.by_class), dict(stored.by_split))

@@ -128,6 +128,5 @@ def _counted(folder: Path, description: Description) -> Description:
     named = {name: by_code[code] for code, name in enumerate(card.classes, 1)}
     if unknown := sum(by_code.values()) - sum(named.values()):
         named["class not known"] = unknown
-    return Description(
-        card, description.title, description.tissues, images, labels, named if card.classes else {}, dict(by_split)
-    )
+    # Masks of tissue have a class in each pixel, and none of a region.
+    return Description(card, description.title, images, labels, {} if card.areas else named, dict(by_split))

@@ -60,15 +60,13 @@ def import_data(
         raise InputError(
             f"There is no file or folder '{source}'. Download and unpack the set first, and pass its folder."
         )
-    reader = _reader(name, source, Asked(set_name, mpp, classes, licence or "not stated"))
+    reader = _reader(name, source, Asked(mpp, classes, licence or ""))
     card = reader.card
     if set_name:
         card = replace(card, name=set_name)
     entries = reader.entries(source)
     with FolderLock(out):
-        return write_shards(
-            entries, Description(_plain(card), reader.title, reader.tissues), out, stop=stop, listener=listener
-        )
+        return write_shards(entries, Description(_plain(card), reader.title), out, stop=stop, listener=listener)
 
 
 def _reader(name: str, source: Path, asked: Asked) -> SetReader:
@@ -78,8 +76,10 @@ def _reader(name: str, source: Path, asked: Asked) -> SetReader:
         return reader
     if wanted not in SETS:
         raise UnknownNameError("data set or form of data", name, [*SETS, *OWN])
-    if asked.classes is not None or asked.mpp is not None:
-        raise InputError(f"'{wanted}' has classes and a resolution of its own; leave out --classes and --mpp.")
+    if asked != Asked():
+        raise InputError(
+            f"'{wanted}' has classes, a resolution and a licence of its own; leave out --classes, --mpp and --licence."
+        )
     public: SetReader = SETS[wanted]  # type: ignore[assignment]
     return public
 

@@ -14,10 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from histocyte.core.errors import InputError
+from histocyte.encoders.networks.diffusion.unet import GROUPS, Upsample
 
 __all__ = ["FIRST_STAGES", "Autoencoder", "FirstStage", "TinyAutoencoder", "build_first_stage"]
-
-_GROUPS = 32
 
 
 class FirstStage(Protocol):
@@ -76,9 +75,9 @@ class Autoencoder(nn.Module):
         super().__init__()
         if kind not in ("vq", "kl"):
             raise InputError(f"There is no autoencoder of kind '{kind}'. There are: vq, kl.")
-        if not multiples or min(width, blocks, channels) < 1 or width % _GROUPS:
+        if not multiples or min(width, blocks, channels) < 1 or width % GROUPS:
             raise InputError(
-                f"An autoencoder needs a width that is a multiple of {_GROUPS}, and levels, blocks and channels of 1 "
+                f"An autoencoder needs a width that is a multiple of {GROUPS}, and levels, blocks and channels of 1 "
                 f"or more; got width {width}, {len(multiples)} levels, {blocks} blocks, {channels} channels."
             )
         self.channels, self.stride, self.scale = channels, 2 ** (len(multiples) - 1), scale
@@ -173,7 +172,7 @@ class _Level(nn.Module):
         if down:
             self.downsample = _Down(widths[-1])
         if up:
-            self.upsample = _Up(widths[-1])
+            self.upsample = Upsample(widths[-1])
 
     def forward(self, x: Tensor) -> Tensor:
         for block in self.block:
@@ -239,18 +238,8 @@ class _Down(nn.Module):
         return out
 
 
-class _Up(nn.Module):
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(width, width, 3, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
-        return out
-
-
 def _norm(width: int) -> nn.GroupNorm:
-    return nn.GroupNorm(_GROUPS, width, eps=1e-6)
+    return nn.GroupNorm(GROUPS, width, eps=1e-6)
 
 
 class TinyAutoencoder(nn.Module):

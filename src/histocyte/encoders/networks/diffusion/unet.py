@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from histocyte.core.errors import InputError
 
-__all__ = ["GROUPS", "DenoisingUNet"]
+__all__ = ["GROUPS", "DenoisingUNet", "Upsample"]
 
 GROUPS = 32
 """Groups of every norm; all widths are multiples of it."""
@@ -86,7 +86,7 @@ class DenoisingUNet(nn.Module):
                 parts = [_ResidualBlock(now + skips.pop(), multiple * width, inner), *attends(rate, multiple * width)]
                 now = multiple * width
                 if level and number == blocks:
-                    parts.append(_Upsample(now))
+                    parts.append(Upsample(now))
                     rate //= 2
                 ups.append(nn.Sequential(*parts))
                 self.tap_widths.append(now)
@@ -179,12 +179,15 @@ class _Downsample(nn.Module):
         return out
 
 
-class _Upsample(nn.Module):
+class Upsample(nn.Module):
+    """Each pixel four times, then a convolution."""
+
     def __init__(self, width: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(width, width, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, C, h, w) → (B, C, 2h, 2w)."""
         out: Tensor = self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
         return out
 

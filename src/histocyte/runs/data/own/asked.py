@@ -19,16 +19,14 @@ class Asked:
     """Options of an import.
 
     Attributes:
-        name: What the set is to be called; the source's name where empty.
         mpp: Resolution of images that do not state it, µm/px.
         classes: Names of the class codes from 1 with commas between them, or a list known by name.
-        licence: Licence of images and labels.
+        licence: Licence of images and labels; empty where it is not given.
     """
 
-    name: str = ""
     mpp: float | None = None
     classes: str | None = None
-    licence: str = "not stated"
+    licence: str = ""
 
     @property
     def taxonomy(self) -> Taxonomy | None:
@@ -50,6 +48,5 @@ class Asked:
         if stated is None:
             raise InputError(f"The resolution of '{source}' is not known. Pass it: --mpp 0.25.")
         check_mpp(stated, what=f"the images in '{source}'")
-        return DatasetCard(
-            self.name or source.resolve().stem, stated, self.licence, "own data", lambda name: name, taxonomy
-        )
+        licence = self.licence or "not stated"
+        return DatasetCard(source.resolve().stem, stated, licence, "own data", lambda name: name, taxonomy)

@@ -15,8 +15,8 @@ from histocyte.datasets.image_table import ImageTable
 from histocyte.datasets.labelled_image import Entry, LabelledImage
 from histocyte.formats.foreign.open import FORMATS, find_cells, open_cells
 from histocyte.runs.data.own.asked import Asked
-from histocyte.runs.data.sets.public_set import PICTURES, SetReader, cells_of, files_in, labelled, listed
-from histocyte.slides.picture import picture_size
+from histocyte.runs.data.sets.public_set import SetReader, cells_of, files_in, labelled, listed
+from histocyte.slides.picture import PICTURE_SUFFIXES, picture_size
 
 __all__ = ["labels"]
 
@@ -52,7 +52,9 @@ def _pairs(source: Path) -> tuple[dict[str, Path], dict[str, Path]]:
     there = {p.name.lower(): p for p in source.iterdir() if p.is_dir()}
     images = next((there[name] for name in _IMAGES if name in there), source)
     cells = next((there[name] for name in _LABELS if name in there), source)
-    pictures = {p.stem: p for p in reversed(files_in(images, PICTURES)) if cells == source or cells not in p.parents}
+    pictures = {
+        p.stem: p for p in reversed(files_in(images, PICTURE_SUFFIXES)) if cells == source or cells not in p.parents
+    }
     found = find_cells(cells)
     if images == cells:  # a TIFF or PNG with a label file beside it is the image
         found = {name: path for name, path in found.items() if path != pictures.get(name)}

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from histocyte.datasets.cards import DatasetCard
 from histocyte.datasets.labelled_image import Entry, LabelledImage
 from histocyte.datasets.shards.form import KEPT_AS_THEY_ARE
 from histocyte.formats.foreign.open import open_cells
-from histocyte.slides.picture import PICTURE_SUFFIXES, read_picture
+from histocyte.slides.picture import read_picture
 
 __all__ = [
     "SetReader",
@@ -32,6 +32,8 @@ __all__ = [
     "tcga_patient",
 ]
 
+_Item = TypeVar("_Item")
+
 
 @dataclass(frozen=True, slots=True)
 class SetReader:
@@ -42,19 +44,16 @@ class SetReader:
         card: What is known of it.
         layout: Files and folders that its distribution has, in a line.
         entries: Source folder or file → its images, listed but not read.
-        tissues: Classes of its tissue maps; None where it has none.
     """
 
     title: str
     card: DatasetCard
     layout: str
     entries: Callable[[Path], Sequence[Entry]]
-    tissues: Taxonomy | None = None
-    options: Mapping[str, str] = field(default_factory=dict)
 
 
-def listed(entries: Iterable[Entry], source: Path, reader: str, layout: str) -> list[Entry]:
-    """The entries, if there are any.
+def listed(entries: Iterable[_Item], source: Path, reader: str, layout: str) -> list[_Item]:
+    """Entries, or what they are made of, if there are any.
 
     Raises:
         InputError: None: says what was expected and what is there.
@@ -219,6 +218,3 @@ def as_ids(labels: NDArray[Any], where: object) -> NDArray[np.int32]:
 def tcga_patient(name: str) -> str:
     """TCGA-18-5592-01Z-00-DX1 → TCGA-18-5592, the patient; another name is its own group."""
     return name[name.index("TCGA") :][:12] if "TCGA" in name else name
-
-
-PICTURES = PICTURE_SUFFIXES

@@ -12,46 +12,23 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 
 from histocyte.core.errors import InputError
 from histocyte.core.tissues import BCSS as BCSS_CLASSES
-from histocyte.core.tissues import BCSS_CODES, GLANDS
-from histocyte.core.tissues import WSSS4LUAD as WSSS4LUAD_CLASSES
-from histocyte.datasets.cards import DatasetCard
-from histocyte.datasets.label_arrays import MOST_LABEL_PIXELS
+from histocyte.core.tissues import BCSS_CODES
+from histocyte.datasets.cards import DATASETS, DatasetCard
 from histocyte.datasets.labelled_image import Entry, LabelledImage
+from histocyte.datasets.tissue_masks import code_map
 from histocyte.files.foreign import foreign_parser
 from histocyte.runs.data.sets.public_set import SetReader, files_in, labelled, listed, paired, tcga_patient
 
-__all__ = ["BCSS", "GLAS", "WSSS4LUAD", "code_map"]
+__all__ = ["BCSS", "GLAS", "WSSS4LUAD"]
 
 _BCSS_LAYOUT = "images and masks of the same name, as rgbs_colorNormalized/NAME.png and masks/NAME.png"
 _GLAS_LAYOUT = "train_1.bmp beside train_1_anno.bmp, testA_1.bmp …, and Grade.csv"
 _WSSS4LUAD_LAYOUT = "img/NAME.png and mask/NAME.png, in '2.validation' and '3.testing'"
 _TEST_INSTITUTES = ("OL", "LL", "E2", "EW", "GM", "S3")
 """Whose regions BCSS's authors keep for testing."""
-
-
-def code_map(path: Path) -> NDArray[np.int32]:
-    """(H, W) the codes that an image of one channel or a palette stores.
-
-    Raises:
-        InputError: It cannot be read, is in colour, or is too large.
-    """
-    with (
-        foreign_parser(lambda why: InputError(f"'{path}' cannot be read as a mask ({why}).")),
-        Image.open(path, formats=("PNG", "BMP", "TIFF")) as image,
-    ):
-        if image.width * image.height > MOST_LABEL_PIXELS:
-            raise ValueError(f"{image.width:,} × {image.height:,} px are too many")
-        codes = np.asarray(image)
-    if codes.ndim == 3 and (codes[..., :3] == codes[..., :1]).all():
-        codes = codes[..., 0]
-    if codes.ndim != 2:
-        raise InputError(f"'{path}' is in colour; expected is a mask with a code for each pixel.")
-    return codes.astype(np.int32)
 
 
 def _bcss(source: Path) -> list[Entry]:
@@ -132,28 +109,15 @@ def _lung(picture: Path, mask: Path, source: Path) -> LabelledImage:
     return labelled(picture, source, tissue_map=tissue, tissue="lung", split=split)
 
 
-def _itself(name: str) -> str:
-    return name
-
-
 BCSS = SetReader(
     "BCSS",
-    DatasetCard("bcss", 0.25, "CC0 1.0", "Amgad et al., Bioinformatics 35(18), 2019", _itself, commercial=True),
+    DatasetCard(
+        *("bcss", 0.25, "CC0 1.0", "Amgad et al., Bioinformatics 35(18), 2019", lambda name: name, BCSS_CLASSES),
+        areas="classes",
+        commercial=True,
+    ),
     _BCSS_LAYOUT,
     _bcss,
-    BCSS_CLASSES,
 )
-GLAS = SetReader(
-    "GlaS",
-    DatasetCard("glas", 0.62005, "research only", "Sirinukunwattana et al., Medical Image Analysis 35, 2017", _itself),
-    _GLAS_LAYOUT,
-    _glas,
-    GLANDS,
-)
-WSSS4LUAD = SetReader(
-    "WSSS4LUAD",
-    DatasetCard("wsss4luad", 1.0, "research only", "Han et al., arXiv:2204.06455, 2022", _itself),
-    _WSSS4LUAD_LAYOUT,
-    _wsss4luad,
-    WSSS4LUAD_CLASSES,
-)
+GLAS = SetReader("GlaS", DATASETS["glas"], _GLAS_LAYOUT, _glas)
+WSSS4LUAD = SetReader("WSSS4LUAD", DATASETS["wsss4luad"], _WSSS4LUAD_LAYOUT, _wsss4luad)
