@@ -26,7 +26,7 @@ from histocyte.evaluation.protocol import evaluate
 from histocyte.inference.load import Model, load
 from histocyte.inference.runtime import Runtime
 from histocyte.model.build import build_representation
-from histocyte.model.history import Standing
+from histocyte.model.learnt_set import Standing
 from histocyte.pipeline import instances_on
 
 

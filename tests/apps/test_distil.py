@@ -32,7 +32,8 @@ from histocyte.inference.runtime import Runtime
 from histocyte.model.build import build_segmenter, count_parameters
 from histocyte.model.checkpoint import read_spec, save_model
 from histocyte.model.features import FeatureInfo
-from histocyte.model.history import History, Known, Split, Standing
+from histocyte.model.history import History, Known, Split
+from histocyte.model.learnt_set import Standing
 from histocyte.model.spec import ModelSpec, Part
 from histocyte.pipeline import instances_on
 from histocyte.recipes.hover_small import hover_small

@@ -12,7 +12,8 @@ import pytest
 
 from histocyte.core.errors import InputError, ModelError
 from histocyte.datasets.sample import Sample
-from histocyte.model.history import History, Known, LearntSet, Standing
+from histocyte.model.history import History, Known
+from histocyte.model.learnt_set import LearntSet, Standing
 from histocyte.model.spec import ModelSpec
 from histocyte.recipes.hover_unet import hover_unet
 

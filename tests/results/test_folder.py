@@ -27,7 +27,8 @@ from histocyte.datasets.sample import Sample
 from histocyte.evaluation.files.pairs import true_images
 from histocyte.formats.geoparquet import read_cells
 from histocyte.inference.load import Model
-from histocyte.model.history import History, Standing
+from histocyte.model.history import History
+from histocyte.model.learnt_set import Standing
 from histocyte.pipeline import Settings
 from histocyte.results import Options, segment_to_folder
 from histocyte.runs.scoring.known import known_to_its_model

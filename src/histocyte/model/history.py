@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from enum import IntEnum
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field
 
-from histocyte.core.errors import InputError, ModelError
+from histocyte.core.errors import InputError
 from histocyte.core.listener import SILENT, Listener
 from histocyte.core.names import counted
+from histocyte.model.learnt_set import SEEN, LearntSet, Standing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,20 +25,7 @@ if TYPE_CHECKING:
     from histocyte.datasets.image_print import PrintIndex
     from histocyte.datasets.sample import Sample
 
-__all__ = ["History", "Known", "LearntSet", "Split", "Standing", "known_by_standing", "prints_by_set"]
-
-
-class Standing(IntEnum):
-    """What a model has had to do with an image; of two that apply the greater counts."""
-
-    NEW = 0
-    """Nothing."""
-    LEFT_OUT = 1
-    """It was kept for a test: it neither taught the model nor chose its weights."""
-    HELD_OUT = 2
-    """It chose the weights."""
-    LEARNT = 3
-    """It taught the model, or one before it."""
+__all__ = ["History", "Known", "Split", "known_by_standing", "prints_by_set"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,76 +56,6 @@ class Split(NamedTuple):
     validation: list[Sample]
     left_out: list[Sample]
     notes: list[str]
-
-
-class LearntSet(BaseModel):
-    """A data set that a model has learnt from, by itself or through a model before it.
-
-    Images stand under their names, with their prints (`ImagePrint.to_text`, several parted by a space, empty where
-    unknown).
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    licence: str = "not stated"
-    citation: str = ""
-    images: int = 0
-    """How many, those held out among them."""
-    nuclei: int = 0
-    through: str = ""
-    """The model before that learnt from it; empty for the model itself."""
-    learnt: Mapping[str, str] | None = None
-    """Images that taught the model; None where it is not known which: all but those held out or left out."""
-    held_out: Mapping[str, str] = Field(default_factory=dict)
-    """Those that chose its weights."""
-    left_out: Mapping[str, str] = Field(default_factory=dict)
-    """Those kept for a test."""
-
-    @field_validator("learnt", "held_out", "left_out")
-    @classmethod
-    def _are_prints(cls, images: Mapping[str, str] | None) -> Mapping[str, str] | None:
-        from histocyte.datasets.image_print import ImagePrint
-
-        for texts in (images or {}).values():
-            for text in filter(None, texts.split(" ")):
-                try:
-                    ImagePrint.from_text(text)
-                except ModelError as error:
-                    raise ValueError(str(error)) from error
-        return images
-
-    def of(self, standing: Standing) -> Mapping[str, str]:
-        """The images of one standing."""
-        parts = {Standing.LEARNT: self.learnt or {}, Standing.HELD_OUT: self.held_out}
-        return parts.get(standing, self.left_out)
-
-    def by_name(self, name: str) -> Standing:
-        """What is known of an image of this name."""
-        for standing in (Standing.LEARNT, Standing.HELD_OUT, Standing.LEFT_OUT):
-            if name in self.of(standing):
-                return standing
-        return Standing.LEARNT if self.learnt is None else Standing.NEW
-
-    def but_for(self, other: LearntSet) -> LearntSet | None:
-        """What this set holds beside another of the same name, which knows the same images as seen as much or more."""
-        known = {(name, p): s for s in _SEEN for name, texts in other.of(s).items() for p in texts.split(" ")}
-        if self.learnt is None or not known:
-            return None if self == other.model_copy(update={"through": self.through}) else self
-        parts = {
-            part: {
-                name: rest
-                for name, texts in self.of(standing).items()
-                if (rest := " ".join(p for p in texts.split(" ") if known.get((name, p), Standing.NEW) < standing))
-                or (texts == "" and known.get((name, ""), Standing.NEW) < standing)
-            }
-            for part, standing in _PARTS.items()
-        }
-        return self.model_copy(update=parts) if any(parts.values()) else None
-
-
-_SEEN = (Standing.LEFT_OUT, Standing.HELD_OUT, Standing.LEARNT)
-_PARTS = {"learnt": Standing.LEARNT, "held_out": Standing.HELD_OUT, "left_out": Standing.LEFT_OUT}
 
 
 class History(BaseModel):
@@ -243,7 +160,7 @@ class History(BaseModel):
         found = {}
         for name in dict.fromkeys(entry.name for entry in self.sets):
             mine = [entry for entry in self.sets if entry.name == name]
-            images = dict.fromkeys(image for s in _SEEN for entry in mine for image in entry.of(s))
+            images = dict.fromkeys(image for s in SEEN for entry in mine for image in entry.of(s))
             found[name] = sorted(i for i in images if max(entry.by_name(i) for entry in mine) in standings)
         return {name: images for name, images in found.items() if images}
 
@@ -260,7 +177,7 @@ class History(BaseModel):
     @property
     def known_by_name(self) -> tuple[str, ...]:
         """Sets whose images are known by their names alone, so that a copy under another name is not known."""
-        return tuple(dict.fromkeys(e.name for e in self.sets if not any(t for s in _SEEN for t in e.of(s).values())))
+        return tuple(dict.fromkeys(e.name for e in self.sets if not any(t for s in SEEN for t in e.of(s).values())))
 
     def doubts(self, model: str) -> list[str]:
         """What cannot be known of a model's images, in sentences.
@@ -472,7 +389,7 @@ class History(BaseModel):
         found = [
             (text, standing)
             for entry in self.sets
-            for standing in _SEEN
+            for standing in SEEN
             for texts in entry.of(standing).values()
             for text in texts.split(" ")
             if text
@@ -485,7 +402,7 @@ class History(BaseModel):
 
 def known_by_standing(samples: Sequence[Sample], known: Sequence[Known]) -> dict[str, list[dict[str, str]]]:
     """Those of some images that are not new, by standing: set, name, and what they are known by."""
-    found: dict[str, list[dict[str, str]]] = {s.name.lower(): [] for s in reversed(_SEEN)}
+    found: dict[str, list[dict[str, str]]] = {s.name.lower(): [] for s in reversed(SEEN)}
     for sample, one in zip(samples, known, strict=True):
         if one.standing:
             found[one.standing.name.lower()].append({"source": sample.source, "name": sample.name, "by": one.by})

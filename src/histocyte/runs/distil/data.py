@@ -19,7 +19,8 @@ from histocyte.datasets.image_print import PrintIndex, image_print
 from histocyte.datasets.own_classes import load_for_taxonomy
 from histocyte.datasets.sample import Sample
 from histocyte.datasets.unlabelled import UnlabelledImage, list_unlabelled
-from histocyte.model.history import History, LearntSet
+from histocyte.model.history import History
+from histocyte.model.learnt_set import LearntSet
 from histocyte.model.spec import ModelSpec
 from histocyte.recipes.fitting import fitting_crop_px
 from histocyte.slides.open import open_slide

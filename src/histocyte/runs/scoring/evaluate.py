@@ -391,7 +391,7 @@ def _unseen(
         InputError: There are none.
     """
     from histocyte.core.errors import InputError
-    from histocyte.model.history import Standing
+    from histocyte.model.learnt_set import Standing
 
     most = Standing.LEFT_OUT if test else Standing.HELD_OUT
     chosen = [s for s, k in zip(samples, known, strict=True) if k.standing <= most]

@@ -8,7 +8,7 @@ from histocyte.core.errors import InputError
 from histocyte.evaluation.files.pairs import TrueImage, picture_of
 from histocyte.formats.manifest import RUN_FILE, RunRecord, read_manifest
 from histocyte.model.checkpoint import read_spec
-from histocyte.model.history import Standing
+from histocyte.model.learnt_set import Standing
 from histocyte.model.zoo import bundled_models
 
 __all__ = ["known_to_its_model"]
