@@ -24,7 +24,7 @@ from histocyte.testing.scenes import packed_ellipses
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-SOURCES = sorted((ROOT / "src" / "histocyte" / "apps" / "cli").glob("*.py"))
+SOURCES = sorted((ROOT / "src" / "histocyte" / "apps" / "cli").rglob("*.py"))
 ROOT_COMMAND = typer.main.get_command(app)
 
 _STARTS = re.compile(r"(?:^|[ /])histocyte (?=[a-z-])")

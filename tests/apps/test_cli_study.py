@@ -14,7 +14,7 @@ import pytest
 import torch
 from typer.testing import CliRunner, Result
 
-from histocyte.apps.cli.study import app
+from histocyte.apps.cli.study.commands import app
 from histocyte.core.errors import HistocyteError, InputError, ResolutionError, UnknownNameError
 from histocyte.core.taxonomies import CONSEP
 from histocyte.encoders.weights.availability import Availability, Step

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from histocyte.apps.cli import models_export
-from histocyte.apps.cli.models_export import export
+from histocyte.apps.cli.models import export as models_export
+from histocyte.apps.cli.models.export import export
 from histocyte.core.errors import DiskError, InputError
 from histocyte.model.spec import ModelSpec, Part, Quantised
 from histocyte.model.zoo import DEFAULT_MODEL, ModelFiles

@@ -53,7 +53,7 @@ def test_the_commands_that_are_shown_can_be_pasted(name: str, monkeypatch: pytes
         assert command in text
         asked: dict[str, Any] = {}
         monkeypatch.setattr(
-            "histocyte.apps.cli.train.run_training", lambda *_, asked=asked, **given: asked.update(given)
+            "histocyte.apps.cli.train.train.run_training", lambda *_, asked=asked, **given: asked.update(given)
         )
         answer = CliRunner().invoke(main_app, shlex.split(command)[1:])
         assert answer.exit_code == 0, answer.output

@@ -17,8 +17,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from histocyte.apps.cli.models import export
-from histocyte.apps.cli.train import train
+from histocyte.apps.cli.models.export import export
+from histocyte.apps.cli.train.train import train
 from histocyte.core.errors import InputError, UnknownNameError
 from histocyte.core.taxonomies import CONSEP
 from histocyte.encoders.networks.timm import TimmViT

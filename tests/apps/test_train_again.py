@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from histocyte.apps.cli import main
-from histocyte.apps.cli.train import train
+from histocyte.apps.cli.train.train import train
 from histocyte.core.errors import HistocyteError, InputError, UnknownNameError
 from histocyte.core.taxonomies import CONSEP
 from histocyte.datasets.sample import Sample

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from histocyte.apps.cli.train import train
+from histocyte.apps.cli.train.train import train
 from histocyte.core.errors import InputError
 from histocyte.core.taxonomies import CONSEP
 from histocyte.formats.geoparquet import read_cells

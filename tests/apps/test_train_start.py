@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from histocyte.apps.cli.train import train
+from histocyte.apps.cli.train.train import train
 from histocyte.core.errors import InputError, ResolutionError, UnknownNameError
 from histocyte.core.taxonomies import CONSEP
 from histocyte.datasets.sample import Sample

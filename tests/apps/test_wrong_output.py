@@ -13,10 +13,10 @@ from histocyte.apps.cli.counts import counts
 from histocyte.apps.cli.distil import distil
 from histocyte.apps.cli.evaluate import evaluate
 from histocyte.apps.cli.score import score
-from histocyte.apps.cli.study_encoders import encoders
-from histocyte.apps.cli.study_tokens import tokens
-from histocyte.apps.cli.train import train
-from histocyte.apps.cli.train_classifier import classifier
+from histocyte.apps.cli.study.encoders import encoders
+from histocyte.apps.cli.study.tokens import tokens
+from histocyte.apps.cli.train.classifier import classifier
+from histocyte.apps.cli.train.train import train
 from histocyte.core.errors import DiskError, InputError
 
 pytest.importorskip("matplotlib")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from histocyte.apps.cli.train import train
+from histocyte.apps.cli.train.train import train
 from histocyte.core.errors import ContentError, UnknownNameError
 from histocyte.core.taxonomies import (
     _KINDS,

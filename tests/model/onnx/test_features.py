@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from histocyte.apps.cli.models_export import export
+from histocyte.apps.cli.models.export import export
 from histocyte.core.errors import InputError, ModelError
 from histocyte.inference.embed import FieldFeatures
 from histocyte.inference.load import load

@@ -105,7 +105,7 @@ def test_a_training_looks_at_its_data_before_its_first_step_and_not_when_it_goes
 
 @pytest.mark.torch
 def test_the_command_shows_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from histocyte.apps.cli.train import train as command
+    from histocyte.apps.cli.train.train import train as command
 
     command([folder(tmp_path / "mine")], tmp_path / "run", encoder="lcnet_035", check_data=True)
     shown = capsys.readouterr().out

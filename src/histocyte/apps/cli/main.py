@@ -11,24 +11,23 @@ from typer.core import TyperGroup
 from histocyte.apps.cli import (
     compare,
     counts,
-    data,
     demo,
     distil,
     doctor,
     encoders,
     evaluate,
-    models,
     recipes,
     score,
     segment,
-    study,
     tissue,
-    train,
-    train_classifier,
 )
+from histocyte.apps.cli.data import commands as data
 from histocyte.apps.cli.failures import in_words
 from histocyte.apps.cli.help_pages import tidy
+from histocyte.apps.cli.models import commands as models
 from histocyte.apps.cli.output import say_error
+from histocyte.apps.cli.study import commands as study
+from histocyte.apps.cli.train import classifier, train
 from histocyte.core.errors import HistocyteError
 from histocyte.core.version import __version__
 
@@ -93,7 +92,7 @@ app.command("demo")(demo.demo)
 app.command("segment")(segment.segment)
 app.command("tissue")(tissue.tissue)
 app.command("train")(train.train)
-app.command("train classifier")(train_classifier.classifier)
+app.command("train classifier")(classifier.classifier)
 app.command("distil")(distil.distil)
 app.command("evaluate")(evaluate.evaluate)
 app.command("score")(score.score)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from histocyte.apps.cli.models_export import export
+from histocyte.apps.cli.models.export import export
 
 __all__ = ["app", "export"]
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from histocyte.apps.cli import data_audit
-from histocyte.apps.cli.data_split import split
+from histocyte.apps.cli.data.audit import audit
+from histocyte.apps.cli.data.split import split
 
 if TYPE_CHECKING:
     from histocyte.datasets.shards.describe import Description
@@ -20,7 +20,7 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 app.command()(split)
-app.command("audit")(data_audit.audit)
+app.command("audit")(audit)
 
 
 @app.command("import")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import typer
 
-from histocyte.apps.cli import study_encoders, study_tokens
+from histocyte.apps.cli.study.encoders import encoders
+from histocyte.apps.cli.study.tokens import tokens
 
 __all__ = ["app"]
 
 app = typer.Typer(help="Studies: which encoder, which features, on your own data.", no_args_is_help=True)
 
-app.command("encoders")(study_encoders.encoders)
-app.command("tokens")(study_tokens.tokens)
+app.command("encoders")(encoders)
+app.command("tokens")(tokens)

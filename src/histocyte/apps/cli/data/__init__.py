@@ -1,0 +1,1 @@
+"""`histocyte data`: its commands, each in a module of its own."""

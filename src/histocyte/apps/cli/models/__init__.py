@@ -1,0 +1,1 @@
+"""`histocyte models`: its commands, each in a module of its own."""

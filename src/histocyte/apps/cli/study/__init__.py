@@ -1,0 +1,1 @@
+"""`histocyte study`: its commands, each in a module of its own."""

@@ -1,0 +1,1 @@
+"""`histocyte train`: its commands, each in a module of its own."""
